@@ -1,0 +1,206 @@
+"""The configuration: frozen, closed structs, one home for every default. Units are in the names.
+
+An unknown key, a wrong type or a value out of range is refused by ``config.load`` with its key path.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+Positive = Annotated[int, Meta(gt=0)]
+NonNegative = Annotated[int, Meta(ge=0)]
+Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
+Period = Annotated[int, Meta(ge=2, le=128)]  # indicator windows; 128 = kernels.WINDOW_MAX
+Port = Annotated[int, Meta(ge=0, le=65535)]
+ClockTime = Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+WaitName = Literal["spin", "yield", "park", "sleep", "auto"]
+Layout = Literal["dedicated", "compact", "inline"]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+Channel = Literal["T", "Q", "A", "AM", "FMV", "LULD"]
+
+
+class _Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class ActorTuning(_Section):
+    """How one actor waits and where it runs. Empty ``cpus`` means anywhere."""
+
+    wait: WaitName = "auto"
+    cpus: tuple[NonNegative, ...] = ()
+
+
+class EngineConfig(_Section):
+    name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}$")] = "hft"
+    layout: Layout = "dedicated"
+    run_root: str | None = None  # None: /dev/shm where there is one, else the temporary directory
+    data_dir: str = "data"
+    log_dir: str = "logs"
+    log_level: LogLevel = "INFO"
+    instruments_max: Annotated[int, Meta(ge=1, le=100_000)] = 2_000
+    actors: dict[str, ActorTuning] = {}  # by role
+
+
+class ReconnectConfig(_Section):
+    """First retry at once, then capped exponential backoff with full jitter."""
+
+    initial_ms: Positive = 500
+    factor: Annotated[float, Meta(ge=1.0, le=10.0)] = 2.0
+    cap_ms: Positive = 30_000
+    stable_reset_ms: Positive = 60_000  # LIVE this long before the backoff starts afresh
+    connection_cap_cooldown_ms: Positive = 60_000  # after the venue said max_connections
+    attempts_max: NonNegative = 0  # 0 = never give up
+
+
+class FeedConfig(_Section):
+    venue: Literal["polygon"] = "polygon"
+    url: Annotated[str, Meta(pattern=r"^wss?://")] = "wss://socket.polygon.io/stocks"
+    api_key: str = ""  # better: POLYGON_API_KEY or MASSIVE_API_KEY in the environment or .env
+    channels: tuple[Channel, ...] = ("T", "Q", "AM")
+    symbols: tuple[str, ...] = ("AAPL", "MSFT")
+    connect_timeout_ms: Positive = 10_000
+    auth_timeout_ms: Positive = 10_000
+    quiet_after_ms: Positive = 2_000  # no frame this long: QUIET, a ping is sent
+    dead_after_ms: Positive = 5_000  # neither frame nor pong this long: DEAD, reconnect
+    frame_bytes_max: Positive = 1_000_000
+    quarantine_bytes_max: Positive = 16_000_000
+    reconnect: ReconnectConfig = ReconnectConfig()
+
+
+class IndicatorConfig(_Section):
+    """Periods count trades for ``tick_*`` features and bars of ``bar`` for ``bar_*`` features."""
+
+    bar: Literal["second", "minute", "ticks"] = "second"
+    ticks_per_bar: Annotated[int, Meta(ge=1, le=1_000_000)] = 100
+    late_after_ms: NonNegative = 0  # a bar closes this long after its end, in event time
+    session_start_utc: ClockTime = "05:00"  # daily reset of VWAP: between US sessions all year round
+    sma: Period = 20
+    ema_fast: Period = 12
+    ema_slow: Period = 26
+    macd_signal: Period = 9
+    rsi: Period = 14
+    bollinger: Period = 20
+    bollinger_width: Annotated[float, Meta(gt=0.0, le=10.0)] = 2.0
+    atr: Period = 14
+    volatility: Period = 20
+    size_window: Period = 64
+    extensions: tuple[str, ...] = ()  # "package.module:function" or "file.py:function", see examples/
+
+
+class InferenceConfig(_Section):
+    model: str | None = None  # path of a LightGBM text model, its metadata beside it as <path>.meta.json
+    deadline_ms: NonNegative = 0  # predictions later than this after the frame are dropped; 0 = never
+
+
+class RuleConfig(_Section):
+    """One row of the rule table. It fires when ``feature`` crosses ``enter`` and re-arms past ``release``.
+
+    ``feature`` is a name of the feature set, ``probability`` (the model's first output) or
+    ``probability_down`` (one minus it).  Strength is 0.5 at ``enter`` and 1 at ``full``, linear, clipped.
+    """
+
+    name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+    feature: str
+    side: Literal["buy", "sell"]
+    when: Literal["above", "below"]
+    enter: float
+    release: float
+    full: float
+
+
+DEFAULT_RULES = (
+    RuleConfig(
+        name="model_up", feature="probability", side="buy", when="above", enter=0.7, release=0.65, full=1.0
+    ),
+    RuleConfig(
+        name="model_down",
+        feature="probability_down",
+        side="sell",
+        when="above",
+        enter=0.7,
+        release=0.65,
+        full=1.0,
+    ),
+    RuleConfig(
+        name="rsi_oversold", feature="bar_rsi", side="buy", when="below", enter=25.0, release=35.0, full=5.0
+    ),
+    RuleConfig(
+        name="rsi_overbought",
+        feature="bar_rsi",
+        side="sell",
+        when="above",
+        enter=75.0,
+        release=65.0,
+        full=95.0,
+    ),
+)
+
+
+class SignalsConfig(_Section):
+    strength_min: Fraction = 0.5  # weaker signals are counted, not published
+    cooldown_ms: NonNegative = 1_000  # per instrument and side, in event time
+    expiry_ms: Positive = 5_000
+    rules: tuple[RuleConfig, ...] = DEFAULT_RULES
+
+
+class PersistenceConfig(_Section):
+    journal: bool = True
+    journal_segment_mb: Annotated[int, Meta(ge=1, le=4_096)] = 256
+    journal_flush_ms: Positive = 200
+    sqlite: bool = True
+    sqlite_file: str = "market_data.db"  # inside data_dir
+    sqlite_commit_ms: Positive = 500
+
+
+class PublisherConfig(_Section):
+    """Where signals and events are published for programs outside, besides the run directory's socket."""
+
+    tcp: str | None = None  # "127.0.0.1:5556"; another address than loopback needs both CURVE keys
+    curve_public_key: str | None = None
+    curve_secret_key: str | None = None
+    curve_client_keys_dir: str | None = None  # allowed clients' public keys; None with keys = any client
+
+
+class RingsConfig(_Section):
+    """Capacity of each ring in records, a power of two."""
+
+    ticks: Positive = 262_144
+    bars: Positive = 16_384
+    features: Positive = 16_384
+    predictions: Positive = 16_384
+    signals: Positive = 65_536
+
+
+class SupervisorConfig(_Section):
+    restarts_max: NonNegative = 3
+    restart_window_s: Positive = 60
+    heartbeat_limit_ms: Positive = 1_000  # older: the actor is shown as hung
+    hang_kill_ms: Positive = 3_000  # older still: killed and restarted
+    start_deadline_ms: Positive = 60_000
+    stop_deadline_ms: Positive = 3_000
+
+
+class SimulatorConfig(_Section):
+    """The venue of ``--demo`` and of ``hft sim``."""
+
+    port: Port = 0  # 0 = any free one
+    api_key: str = "demo"
+    source: str = "synthetic"  # or a recorded file
+    speed: Annotated[float, Meta(ge=0.0)] = 1.0  # of a recorded file: 1 = real time, 0 = as fast as possible
+    seed: NonNegative = 7
+    instruments: Annotated[int, Meta(ge=1, le=10_000)] = 50
+    ticks_per_s: Annotated[float, Meta(gt=0, le=1_000_000)] = 2_000.0  # mean over the day's intensity curve
+    events_per_frame_max: Positive = 64
+
+
+class Config(_Section):
+    engine: EngineConfig = EngineConfig()
+    feed: FeedConfig = FeedConfig()
+    indicators: IndicatorConfig = IndicatorConfig()
+    inference: InferenceConfig = InferenceConfig()
+    signals: SignalsConfig = SignalsConfig()
+    persistence: PersistenceConfig = PersistenceConfig()
+    publisher: PublisherConfig = PublisherConfig()
+    rings: RingsConfig = RingsConfig()
+    supervisor: SupervisorConfig = SupervisorConfig()
+    simulator: SimulatorConfig | None = None  # set: the engine runs its own demo venue and connects to it

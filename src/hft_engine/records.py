@@ -1,0 +1,206 @@
+"""Every record that crosses a ring: its numpy dtype, the unit of each field, and its size, asserted.
+
+Vocabulary used by all of them:
+
+``sequence``        int64, given by the single writer of the ring; starts at 0, never reused.
+``source_sequence`` sequence in the tick ring of the tick that caused the record.
+``ts_venue_ns``     the venue's own stamp, UTC nanoseconds.
+``ts_recv_ns``      the frame left the socket, UTC nanoseconds.
+``ts_mono_ns``      the same instant on CLOCK_MONOTONIC: only this one may be subtracted for a latency.
+``ts_publish_ns``   CLOCK_MONOTONIC when the writer of this record made it visible.
+
+Prices are in the instrument's currency, sizes in units of the instrument (shares, contracts, coins).
+A field that the venue did not send is NaN (floats) or 0 (integers).
+"""
+
+from enum import IntEnum, IntFlag
+
+import numpy as np
+
+SYMBOL_BYTES_MAX = 40  # longest venue symbol stored; an OCC option symbol has 23
+
+
+class TickKind(IntEnum):
+    """What a tick is; decides which payload fields of ``TICK_DTYPE`` hold."""
+
+    TRADE = 1
+    QUOTE = 2
+    BAR_SECOND = 3
+    BAR_MINUTE = 4
+    FMV = 5
+    LULD = 6
+
+
+class TickFlag(IntFlag):
+    """Facts about a tick that kernels act on, decided once, by the decoder."""
+
+    NONE = 0
+    NO_PRICE_UPDATE = 1  # the print's conditions forbid it to move open, high, low, close, last
+    NO_VOLUME_UPDATE = 2  # the print's conditions forbid it to add to volume
+    CONDITION_UNKNOWN = 4  # a condition code outside the table: treated as NO_PRICE_UPDATE
+    CONDITIONS_TRUNCATED = 8  # more than four condition codes came; the first four are kept
+    OTC = 16
+    EXTENDED_HOURS = 32
+
+
+def _tick_dtype() -> np.dtype:
+    # 48 bytes of header, then ten 8-byte payload slots whose names depend on the kind:
+    #
+    #   slot     48     56     64        72        80       88     96          104      112         120
+    #   TRADE    price  size   -         -         trade_id -      -           -        conditions  exchanges
+    #   QUOTE    bid    ask    bid_size  ask_size  -        -      -           -        conditions  exchanges
+    #   BAR_*    open   high   low       close     volume   vwap   day_volume  day_vwap ts_start_ns day_open
+    #   FMV      price  -      -         -         -        -      -           -        -           -
+    #   LULD     upper  lower  -         -         -        -      -           -        conditions  exchanges
+    #
+    # ``conditions`` packs up to four 16-bit codes, each stored as code + 1 so that 0 means none, first code
+    # lowest. ``exchange`` is the trade's or the bid's exchange id, ``exchange_ask`` the ask's, ``tape`` 1-3.
+    fields: list[tuple[str, str, int]] = [
+        ("sequence", "<i8", 0),
+        ("ts_venue_ns", "<i8", 8),
+        ("ts_recv_ns", "<i8", 16),
+        ("ts_mono_ns", "<i8", 24),
+        ("venue_sequence", "<i8", 32),
+        ("instrument_id", "<i4", 40),
+        ("kind", "u1", 44),
+        ("flags", "u1", 45),
+        ("venue_id", "<u2", 46),
+        ("price", "<f8", 48),
+        ("size", "<f8", 56),
+        ("bid", "<f8", 48),
+        ("ask", "<f8", 56),
+        ("bid_size", "<f8", 64),
+        ("ask_size", "<f8", 72),
+        ("trade_id", "<i8", 80),
+        ("open", "<f8", 48),
+        ("high", "<f8", 56),
+        ("low", "<f8", 64),
+        ("close", "<f8", 72),
+        ("volume", "<f8", 80),
+        ("vwap", "<f8", 88),
+        ("day_volume", "<f8", 96),
+        ("day_vwap", "<f8", 104),
+        ("ts_start_ns", "<i8", 112),
+        ("day_open", "<f8", 120),
+        ("upper", "<f8", 48),
+        ("lower", "<f8", 56),
+        ("conditions", "<u8", 112),
+        ("exchange", "<u2", 120),
+        ("exchange_ask", "<u2", 122),
+        ("tape", "<u2", 124),
+    ]
+    names, formats, offsets = zip(*fields, strict=True)
+    return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": 128})
+
+
+TICK_DTYPE = _tick_dtype()
+assert TICK_DTYPE.itemsize == 128
+
+
+class BarKind(IntEnum):
+    """How a built bar is bounded."""
+
+    SECOND = 1
+    MINUTE = 2
+    TICKS = 3
+
+
+class BarFlag(IntFlag):
+    NONE = 0
+    NO_PRICE = 1  # only ineligible prints fell into the window: volume counts, OHLC are NaN
+
+
+# A bar built here from trades, written once, when it is final.
+BAR_DTYPE = np.dtype(
+    [
+        ("sequence", "<i8"),
+        ("source_sequence", "<i8"),  # the tick that closed the bar
+        ("ts_start_ns", "<i8"),  # UTC, inclusive
+        ("ts_end_ns", "<i8"),  # UTC, exclusive (of a tick bar: the last trade's stamp)
+        ("ts_mono_ns", "<i8"),  # of the tick that closed the bar
+        ("ts_publish_ns", "<i8"),
+        ("instrument_id", "<i4"),
+        ("kind", "u1"),  # BarKind
+        ("flags", "u1"),  # BarFlag
+        ("_pad", "<u2"),
+        ("open", "<f8"),
+        ("high", "<f8"),
+        ("low", "<f8"),
+        ("close", "<f8"),
+        ("volume", "<f8"),
+        ("vwap", "<f8"),  # volume-weighted over all prints that add volume; NaN without volume
+        ("trade_count", "<i8"),  # prints that added volume
+        ("late_count", "<i8"),  # late prints seen for this instrument and kind since the previous bar
+        ("_reserved", "<i8"),
+    ]
+)
+assert BAR_DTYPE.itemsize == 128
+
+FEATURES_MAX = 64  # slots in a feature vector: built-in features plus the user's; unused slots are NaN
+OUTPUTS_MAX = 4  # probabilities or values a model may put out per record
+
+_HEADER: list[tuple[str, str]] = [
+    ("sequence", "<i8"),
+    ("source_sequence", "<i8"),
+    ("ts_venue_ns", "<i8"),
+    ("ts_recv_ns", "<i8"),
+    ("ts_mono_ns", "<i8"),
+    ("ts_publish_ns", "<i8"),
+    ("instrument_id", "<i4"),
+    ("kind", "u1"),  # TickKind of the tick that caused it
+    ("flags", "u1"),  # TickFlag of the tick that caused it
+    ("venue_id", "<u2"),
+    ("price", "<f8"),  # last eligible trade price, else the mid; NaN before either
+]
+
+FEATURE_DTYPE = np.dtype([*_HEADER, ("values", "<f8", (FEATURES_MAX,))])
+assert FEATURE_DTYPE.itemsize == 64 + 8 * FEATURES_MAX
+
+# A prediction carries its features on, so that a rule is a function of one record.
+PREDICTION_DTYPE = np.dtype(
+    [
+        *_HEADER,
+        ("model_id", "<i8"),  # -1: no model, features passed through
+        ("ts_deadline_ns", "<i8"),  # CLOCK_MONOTONIC; 0 = none
+        ("output_count", "<i8"),
+        ("outputs", "<f8", (OUTPUTS_MAX,)),  # binary: [P(up)]; multiclass: one each; regression: [value]
+        ("_reserved", "<i8"),
+        ("values", "<f8", (FEATURES_MAX,)),
+    ]
+)
+assert PREDICTION_DTYPE.itemsize == 128 + 8 * FEATURES_MAX
+
+
+class Side(IntEnum):
+    SELL = -1
+    NONE = 0
+    BUY = 1
+
+
+# The first 80 bytes are a pure function of the input ticks and the configuration: ``chain_hash`` covers them.
+# What follows is measurement, which differs from run to run.
+SIGNAL_DTYPE = np.dtype(
+    [
+        ("sequence", "<i8"),
+        ("source_sequence", "<i8"),
+        ("ts_venue_ns", "<i8"),  # of the tick that caused it
+        ("ts_expiry_ns", "<i8"),  # UTC; not to be acted on from here on
+        ("instrument_id", "<i4"),
+        ("side", "i1"),  # Side
+        ("_pad", "u1"),
+        ("reason", "<u2"),  # index of the rule that fired, in configuration order
+        ("model_id", "<i8"),
+        ("price", "<f8"),
+        ("strength", "<f8"),  # 0..1
+        ("probability", "<f8"),  # of the model; NaN without one
+        ("value", "<f8"),  # of the feature that fired the rule
+        ("chain_hash", "<u8"),  # running hash over this and all earlier signals
+        ("ts_recv_ns", "<i8"),
+        ("ts_mono_ns", "<i8"),
+        ("ts_publish_ns", "<i8"),
+        ("_reserved", "<i8", (2,)),
+    ]
+)
+SIGNAL_HASHED_BYTES = 80
+assert SIGNAL_DTYPE.itemsize == 128
+assert SIGNAL_DTYPE.fields is not None and SIGNAL_DTYPE.fields["chain_hash"][1] == SIGNAL_HASHED_BYTES
