@@ -1,0 +1,216 @@
+"""Atomic loads, stores and fences on int64 words, the spin hint, the clock and the futex, inside compiled code.
+
+numba hoists a plain load out of a loop (numba issue 1351), so a spin on ``cursor[0]`` never ends; and on weakly
+ordered processors a plain store carries no order. Every word that two processes share goes through here. The
+intrinsics emit LLVM's own ``load atomic``/``store atomic``/``fence``, which are right on x86-64 and on ARM64.
+Tested on x86-64 only.
+
+libc is called by symbol name, not through ctypes: a ctypes pointer would make a kernel uncacheable.
+"""
+
+import platform
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+_I64 = ir.IntType(64)
+_I32 = ir.IntType(32)
+_ARM = platform.machine() in ("aarch64", "arm64")
+_SYS_FUTEX = 98 if _ARM else 202  # asm-generic / x86-64 system call numbers
+_FUTEX_WAIT, _FUTEX_WAKE = 0, 1  # not PRIVATE: the word is shared between processes
+CLOCK_MONOTONIC = 1
+
+
+def _word(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+    view = context.make_array(array_type)(context, builder, value=array)
+    return cgutils.get_item_pointer(context, builder, array_type, view, [index], wraparound=False)
+
+
+def _loader(order: str) -> Any:
+    def load(typingctx: Any, words: Any, index: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return builder.load_atomic(_word(context, builder, sig.args[0], *args), order, 8)
+
+        return types.int64(words, types.intp), codegen
+
+    return intrinsic(load)
+
+
+load_acquire = _loader("acquire")
+load_relaxed = _loader("monotonic")
+
+
+@intrinsic
+def store_release(typingctx: Any, words: Any, index: Any, value: Any) -> Any:
+    """``words[index] = value``; everything written before it is visible to whoever acquires it."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = _word(context, builder, sig.args[0], args[0], args[1])
+        builder.store_atomic(args[2], pointer, "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(words, types.intp, types.int64), codegen
+
+
+@intrinsic
+def fetch_add(typingctx: Any, words: Any, index: Any, value: Any) -> Any:
+    """Atomically add; returns the value before. Only doorbells need it: they have several ringers."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.atomic_rmw("add", _word(context, builder, sig.args[0], *args[:2]), args[2], "seq_cst")
+
+    return types.int64(words, types.intp, types.int64), codegen
+
+
+@intrinsic
+def load_acquire_at(typingctx: Any, address: Any) -> Any:
+    """Acquire the int64 at an address of this process."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.load_atomic(builder.inttoptr(args[0], _I64.as_pointer()), "acquire", 8)
+
+    return types.int64(types.int64), codegen
+
+
+def _fence(order: str) -> Any:
+    def fence(typingctx: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            builder.fence(order)
+            return context.get_dummy_value()
+
+        return types.void(), codegen
+
+    return intrinsic(fence)
+
+
+fence_acquire = _fence("acquire")
+fence_release = _fence("release")
+fence_full = _fence("seq_cst")
+
+
+@intrinsic
+def spin_hint(typingctx: Any) -> Any:
+    """Tell the core that this is a spin loop: ``pause`` on x86-64, ``yield`` on ARM64."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        if _ARM:
+            kind = ir.FunctionType(ir.VoidType(), [_I32])
+            hint = cgutils.get_or_insert_function(builder.module, kind, "llvm.aarch64.hint")
+            builder.call(hint, [_I32(1)])
+        else:
+            kind = ir.FunctionType(ir.VoidType(), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause"), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
+def copy_record(typingctx: Any, target: Any, target_index: Any, source: Any, source_index: Any) -> Any:
+    """``target[target_index] = source[source_index]`` as one memory copy of the record's bytes."""
+    if target.dtype != source.dtype:
+        raise TypeError(f"copy_record: {target.dtype} is not {source.dtype}")
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        to = _word(context, builder, sig.args[0], args[0], args[1])
+        start = _word(context, builder, sig.args[2], args[2], args[3])
+        cgutils.raw_memcpy(builder, to, start, ir.Constant(_I64, sig.args[0].dtype.size), 1)
+        return context.get_dummy_value()
+
+    return types.void(target, types.intp, source, types.intp), codegen
+
+
+@intrinsic
+def leading_zeros(typingctx: Any, value: Any) -> Any:
+    """Leading zero bits of a non-zero int64."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.ctlz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), codegen
+
+
+def _timespec(builder: Any, total_ns: Any) -> Any:
+    spec = cgutils.alloca_once(builder, _I64, size=2)
+    billion = ir.Constant(_I64, 1_000_000_000)
+    builder.store(builder.sdiv(total_ns, billion), spec)
+    builder.store(builder.srem(total_ns, billion), builder.gep(spec, [_I32(1)]))
+    return spec
+
+
+@intrinsic
+def mono_ns(typingctx: Any) -> Any:
+    """CLOCK_MONOTONIC in nanoseconds."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = ir.FunctionType(_I32, [_I32, _I64.as_pointer()])
+        clock_gettime = cgutils.get_or_insert_function(builder.module, kind, "clock_gettime")
+        spec = cgutils.alloca_once(builder, _I64, size=2)
+        builder.call(clock_gettime, [_I32(CLOCK_MONOTONIC), spec])
+        seconds = builder.mul(builder.load(spec), ir.Constant(_I64, 1_000_000_000))
+        return builder.add(seconds, builder.load(builder.gep(spec, [_I32(1)])))
+
+    return types.int64(), codegen
+
+
+@intrinsic
+def sched_yield(typingctx: Any) -> Any:
+    """Let another runnable thread have this core."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = ir.FunctionType(_I32, [])
+        builder.call(cgutils.get_or_insert_function(builder.module, kind, "sched_yield"), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
+def sleep_ns(typingctx: Any, duration_ns: Any) -> Any:
+    """nanosleep; may end early by a signal."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = ir.FunctionType(_I32, [_I64.as_pointer(), _I64.as_pointer()])
+        nanosleep = cgutils.get_or_insert_function(builder.module, kind, "nanosleep")
+        builder.call(nanosleep, [_timespec(builder, args[0]), _I64.as_pointer()(None)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+def _futex(builder: Any, address: Any, operation: int, value: Any, spec: Any) -> None:
+    kind = ir.FunctionType(_I64, [_I64] * 7)
+    syscall = cgutils.get_or_insert_function(builder.module, kind, "syscall")
+    zero = ir.Constant(_I64, 0)
+    number, op = ir.Constant(_I64, _SYS_FUTEX), ir.Constant(_I64, operation)
+    builder.call(syscall, [number, address, op, value, spec, zero, zero])
+
+
+@intrinsic
+def futex_wait(typingctx: Any, words: Any, index: Any, expected: Any, timeout_ns: Any) -> Any:
+    """Sleep while the low 32 bits of ``words[index]`` equal those of ``expected``; at most ``timeout_ns``."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        address = builder.ptrtoint(_word(context, builder, sig.args[0], args[0], args[1]), _I64)
+        value = builder.and_(args[2], ir.Constant(_I64, 0xFFFFFFFF))
+        spec = builder.ptrtoint(_timespec(builder, args[3]), _I64)
+        _futex(builder, address, _FUTEX_WAIT, value, spec)
+        return context.get_dummy_value()
+
+    return types.void(words, types.intp, types.int64, types.int64), codegen
+
+
+@intrinsic
+def futex_wake(typingctx: Any, words: Any, index: Any) -> Any:
+    """Wake everybody who waits on ``words[index]``."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        address = builder.ptrtoint(_word(context, builder, sig.args[0], args[0], args[1]), _I64)
+        everybody = ir.Constant(_I64, 0x7FFFFFFF)
+        _futex(builder, address, _FUTEX_WAKE, everybody, ir.Constant(_I64, 0))
+        return context.get_dummy_value()
+
+    return types.void(words, types.intp), codegen
