@@ -110,14 +110,27 @@ def spin_hint(typingctx: Any) -> Any:
 
 @intrinsic
 def copy_record(typingctx: Any, target: Any, target_index: Any, source: Any, source_index: Any) -> Any:
-    """``target[target_index] = source[source_index]`` as one memory copy of the record's bytes."""
-    if target.dtype != source.dtype:
-        raise TypeError(f"copy_record: {target.dtype} is not {source.dtype}")
+    """``target[target_index] = source[source_index]`` as one memory copy.
+
+    Both are arrays of the same record dtype, or both C-contiguous int64[records, words].
+    """
+    if target.dtype != source.dtype or target.ndim != source.ndim:
+        raise TypeError(f"copy_record: {target} is not like {source}")
+
+    def row(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> tuple[Any, Any]:
+        if array_type.ndim == 1:
+            size = ir.Constant(_I64, array_type.dtype.size)
+            return _word(context, builder, array_type, array, index), size
+        view = context.make_array(array_type)(context, builder, value=array)
+        zero = context.get_constant(types.intp, 0)
+        start = cgutils.get_item_pointer(context, builder, array_type, view, [index, zero], wraparound=False)
+        words = builder.extract_value(view.shape, 1)
+        return start, builder.mul(words, ir.Constant(_I64, 8))
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        to = _word(context, builder, sig.args[0], args[0], args[1])
-        start = _word(context, builder, sig.args[2], args[2], args[3])
-        cgutils.raw_memcpy(builder, to, start, ir.Constant(_I64, sig.args[0].dtype.size), 1)
+        to, size = row(context, builder, sig.args[0], args[0], args[1])
+        start, _ = row(context, builder, sig.args[2], args[2], args[3])
+        cgutils.raw_memcpy(builder, to, start, size, 1)
         return context.get_dummy_value()
 
     return types.void(target, types.intp, source, types.intp), codegen

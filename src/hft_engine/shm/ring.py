@@ -20,11 +20,9 @@ treating them as overwritten, and the next writer goes on at PUBLISHED.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numba import njit
-from numba.extending import overload
 
 from hft_engine.shm import layout
 from hft_engine.shm.atomics import (
@@ -86,23 +84,6 @@ def _skip_to(head: np.ndarray, base: int, position: int) -> None:
 
 
 @njit(nogil=True, inline="always")
-def _copy_row(target: np.ndarray, i: int, source: np.ndarray, j: int) -> None:
-    target[i] = source[j]
-
-
-def _copy(target: np.ndarray, i: int, source: np.ndarray, j: int) -> None:
-    """One record from slot to scratch, whether the arrays are of records or of rows of words."""
-    raise RuntimeError("only inside compiled code")
-
-
-@overload(_copy, inline="always")
-def _copy_either(target: Any, i: Any, source: Any, j: Any) -> Any:
-    if target.ndim == 1:
-        return lambda target, i, source, j: copy_record(target, i, source, j)
-    return lambda target, i, source, j: _copy_row(target, i, source, j)
-
-
-@njit(nogil=True, inline="always")
 def poll_into(head: np.ndarray, slots: np.ndarray, reader: int, scratch: np.ndarray, limit: int) -> int:
     """Copy up to ``limit`` whole records from the reader's position into ``scratch``; returns how many.
 
@@ -118,7 +99,7 @@ def poll_into(head: np.ndarray, slots: np.ndarray, reader: int, scratch: np.ndar
             return 0
         if load_relaxed(head, _INTENT) - capacity <= position:
             for i in range(count):
-                _copy(scratch, i, slots, (position + i) & (capacity - 1))
+                copy_record(scratch, i, slots, (position + i) & (capacity - 1))
             fence_acquire()
         oldest = load_relaxed(head, _INTENT) - capacity
         if oldest <= position:
@@ -145,7 +126,7 @@ def _publish_words(head: np.ndarray, slots: np.ndarray, bells: np.ndarray, rows:
     first = claim(head, count)
     for i in range(count):
         rows[i, 0] = first + i  # every record begins with its sequence
-        slots[(first + i) & mask] = rows[i]
+        copy_record(slots, (first + i) & mask, rows, i)
     publish(head, bells, first + count)
     return first
 
