@@ -1,0 +1,244 @@
+"""A tree ensemble as flat tables that the compiled traversal walks; built once, when a model is loaded.
+
+Every numeric decision of LightGBM, whatever its handling of missing values, becomes ``row[column] <= threshold``:
+what differs between nodes (NaN counts as zero; zero counts as missing; missing goes left) is moved into the
+*columns*, values computed once a record. Zero counts as missing: the column holds NaN there, and a comparison
+with NaN is false, so a missing value goes to the second child. Where missing goes to the left, the column holds
+the negated value, the threshold is negated, and the children change places.
+
+Decision rules: LightGBM ``include/LightGBM/tree.h``, ``NumericalDecision`` and ``CategoricalDecision``.
+
+Node order: the root of tree i is node i, so that no table of roots is needed; then siblings in pairs, so that a
+node needs one child index. A leaf is a node that always chooses itself (column 0 is minus infinity) and keeps its
+value in ``threshold``.
+"""
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from hft_engine.inference.lightgbm_text import (
+    CATEGORICAL_MASK,
+    DEFAULT_LEFT_MASK,
+    MISSING_MASK,
+    MISSING_NAN,
+    MISSING_NONE,
+    MISSING_SHIFT,
+    MISSING_ZERO,
+    Ensemble,
+    Objective,
+    Tree,
+)
+
+LANES = 8  # trees walked side by side; the table is filled up with empty trees to a multiple of it
+CATEGORICAL = 1 << 31  # bit of a node's ``column``
+ZERO = float(np.float32(1e-35))  # LightGBM's kZeroThreshold: no further from zero than this is zero
+
+
+class Transform(IntEnum):
+    """How raw sums become outputs; LightGBM ``src/objective``, ``ConvertOutput``."""
+
+    NONE = 0
+    SIGMOID = 1  # each output by itself
+    SOFTMAX = 2
+    EXP = 3
+    SIGNED_SQUARE = 4
+    LOG1P_EXP = 5
+
+
+_PLAIN = ("regression", "regression_l1", "huber", "fair", "quantile", "mape", "lambdarank", "rank_xendcg")
+_TRANSFORMS = {
+    "": Transform.NONE,
+    "none": Transform.NONE,
+    "custom": Transform.NONE,
+    "binary": Transform.SIGMOID,
+    "multiclassova": Transform.SIGMOID,
+    "cross_entropy": Transform.SIGMOID,
+    "cross_entropy_lambda": Transform.LOG1P_EXP,
+    "multiclass": Transform.SOFTMAX,
+    "poisson": Transform.EXP,
+    "gamma": Transform.EXP,
+    "tweedie": Transform.EXP,
+    **dict.fromkeys(_PLAIN, Transform.NONE),
+}
+_SQRT_ALLOWED = ("regression", "regression_l1", "fair", "quantile", "mape")
+
+
+class ColumnMode(IntEnum):
+    """What a column holds where the feature is NaN or zero."""
+
+    AS_IS = 0
+    NAN_IS_ZERO = 1
+    ZERO_IS_NAN = 2
+
+
+HEADER_DTYPE = np.dtype(
+    [
+        ("model_id", "<i8"),  # -1: no model
+        ("tree_count", "<u8"),  # a multiple of LANES
+        ("output_count", "<u8"),
+        ("divisor", "<f8"),  # of the sums: iterations of a random forest, else 1
+        ("transform", "<i8"),  # Transform
+        ("sigmoid", "<f8"),
+        ("categorical", "<i8"),  # 1: some node tests a set of categories
+    ]
+)
+COLUMN_DTYPE = np.dtype([("sign", "<f8"), ("source", "<u4"), ("mode", "<u4")])
+NODE_DTYPE = np.dtype([("threshold", "<f8"), ("child", "<u4"), ("column", "<u4")])  # four a cache line
+
+
+class Tables(Struct, frozen=True, eq=False):
+    """What ``trees.evaluate`` takes, in its order.
+
+    ``header``   one row of HEADER_DTYPE.
+    ``columns``  COLUMN_DTYPE; column 0 is the constant minus infinity.
+    ``nodes``    NODE_DTYPE. ``column`` >= 0: to ``child`` if ``row[column] <= threshold``, else to
+                 ``child + 1``. With CATEGORICAL set in ``column``: to ``child`` if the category in its row value is in the
+                 set at ``bits[threshold]``, else to ``child + 1``.
+    ``bits``     uint32: of each set its number of words, then the words, lowest category first.
+    ``row``      float64 scratch, one value a column.
+    """
+
+    header: NDArray
+    columns: NDArray
+    nodes: NDArray
+    bits: NDArray[np.uint32]
+    row: NDArray[np.float64]
+
+
+def empty_tables() -> Tables:
+    """The tables of no model: ``model_id`` -1."""
+    header = np.zeros(1, HEADER_DTYPE)
+    header["model_id"] = -1
+    columns = np.zeros(1, COLUMN_DTYPE)
+    nodes = np.zeros(1, NODE_DTYPE)
+    return Tables(header, columns, nodes, np.zeros(1, np.uint32), np.zeros(1))
+
+
+def build_tables(ensemble: Ensemble, positions: Sequence[int], model_id: int = 0) -> Tables:
+    """The tables of ``ensemble`` whose feature i is found at ``positions[i]`` of a feature vector.
+
+    Raises ValueError for an objective that is not known.
+    """
+    builder = _Builder(ensemble.trees, positions)
+    header = np.zeros(1, HEADER_DTYPE)
+    header["model_id"] = model_id
+    header["tree_count"] = builder.lanes
+    header["output_count"] = ensemble.trees_per_iteration
+    header["divisor"] = _divisor(ensemble)
+    header["transform"] = transform_of(ensemble.objective)
+    header["sigmoid"] = ensemble.objective.sigmoid
+    header["categorical"] = any(len(tree.cat_threshold) for tree in ensemble.trees)
+    columns = np.array(builder.columns.rows, COLUMN_DTYPE)
+    bits = np.array(builder.bits, np.uint32)
+    return Tables(header, columns, builder.nodes, bits, np.zeros(len(columns)))
+
+
+def transform_of(objective: Objective) -> Transform:
+    """The transform of an objective. Raises ValueError where it is not known."""
+    if objective.name not in _TRANSFORMS:
+        raise ValueError(f"objective {objective.name!r} is not supported")
+    if objective.sqrt and objective.name in _SQRT_ALLOWED:
+        return Transform.SIGNED_SQUARE
+    return _TRANSFORMS[objective.name]
+
+
+def _divisor(ensemble: Ensemble) -> float:
+    return len(ensemble.trees) / ensemble.trees_per_iteration if ensemble.average_output else 1.0
+
+
+class _Columns:
+    """The distinct (feature, mode, sign) that nodes ask for, numbered from 1."""
+
+    def __init__(self, positions: Sequence[int]) -> None:
+        self._positions = positions
+        self.rows: list[tuple[float, int, int]] = [(0.0, 0, 0)]
+        self._numbers: dict[tuple[float, int, int], int] = {}
+
+    def number(self, feature: int, mode: ColumnMode, sign: float) -> int:
+        row = (sign, self._positions[feature], int(mode))
+        if row not in self._numbers:
+            self._numbers[row] = len(self.rows)
+            self.rows.append(row)
+        return self._numbers[row]
+
+
+class _Builder:
+    """Fills the node table, tree by tree."""
+
+    def __init__(self, trees: Sequence[Tree], positions: Sequence[int]) -> None:
+        self.columns = _Columns(positions)
+        self.bits: list[int] = [0]
+        self.lanes = -(-len(trees) // LANES) * LANES
+        self.nodes = np.zeros(self.lanes + sum(2 * len(tree.threshold) for tree in trees), NODE_DTYPE)
+        self._next = self.lanes
+        for empty in range(len(trees), self.lanes):
+            self._leaf(empty, 0.0)
+        for number, tree in enumerate(trees):
+            self._tree(number, tree)
+
+    def _tree(self, root: int, tree: Tree) -> None:
+        sets = self._sets(tree)
+        pending = [(root, 0 if len(tree.threshold) else ~0)]  # breadth first: near the root, near in memory
+        for slot, node in pending:
+            if node < 0:
+                self._leaf(slot, tree.leaf_value[~node])
+            else:
+                pending.extend(self._inner(slot, tree, node, sets))
+
+    def _leaf(self, slot: int, value: float) -> None:
+        self.nodes[slot] = (value, slot, 0)
+
+    def _inner(self, slot: int, tree: Tree, node: int, sets: list[int]) -> list[tuple[int, int]]:
+        """Writes one inner node; returns (slot, node) of its children."""
+        first, second = int(tree.left_child[node]), int(tree.right_child[node])
+        child = self._next
+        self._next += 2
+        if tree.decision_type[node] & CATEGORICAL_MASK:
+            column = CATEGORICAL | self.columns.number(int(tree.split_feature[node]), ColumnMode.AS_IS, 1.0)
+            self.nodes[slot] = (sets[int(tree.threshold[node])], child, column)
+            return [(child, first), (child + 1, second)]
+        threshold, column, swapped = self._numeric(tree, node)
+        self.nodes[slot] = (threshold, child, column)
+        return [(child, second), (child + 1, first)] if swapped else [(child, first), (child + 1, second)]
+
+    def _numeric(self, tree: Tree, node: int) -> tuple[float, int, bool]:
+        """(threshold, column, children swapped) of a numeric node."""
+        decision, feature = int(tree.decision_type[node]), int(tree.split_feature[node])
+        threshold = _clear_of_zero(float(tree.threshold[node]))
+        missing = (decision >> MISSING_SHIFT) & MISSING_MASK
+        mode = _MODES[missing]
+        if missing == MISSING_NONE or not decision & DEFAULT_LEFT_MASK:
+            return threshold, self.columns.number(feature, mode, 1.0), False
+        # not (x > t)  ==  not (-x <= -(the next number above t)), and true for NaN
+        return -float(np.nextafter(threshold, np.inf)), self.columns.number(feature, mode, -1.0), True
+
+    def _sets(self, tree: Tree) -> list[int]:
+        """Adds a tree's sets of categories; returns where each begins in ``bits``."""
+        starts = []
+        for a, b in zip(tree.cat_boundaries[:-1], tree.cat_boundaries[1:], strict=True):
+            starts.append(len(self.bits))
+            self.bits += [int(b - a), *tree.cat_threshold[a:b].tolist()]
+        return starts
+
+
+_MODES = {
+    MISSING_NONE: ColumnMode.NAN_IS_ZERO,
+    MISSING_ZERO: ColumnMode.ZERO_IS_NAN,
+    MISSING_NAN: ColumnMode.AS_IS,
+}
+
+
+def _clear_of_zero(threshold: float) -> float:
+    """The threshold that decides for all of [-ZERO, ZERO] as ``threshold`` does for 0.
+
+    LightGBM replaces values that small by 0 before it predicts; moving the threshold spares doing so.
+    """
+    if 0.0 <= threshold < ZERO:
+        return ZERO
+    if -ZERO <= threshold < 0.0:
+        return float(np.nextafter(-ZERO, -np.inf))
+    return threshold

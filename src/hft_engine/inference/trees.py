@@ -1,0 +1,203 @@
+"""The compiled traversal of a tree ensemble. Pure: a function of its tables and one feature vector.
+
+Outputs equal LightGBM's ``Booster.predict`` bit for bit: the same decisions, the sums in the same order, the same
+formula of the objective. The tables are those of ``inference.tables``; see there for their layout.
+
+Unsigned indices throughout: numba adds a test for negative ones to every access with a signed index.
+"""
+
+from math import exp, log1p
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from hft_engine.inference.tables import CATEGORICAL, LANES, ZERO, ColumnMode, Tables, Transform
+
+_NAN_IS_ZERO, _ZERO_IS_NAN = np.uint32(ColumnMode.NAN_IS_ZERO), np.uint32(ColumnMode.ZERO_IS_NAN)
+_SIGMOID, _SOFTMAX, _EXP = int(Transform.SIGMOID), int(Transform.SOFTMAX), int(Transform.EXP)
+_SIGNED_SQUARE, _LOG1P_EXP = int(Transform.SIGNED_SQUARE), int(Transform.LOG1P_EXP)
+_LANES, _CATEGORICAL = np.uint64(LANES), np.uint32(CATEGORICAL)
+_NO, _YES = np.uint64(0), np.uint64(1)
+_CATEGORY_LIMIT = 2147483648.0  # LightGBM casts to int32; from here on the cast is negative: not in any set
+_LEVELS = 3  # a group goes down so many levels before it is asked whether all its trees are at a leaf
+
+
+def predict(tables: Tables, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The outputs for one feature vector or for each row of a matrix; shape (outputs,) or (rows, outputs)."""
+    rows = np.ascontiguousarray(np.atleast_2d(values), np.float64)
+    out = np.empty((len(rows), int(tables.header[0]["output_count"])))
+    evaluate_rows(tables.header, tables.columns, tables.nodes, tables.bits, tables.row, rows, out)
+    return out if np.ndim(values) == 2 else out[0]
+
+
+@njit(nogil=True, cache=True)
+def evaluate_rows(header, columns, nodes, bits, row, values, out):  # type: ignore[no-untyped-def]
+    """``evaluate`` for every row of the matrix ``values`` into the rows of ``out``."""
+    for i in range(len(values)):
+        evaluate(header, columns, nodes, bits, row, values[i], out[i])
+
+
+@njit(nogil=True, cache=True)
+def evaluate(header, columns, nodes, bits, row, values, out):  # type: ignore[no-untyped-def]
+    """Writes the model's outputs for the feature vector ``values`` to ``out[:output_count]``."""
+    model = header[0]
+    outputs = model.output_count
+    for k in range(outputs):
+        out[k] = 0.0
+    _fill_row(columns, values, row)
+    if model.categorical:
+        _sum_any(nodes, bits, row, model.tree_count, outputs, out)
+    elif outputs == _YES:
+        out[0] = _sum_one(nodes, row, model.tree_count)
+    else:
+        _sum_classes(nodes, row, model.tree_count, outputs, out)
+    for k in range(outputs):
+        out[k] /= model.divisor
+    _transform(model.transform, model.sigmoid, outputs, out)
+
+
+@njit(nogil=True, cache=True)
+def _fill_row(columns, values, row):  # type: ignore[no-untyped-def]
+    row[0] = -np.inf
+    for c in range(1, len(columns)):
+        column = columns[c]
+        value = values[column.source]
+        if column.mode == _NAN_IS_ZERO:
+            value = 0.0 if np.isnan(value) else value
+        elif column.mode == _ZERO_IS_NAN:
+            value = np.nan if abs(value) <= ZERO else value
+        row[c] = column.sign * value
+
+
+@njit(nogil=True, cache=True)
+def _sum_one(nodes, row, tree_count):  # type: ignore[no-untyped-def]
+    """The sum of a model without sets of categories: no branch depends on the data but the end of a group."""
+    total = 0.0
+    first = _NO
+    while first < tree_count:
+        a, b, c, d, e, f, g, h = _leaves(nodes, row, first)
+        total += nodes[a].threshold  # one by one: LightGBM adds the trees in order
+        total += nodes[b].threshold
+        total += nodes[c].threshold
+        total += nodes[d].threshold
+        total += nodes[e].threshold
+        total += nodes[f].threshold
+        total += nodes[g].threshold
+        total += nodes[h].threshold
+        first += _LANES
+    return total
+
+
+@njit(nogil=True, cache=True)
+def _sum_classes(nodes, row, tree_count, outputs, out):  # type: ignore[no-untyped-def]
+    """The same with several outputs, whose trees take turns."""
+    k = _NO
+    first = _NO
+    while first < tree_count:
+        a, b, c, d, e, f, g, h = _leaves(nodes, row, first)
+        k = _add(nodes, a, k, outputs, out)
+        k = _add(nodes, b, k, outputs, out)
+        k = _add(nodes, c, k, outputs, out)
+        k = _add(nodes, d, k, outputs, out)
+        k = _add(nodes, e, k, outputs, out)
+        k = _add(nodes, f, k, outputs, out)
+        k = _add(nodes, g, k, outputs, out)
+        k = _add(nodes, h, k, outputs, out)
+        first += _LANES
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _add(nodes, leaf, k, outputs, out):  # type: ignore[no-untyped-def]
+    """Adds a leaf's value to output ``k``; returns the output of the next tree."""
+    out[k] += nodes[leaf].threshold
+    k += _YES
+    return _NO if k == outputs else k
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _leaves(nodes, row, first):  # type: ignore[no-untyped-def]
+    """The leaves of eight trees, walked side by side so that their loads overlap. At a leaf a step stays."""
+    a, b, c, d = first, first + np.uint64(1), first + np.uint64(2), first + np.uint64(3)
+    e, f, g, h = first + np.uint64(4), first + np.uint64(5), first + np.uint64(6), first + np.uint64(7)
+    while (
+        nodes[a].column | nodes[b].column | nodes[c].column | nodes[d].column
+        | nodes[e].column | nodes[f].column | nodes[g].column | nodes[h].column
+    ) != 0:  # fmt: skip
+        for _ in range(_LEVELS):
+            a, b, c, d = (
+                _step(nodes, row, a),
+                _step(nodes, row, b),
+                _step(nodes, row, c),
+                _step(nodes, row, d),
+            )
+            e, f, g, h = (
+                _step(nodes, row, e),
+                _step(nodes, row, f),
+                _step(nodes, row, g),
+                _step(nodes, row, h),
+            )
+    return a, b, c, d, e, f, g, h
+
+
+@njit(nogil=True, cache=True)
+def _step(nodes, row, i):  # type: ignore[no-untyped-def]
+    node = nodes[i]
+    return np.uint64(node.child) + (_NO if row[node.column] <= node.threshold else _YES)
+
+
+@njit(nogil=True, cache=True)
+def _sum_any(nodes, bits, row, tree_count, outputs, out):  # type: ignore[no-untyped-def]
+    """Adds up any model, one tree after the other."""
+    k = _NO
+    for tree in range(tree_count):
+        i = tree
+        while nodes[i].column != 0:
+            if nodes[i].column & _CATEGORICAL:
+                i = _step_categorical(nodes, bits, row, i)
+            else:
+                i = _step(nodes, row, i)
+        k = _add(nodes, i, k, outputs, out)
+
+
+@njit(nogil=True, cache=True)
+def _step_categorical(nodes, bits, row, i):  # type: ignore[no-untyped-def]
+    node = nodes[i]
+    value = row[node.column & ~_CATEGORICAL]
+    inside = _NO
+    if -1.0 < value < _CATEGORY_LIMIT:  # false for NaN
+        category = np.uint64(value)
+        start = np.uint64(node.threshold)
+        word = category >> np.uint64(5)
+        if word < bits[start]:
+            inside = (np.uint64(bits[start + _YES + word]) >> (category & np.uint64(31))) & _YES
+    return np.uint64(node.child) + (_YES - inside)
+
+
+@njit(nogil=True, cache=True)
+def _transform(kind, sigmoid, outputs, out):  # type: ignore[no-untyped-def]
+    if kind == _SOFTMAX:
+        _softmax(outputs, out)
+        return
+    for k in range(outputs):
+        if kind == _SIGMOID:
+            out[k] = 1.0 / (1.0 + exp(-sigmoid * out[k]))
+        elif kind == _EXP:
+            out[k] = exp(out[k])
+        elif kind == _LOG1P_EXP:
+            out[k] = log1p(exp(out[k]))
+        elif kind == _SIGNED_SQUARE:
+            out[k] = out[k] * abs(out[k])
+
+
+@njit(nogil=True, cache=True)
+def _softmax(outputs, out):  # type: ignore[no-untyped-def]
+    highest = out[0]
+    for k in range(outputs):
+        highest = max(highest, out[k])
+    total = 0.0
+    for k in range(outputs):
+        out[k] = exp(out[k] - highest)
+        total += out[k]
+    for k in range(outputs):
+        out[k] /= total
