@@ -1,0 +1,165 @@
+"""The configuration of a run: defaults < file < .env < environment < overrides, every problem named.
+
+``load_config`` is the only way in. Nothing is started before it returns.
+"""
+
+import copy
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dotenv
+import msgspec
+import yaml
+from msgspec import inspect
+
+from hft_engine.config.checks import check_config, check_rules
+from hft_engine.config.document import Document, read_document
+from hft_engine.config.errors import ConfigError
+from hft_engine.config.redact import redacted, redacted_url
+from hft_engine.config.schema import Config
+from hft_engine.config.validate import SCHEMA, SECRETS, Problem, describe, problems, required, type_at
+
+__all__ = ["ENVIRONMENT", "ConfigError", "Problem", "check_rules", "load_config", "redacted", "redacted_url"]
+
+# Key path -> the variables that set it, the first one that holds text wins.
+ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
+    "feed.api_key": ("POLYGON_API_KEY", "MASSIVE_API_KEY"),
+    "engine.log_level": ("LOG_LEVEL",),
+    "engine.run_root": ("HFT_RUN_ROOT",),
+}
+_UPPER_CASE = ("engine.log_level",)  # LOG_LEVEL=debug means DEBUG
+
+
+def load_config(
+    path: Path | None,
+    overrides: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    *,
+    dotenv_path: Path | None = Path(".env"),
+    cpus: Collection[int] | None = None,
+) -> Config:
+    """The checked configuration.
+
+    ``path``: YAML, JSON or TOML file; None = defaults. ``overrides``: "section.key=value", value as in YAML.
+    ``env``: variables, None = this process's. ``dotenv_path``: read if it exists; never wins over ``env``.
+    ``cpus``: those that may be pinned to, None = this process's. Raises ConfigError with every problem found.
+    """
+    document = read_document(path) if path is not None else Document("defaults", {})
+    origins: dict[str, str] = {}
+    data = _without_empty(copy.deepcopy(document.data), SCHEMA)
+    _apply_environment(data, origins, os.environ if env is None else env, dotenv_path)
+    for override in overrides:
+        _apply_override(data, origins, override)
+    _refuse(problems(data), document, origins)
+    config = _convert(data)
+    _refuse(check_config(config, cpus), document, origins)
+    return config
+
+
+def require_known_features(config: Config, names: Iterable[str], source: str = "configuration") -> None:
+    """Raises ConfigError where a rule names a feature that is not in ``names``."""
+    _refuse(check_rules(config, names), Document(source, {}), {})
+
+
+def _without_empty(data: Mapping[str, Any], kind: inspect.Type) -> dict[str, Any]:
+    # A section whose keys are all commented out is null in YAML: it means the defaults.
+    filled = dict(data)
+    for field in kind.fields if isinstance(kind, inspect.StructType) else ():
+        value = filled.get(field.encode_name)
+        if isinstance(field.type, inspect.StructType) and field.encode_name in filled:
+            if value is None:
+                filled[field.encode_name] = {}
+            elif isinstance(value, Mapping):
+                filled[field.encode_name] = _without_empty(value, field.type)
+    return filled
+
+
+def _apply_environment(
+    data: dict[str, Any], origins: dict[str, str], env: Mapping[str, str], dotenv_path: Path | None
+) -> None:
+    from_file = _read_dotenv(dotenv_path)
+    for path, variables in ENVIRONMENT.items():
+        for variable in variables:
+            # A variable of the real environment wins over .env even where it is empty: empty means unset.
+            text = env[variable] if variable in env else from_file.get(variable)
+            if text:
+                origins[path] = f"{variable} in {'the environment' if variable in env else dotenv_path}"
+                _set(data, path, text.upper() if path in _UPPER_CASE else text, origins[path])
+                break
+
+
+def _read_dotenv(path: Path | None) -> dict[str, str | None]:
+    if path is None or not path.is_file():
+        return {}
+    try:
+        return dict(dotenv.dotenv_values(path, interpolate=False))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: cannot be read: {error}; correct it or remove it"]) from None
+
+
+def _apply_override(data: dict[str, Any], origins: dict[str, str], override: str) -> None:
+    path, mark, text = override.partition("=")
+    if not mark or not all(path.split(".")):
+        raise ConfigError([f'override {override!r}: write it "section.key=value"'])
+    secret = next((s for s in SECRETS if path.startswith(s)), None)
+    if "[" in path:
+        raise ConfigError([f"override {path}: one item of a list cannot be set; give the whole list"])
+    kind = type_at(path)
+    if kind is None:
+        raise ConfigError([f"override {path}: {_unknown(path)}"])
+    shown = f"{secret}=***" if secret else override
+    origins[path] = f"override {shown}"
+    _set(data, path, _parse(text, kind, origins[path]), origins[path])
+
+
+def _unknown(path: str) -> str:
+    # The same words as for a key in a file: the schema is asked about a configuration that holds only this one.
+    probe: dict[str, Any] = {}
+    _set(probe, path, None, "override")
+    return next((f"{p.path}: {p.text}" for p in problems(probe)), "unknown key")
+
+
+def _parse(text: str, kind: inspect.Type, origin: str) -> Any:
+    # Where the schema wants text the value is taken as it stands: a key of digits stays text.
+    if isinstance(kind, inspect.UnionType):
+        return None if text in ("", "null") else _parse(text, required(kind), origin)
+    if isinstance(kind, inspect.StrType | inspect.LiteralType):
+        return text
+    if isinstance(kind, inspect.VarTupleType) and not isinstance(kind.item_type, inspect.StructType):
+        items = text.strip().removeprefix("[").removesuffix("]").split(",")
+        return [_parse(item.strip(" \"'"), kind.item_type, origin) for item in items if item.strip()]
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError([f"{origin}: the value is not YAML; it must be {describe(kind)}"]) from None
+
+
+def _set(data: dict[str, Any], path: str, value: Any, origin: str) -> None:
+    *sections, key = path.split(".")
+    inside = data
+    for section in sections:
+        if inside.get(section) is None:
+            inside[section] = {}
+        if not isinstance(inside[section], dict):
+            raise ConfigError([f"{origin}: {path}: {section} is not a section with keys below it"])
+        inside = inside[section]
+    inside[key] = value
+
+
+def _refuse(found: Sequence[Problem], document: Document, origins: Mapping[str, str]) -> None:
+    if found:
+        raise ConfigError([f"{_origin(p.path, document, origins)}: {p.path}: {p.text}" for p in found])
+
+
+def _origin(path: str, document: Document, origins: Mapping[str, str]) -> str:
+    above = path.partition("[")[0]
+    return next((origins[p] for p in (path, above) if p in origins), None) or document.where(path)
+
+
+def _convert(data: Mapping[str, Any]) -> Config:
+    try:
+        return msgspec.convert(data, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError([f"configuration: {error}"]) from None
