@@ -176,7 +176,7 @@ class _Fields:
 
     def array(self, key: str, kind: Callable[[str], float], dtype: type, size: int | None = None) -> NDArray:
         try:
-            values = np.array([kind(word) for word in self.text(key).split()], dtype)
+            values: NDArray = np.array([kind(word) for word in self.text(key).split()], dtype)
         except (ValueError, OverflowError) as error:
             if isinstance(error, ModelError):
                 raise

@@ -1,16 +1,16 @@
 """A tree ensemble as flat tables that the compiled traversal walks; built once, when a model is loaded.
 
-Every numeric decision of LightGBM, whatever its handling of missing values, becomes ``row[column] <= threshold``:
-what differs between nodes (NaN counts as zero; zero counts as missing; missing goes left) is moved into the
-*columns*, values computed once a record. Zero counts as missing: the column holds NaN there, and a comparison
-with NaN is false, so a missing value goes to the second child. Where missing goes to the left, the column holds
-the negated value, the threshold is negated, and the children change places.
+Every numeric decision of LightGBM, whatever its handling of missing values, becomes ``row[column] <=
+threshold``: what differs between nodes (NaN counts as zero; zero counts as missing; missing goes left) is
+moved into the *columns*, values computed once a record. Zero counts as missing: the column holds NaN there,
+and a comparison with NaN is false, so a missing value goes to the second child. Where missing goes to the
+left, the column holds the negated value, the threshold is negated, and the children change places.
 
 Decision rules: LightGBM ``include/LightGBM/tree.h``, ``NumericalDecision`` and ``CategoricalDecision``.
 
-Node order: the root of tree i is node i, so that no table of roots is needed; then siblings in pairs, so that a
-node needs one child index. A leaf is a node that always chooses itself (column 0 is minus infinity) and keeps its
-value in ``threshold``.
+Node order: the root of tree i is node i, so that no table of roots is needed; then siblings in pairs, so
+that a node needs one child index. A leaf is a node that always chooses itself (column 0 is minus infinity)
+and keeps its value in ``threshold``.
 """
 
 from collections.abc import Sequence
@@ -95,9 +95,9 @@ class Tables(Struct, frozen=True, eq=False):
 
     ``header``   one row of HEADER_DTYPE.
     ``columns``  COLUMN_DTYPE; column 0 is the constant minus infinity.
-    ``nodes``    NODE_DTYPE. ``column`` >= 0: to ``child`` if ``row[column] <= threshold``, else to
-                 ``child + 1``. With CATEGORICAL set in ``column``: to ``child`` if the category in its row value is in the
-                 set at ``bits[threshold]``, else to ``child + 1``.
+    ``nodes``    NODE_DTYPE. To ``child`` if ``row[column] <= threshold``, else to ``child + 1``. With
+                 CATEGORICAL set in ``column``: to ``child`` if the category in the column is a member of the
+                 set that begins at ``bits[threshold]``, else to ``child + 1``.
     ``bits``     uint32: of each set its number of words, then the words, lowest category first.
     ``row``      float64 scratch, one value a column.
     """

@@ -1,7 +1,7 @@
 """The compiled traversal of a tree ensemble. Pure: a function of its tables and one feature vector.
 
-Outputs equal LightGBM's ``Booster.predict`` bit for bit: the same decisions, the sums in the same order, the same
-formula of the objective. The tables are those of ``inference.tables``; see there for their layout.
+Outputs equal LightGBM's ``Booster.predict`` bit for bit: the same decisions, the sums in the same order, the
+same formula of the objective. The tables are those of ``inference.tables``; see there for their layout.
 
 Unsigned indices throughout: numba adds a test for negative ones to every access with a signed index.
 """

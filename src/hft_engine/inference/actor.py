@@ -1,0 +1,120 @@
+"""The inference actor: features ring in, predictions ring out, the model swapped between two records."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hft_engine.inference.errors import ModelError
+from hft_engine.inference.kernels import COUNTERS, duty
+from hft_engine.inference.model import CompiledModel, load_model
+from hft_engine.inference.tables import Tables, empty_tables
+from hft_engine.records import FEATURE_DTYPE, PREDICTION_DTYPE
+from hft_engine.runtime.actor import ActorContext, BaseActor, ControlError, FatalError
+from hft_engine.runtime.messages import SwapModel
+from hft_engine.shm import layout
+from hft_engine.shm.histogram import new_counts
+from hft_engine.shm.ring import Ring
+
+BATCH_MAX = 128  # features records copied at once: 72 KiB of scratch, well inside a second-level cache
+
+
+class InferenceActor(BaseActor):
+    """Publishes one prediction a feature record; without a model, the features alone."""
+
+    role = "inference"
+    counters = COUNTERS
+    histograms = ("inference",)
+
+    def __init__(self) -> None:
+        self._arguments: tuple[Any, ...] = ()
+
+    def on_start(self, ctx: ActorContext) -> None:
+        """Loads the configured model. Raises FatalError where it cannot be used."""
+        self._ctx = ctx
+        self._features, self._predictions = ctx.ring("features"), ctx.ring("predictions")
+        self._scratch = np.zeros(BATCH_MAX, FEATURE_DTYPE)
+        self._deadline_ns = _deadline_ns(ctx, self._predictions)
+        self._skip_done()
+        self._use(self._first_tables())
+
+    def do_work(self) -> int:
+        return int(duty(*self._arguments))
+
+    def on_control(self, message: object) -> object:
+        """``SwapModel``: the reply names the model in use from the next record on."""
+        if isinstance(message, SwapModel):
+            return self._swap(Path(message.path))
+        return super().on_control(message)
+
+    def _skip_done(self) -> None:
+        """After a restart: the predecessor may have died between publishing and letting go the input."""
+        features, predictions, reader = self._features, self._predictions, self._ctx.reader("features")
+        if predictions.published == 0:
+            return
+        newest = predictions.slots[(predictions.published - 1) % predictions.capacity]["source_sequence"]
+        while features.lag(reader) > 0:
+            oldest = features.slots[features.position(reader) % features.capacity]["source_sequence"]
+            if oldest > newest:
+                return
+            features.poll(reader, self._scratch, 1)
+
+    def _first_tables(self) -> Tables:
+        path = self._ctx.config.inference.model
+        if path is None:
+            self._ctx.log.warning("no model configured (inference.model): features pass through unchanged")
+            self._ctx.event("no_model", "inference runs without a model: features pass through unchanged")
+            return empty_tables()
+        try:
+            model = load_model(Path(path), self._ctx.feature_schema)
+        except ModelError as error:
+            raise FatalError(str(error)) from error
+        self._ctx.event("model_loaded", _title(model))
+        return model.tables
+
+    def _swap(self, path: Path) -> dict[str, object]:
+        try:
+            model = load_model(path, self._ctx.feature_schema)
+        except ModelError as error:
+            self._ctx.counter("swaps_refused").add()
+            raise ControlError(f"{error} (the model in use stays)") from error
+        self._use(model.tables)
+        self._ctx.counter("swaps").add()
+        self._ctx.event("model_swapped", _title(model))
+        return {"model": model.metadata.name, "version": model.metadata.version, "model_id": model.model_id}
+
+    def _use(self, tables: Tables) -> None:
+        features, predictions = self._features, self._predictions
+        self._arguments = (
+            *(features.head, features.slots, self._ctx.reader("features")),
+            *(predictions.head, predictions.slots, predictions.bells),
+            self._scratch,
+            *(tables.header, tables.columns, tables.nodes, tables.bits, tables.row),
+            *(self._ctx.histogram("inference"), self._ctx.counter_array()),
+            *(self._deadline_ns, BATCH_MAX),
+        )
+
+
+def _deadline_ns(ctx: ActorContext, predictions: Ring) -> int:
+    """None on a gating ring: a replay's result must not depend on how fast the machine is."""
+    if predictions.head[layout.W_GATING]:
+        return 0
+    return ctx.config.inference.deadline_ms * 1_000_000
+
+
+def _title(model: CompiledModel) -> str:
+    meta = model.metadata
+    return f"model {meta.name} {meta.version}, {len(model.ensemble.trees)} trees, SHA-256 {meta.sha256[:16]}"
+
+
+def warm() -> None:
+    """Compiles the stage's kernel, or loads it from the cache."""
+    features = Ring.private("features", FEATURE_DTYPE, 8, ("inference",))
+    predictions = Ring.private("predictions", PREDICTION_DTYPE, 8)
+    tables = empty_tables()
+    duty(
+        *(features.head, features.slots, 0, predictions.head, predictions.slots, predictions.bells),
+        np.zeros(1, FEATURE_DTYPE),
+        *(tables.header, tables.columns, tables.nodes, tables.bits, tables.row),
+        *(new_counts(), np.zeros(len(COUNTERS), np.int64), 0, 1),
+    )
