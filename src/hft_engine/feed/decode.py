@@ -1,7 +1,7 @@
 """From the bytes of a frame to rows of ``TICK_DTYPE``: no socket, no clock, no ring.
 
 A frame is parsed in one pass into typed events, and each event is packed straight into a staging array. Only
-a frame that fails as a whole is taken apart event by event, so that a spoilt event does not cost its neighbours.
+a frame that fails as a whole is taken apart event by event: a spoilt event does not cost its neighbours.
 
 What is refused (counted in ``rejected``, its reason in ``reasons``): no symbol, no time, a price that is not
 above 0, a negative size, a number outside its field. The parser refuses NaN, infinity and wrong types.
