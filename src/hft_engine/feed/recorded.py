@@ -34,12 +34,17 @@ LEAN_NOT_ELIGIBLE = (
     0x20 | 0x2000_0000
 )  # prints that the vendor's own bars leave out of open, high, low, close
 LEAN_EXTENDED_HOURS = 0x2000
-ODD_LOT = 37  # Polygon's code of a print that adds volume but moves no price: stands for LEAN_NOT_ELIGIBLE
+# The same facts in Polygon's condition codes, so that they survive the simulator's wire: 37 (odd lot) is a print
+# that adds volume and moves no price, 12 (Form T) one outside the regular session.
+ODD_LOT, FORM_T = 37, 12
 # AlgoSeek's exchange letters (those of the SIPs, Q for Nasdaq) as Polygon's exchange ids; 0 = not known.
 EXCHANGE_IDS = {
     "A": 1, "B": 2, "C": 3, "D": 4, "I": 6, "J": 7, "K": 8, "M": 9, "N": 10, "P": 11, "Q": 12,
     "T": 12, "L": 14, "V": 15, "W": 16, "X": 17, "Y": 18, "Z": 19, "H": 20, "U": 21,
 }  # fmt: skip
+
+
+_ROW = np.dtype(f"V{TICK_DTYPE.itemsize}")
 
 
 class RecordingError(Exception):
@@ -81,13 +86,19 @@ def open_recording(paths: str | Path | Sequence[str | Path], instruments: Instru
         raise RecordingError("no recorded file was given; name at least one")
     skipped: dict[str, int] = {}
     parts = [_reader_of(path)(path, instruments, skipped) for path in files]
-    ticks = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    ticks = parts[0] if len(parts) == 1 else join_ticks(parts)
     if not len(ticks):
         raise RecordingError(f"{_names(files)}: no trade and no quote inside, nothing to replay")
     symbols = tuple(instruments.symbol_of(int(i)) for i in np.unique(ticks["instrument_id"]))
     return Recording(
         symbols, len(ticks), _describe(files, ticks), skipped, ticks, _order_of(ticks["ts_recv_ns"])
     )
+
+
+def join_ticks(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """One array of TICK_DTYPE. ``np.concatenate`` alone would repack the records and part the overlapping fields."""
+    joined: np.ndarray = np.concatenate([part.view(_ROW) for part in parts]).view(TICK_DTYPE)
+    return joined
 
 
 def _order_of(ts: np.ndarray) -> np.ndarray | None:
@@ -254,7 +265,7 @@ _EXCHANGES = _exchange_table()
 def _lean_trades(
     table: _CsvTable, midnight_ns: int, instrument_id: int, skipped: dict[str, int]
 ) -> np.ndarray:
-    """Every row is a trade. Rows that are not eligible for bar prices carry NO_PRICE_UPDATE and condition 37."""
+    """Every row is a trade. Those not eligible for bar prices carry NO_PRICE_UPDATE."""
     ticks = _blank(len(table), TickKind.TRADE, instrument_id)
     ticks["ts_venue_ns"] = ticks["ts_recv_ns"] = midnight_ns + table.integers(0) * 1_000_000
     ticks["price"] = table.integers(1) / LEAN_PRICE_SCALE
@@ -264,7 +275,9 @@ def _lean_trades(
     ineligible = ((conditions & LEAN_NOT_ELIGIBLE) != 0) | (table.integers(5) != 0)
     extended = (conditions & LEAN_EXTENDED_HOURS) != 0
     ticks["flags"] = ineligible * TickFlag.NO_PRICE_UPDATE + extended * TickFlag.EXTENDED_HOURS
-    ticks["conditions"] = np.where(ineligible, ODD_LOT + 1, 0)
+    first = np.where(extended, FORM_T + 1, ineligible * (ODD_LOT + 1))
+    second = np.where(extended & ineligible, ODD_LOT + 1, 0)
+    ticks["conditions"] = first | second << 16
     ticks["venue_sequence"] = np.arange(1, len(table) + 1)
     ticks["trade_id"] = ticks["venue_sequence"]
     return ticks
