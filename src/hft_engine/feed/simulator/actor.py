@@ -1,0 +1,70 @@
+"""The simulated venue as an actor of the engine, for ``--demo``: one turn of its event loop per duty cycle, no thread."""
+
+import asyncio
+import time
+
+from hft_engine.feed.recorded import RecordingError
+from hft_engine.feed.simulator.polygon import PolygonVenue, VenueError
+from hft_engine.feed.simulator.serving import describe_address
+from hft_engine.feed.simulator.source import open_source
+from hft_engine.runtime.actor import ActorContext, BaseActor, FatalError
+
+HOST = "127.0.0.1"
+STEP_TICKS_MAX = 128  # some 0.5 ms of encoding
+
+
+class SimulatorActor(BaseActor):
+    """Serves ``config.simulator`` on loopback. Port in use or an unreadable recording: FatalError."""
+
+    role = "simulator"
+    counters = (
+        "connections",
+        "frames",
+        "events",
+        "auth_failures",
+        "slow_consumer_kills",
+        "bad_requests",
+    )
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._venue: PolygonVenue | None = None
+
+    def on_start(self, ctx: ActorContext) -> None:
+        config = ctx.config.simulator
+        if config is None:
+            raise FatalError("the simulator was started without a configuration; add a section 'simulator'")
+        # Counters outlive a restart, the venue's own counts do not.
+        self._counters = [(name, counter := ctx.counter(name), counter.value) for name in self.counters]
+        self._loop = asyncio.new_event_loop()
+        try:
+            source = open_source(config, time.time_ns())
+            self._venue = PolygonVenue(config, source)
+            port = self._loop.run_until_complete(self._venue.start(HOST, config.port))
+        except (RecordingError, VenueError) as error:
+            self._close_loop()
+            raise FatalError(str(error)) from error
+        ctx.log.info("serving %s: %s", describe_address(HOST, port), source.description)
+
+    def do_work(self) -> int:
+        """Hands out what is due, then lets the event loop do what it can without waiting."""
+        assert self._venue is not None and self._loop is not None
+        due = self._venue.pump(time.time_ns(), STEP_TICKS_MAX)
+        self._loop.call_soon(self._loop.stop)
+        self._loop.run_forever()
+        for name, counter, before in self._counters:
+            counter.set(before + getattr(self._venue.counts, name))
+        return due
+
+    def on_stop(self) -> None:
+        if self._loop is None:
+            return
+        if self._venue is not None:
+            self._loop.run_until_complete(self._venue.close())
+        self._close_loop()
+
+    def _close_loop(self) -> None:
+        assert self._loop is not None
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
+        self._loop = self._venue = None
