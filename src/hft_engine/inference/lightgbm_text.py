@@ -226,8 +226,8 @@ def _tree_arrays(fields: _Fields, leaves: int) -> Tree:
 
 
 def _check_numbers(tree: Tree, fields: _Fields) -> None:
-    if not (np.isfinite(tree.leaf_value).all() and np.isfinite(tree.threshold).all()):
-        raise fields.error("a leaf value or threshold is not finite")
+    if not np.isfinite(tree.leaf_value).all() or np.isnan(tree.threshold).any():  # infinite: only NaN apart
+        raise fields.error("a leaf value or threshold is not a number")
     if (((tree.decision_type >> MISSING_SHIFT) & MISSING_MASK) > MISSING_NAN).any() or (
         tree.decision_type >= 16
     ).any():

@@ -213,8 +213,7 @@ class _Builder:
         mode = _MODES[missing]
         if missing == MISSING_NONE or not decision & DEFAULT_LEFT_MASK:
             return threshold, self.columns.number(feature, mode, 1.0), False
-        # not (x > t)  ==  not (-x <= -(the next number above t)), and true for NaN
-        return -float(np.nextafter(threshold, np.inf)), self.columns.number(feature, mode, -1.0), True
+        return _negated(threshold), self.columns.number(feature, mode, -1.0), True
 
     def _sets(self, tree: Tree) -> list[int]:
         """Adds a tree's sets of categories; returns where each begins in ``bits``."""
@@ -230,6 +229,13 @@ _MODES = {
     MISSING_ZERO: ColumnMode.ZERO_IS_NAN,
     MISSING_NAN: ColumnMode.AS_IS,
 }
+
+
+def _negated(threshold: float) -> float:
+    """The T for which ``not (-x <= T)`` is ``not (x > threshold)``: true for NaN too."""
+    if threshold == np.inf:
+        return np.nan  # no x is greater: every comparison false
+    return -float(np.nextafter(threshold, np.inf))
 
 
 def _clear_of_zero(threshold: float) -> float:

@@ -1,0 +1,189 @@
+"""The compiled traversal against ``Booster.predict``, on every node type and objective."""
+
+import lightgbm
+import numpy as np
+import pytest
+from boosters import (
+    CATEGORICAL,
+    FEATURES,
+    assert_equal_to_lightgbm,
+    booster,
+    edge_rows,
+    label_of,
+    ours,
+    text_of,
+    training_rows,
+)
+
+from hft_engine.inference.lightgbm_text import parse_model
+from hft_engine.inference.tables import LANES, ColumnMode, build_tables
+from hft_engine.inference.trees import predict
+
+SEED = 20_261
+
+
+@pytest.mark.parametrize(
+    ("missing", "options"),
+    [
+        (False, {}),
+        (True, {}),
+        (True, {"use_missing": False}),
+        (False, {"zero_as_missing": True}),
+        (True, {"zero_as_missing": True}),
+    ],
+    ids=["none", "nan", "missing_off", "zero", "zero_and_nan"],
+)
+@pytest.mark.parametrize("categorical", [False, True], ids=["numeric", "categorical"])
+def test_every_way_of_missing_decides_as_lightgbm(missing: bool, options: dict, categorical: bool) -> None:
+    rows = training_rows(SEED, categorical, missing)
+    chosen = CATEGORICAL if categorical else "auto"
+    model = booster(rows, label_of(rows, SEED), objective="regression", categorical_feature=chosen, **options)
+    assert_equal_to_lightgbm(model, SEED)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_mixture_of_decision_types_decides_as_lightgbm(seed: int) -> None:
+    rows = training_rows(seed)
+    text = text_of(booster(rows, label_of(rows, seed), trees=19)).decode()
+    model = lightgbm.Booster(model_str=_with_random_decisions(text, seed))
+    assert_equal_to_lightgbm(model, seed)
+
+
+def _with_random_decisions(text: str, seed: int) -> str:
+    """All six numeric decision types, and thresholds at and around zero, at random nodes."""
+    random = np.random.default_rng(seed)
+    lines = []
+    for line in text.split("\n"):
+        key, _, values = line.partition("=")
+        if key == "decision_type":
+            line = key + "=" + " ".join(str(random.choice([0, 2, 4, 6, 8, 10])) for _ in values.split())
+        elif key == "threshold":
+            zeros = [
+                "0",
+                "1e-36",
+                "-1e-36",
+                "1.0000000180025095e-35",
+                "-1.0000000180025095e-35",
+                "-2e-35",
+                "inf",
+                "-inf",
+            ]
+            words = [random.choice(zeros) if random.random() < 0.3 else word for word in values.split()]
+            line = key + "=" + " ".join(words)
+        elif key == "tree_sizes":  # LightGBM then reads line by line
+            continue
+        lines.append(line)
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        {"objective": "binary"},
+        {"objective": "binary", "sigmoid": 0.37},
+        {"objective": "multiclass", "num_class": 3},
+        {"objective": "multiclass", "num_class": 4, "categorical_feature": CATEGORICAL},
+        {"objective": "multiclassova", "num_class": 3, "sigmoid": 1.7},
+        {"objective": "regression"},
+        {"objective": "regression", "reg_sqrt": True},
+        {"objective": "regression_l1"},
+        {"objective": "huber"},
+        {"objective": "fair"},
+        {"objective": "quantile"},
+        {"objective": "mape"},
+        {"objective": "poisson"},
+        {"objective": "gamma"},
+        {"objective": "tweedie"},
+        {"objective": "cross_entropy"},
+        {"objective": "cross_entropy_lambda"},
+        {"objective": "binary", "boosting": "rf", "bagging_freq": 1, "bagging_fraction": 0.6},
+        {
+            "objective": "multiclass",
+            "num_class": 3,
+            "boosting": "rf",
+            "bagging_freq": 1,
+            "bagging_fraction": 0.6,
+        },
+        {"objective": "binary", "boosting": "dart", "drop_rate": 0.5},
+        {"objective": "regression", "extra_trees": True, "monotone_constraints": [1] + [0] * (FEATURES - 1)},
+    ],
+    ids=lambda params: "-".join(f"{value}" for value in params.values() if not isinstance(value, list)),
+)
+def test_every_objective_gives_lightgbms_outputs(objective: dict) -> None:
+    rows = training_rows(SEED, "categorical_feature" in objective, missing=True)
+    label = _label_for(objective["objective"], label_of(rows, SEED), int(objective.get("num_class", 1)))
+    assert_equal_to_lightgbm(booster(rows, label, **objective), SEED)
+
+
+def _label_for(objective: str, raw: np.ndarray, classes: int) -> np.ndarray:
+    if objective == "binary":
+        return (raw > 0).astype(float)
+    if classes > 1:
+        return np.clip(np.digitize(raw, np.linspace(-1, 1, classes - 1)), 0, classes - 1).astype(float)
+    if objective.startswith("cross_entropy"):
+        return 1 / (1 + np.exp(-raw))
+    return np.abs(raw) + 0.1 if objective in ("poisson", "gamma", "tweedie", "mape") else raw
+
+
+@pytest.mark.parametrize("objective", ["lambdarank", "rank_xendcg"])
+def test_ranking_models_give_lightgbms_scores(objective: str) -> None:
+    rows = training_rows(SEED)
+    label = np.random.default_rng(SEED).integers(0, 4, len(rows))
+    data = lightgbm.Dataset(rows, label, group=[20] * 30, params={"verbose": -1})
+    params = {"objective": objective, "verbose": -1, "num_threads": 1, "min_data_in_leaf": 3}
+    assert_equal_to_lightgbm(lightgbm.train(params, data, 7), SEED)
+
+
+def test_a_custom_objective_gives_raw_scores() -> None:
+    def gradients(score: np.ndarray, data: lightgbm.Dataset) -> tuple[np.ndarray, np.ndarray]:
+        return score - data.get_label(), np.ones_like(score)
+
+    rows = training_rows(SEED)
+    assert_equal_to_lightgbm(booster(rows, label_of(rows, SEED), objective=gradients), SEED)
+
+
+def test_trees_of_one_leaf_are_constants() -> None:
+    rows = training_rows(SEED)
+    model = booster(rows, np.ones(len(rows)), trees=3, objective="regression", min_data_in_leaf=1_000)
+    assert all(len(tree.leaf_value) == 1 for tree in parse_model(text_of(model), "booster").trees)
+    expected = model.predict(rows, num_threads=1)
+    np.testing.assert_array_equal(ours(text_of(model), rows)[:, 0], expected)
+
+
+@pytest.mark.parametrize("trees", [1, LANES - 1, LANES, LANES + 1])
+def test_any_number_of_trees_fills_the_lanes(trees: int) -> None:
+    rows = training_rows(SEED)
+    assert_equal_to_lightgbm(booster(rows, label_of(rows, SEED), trees=trees), SEED)
+
+
+def test_a_deep_unbalanced_tree_is_walked_to_its_end() -> None:
+    rows = training_rows(SEED)
+    model = booster(rows, np.exp(3 * rows[:, 0]), trees=5, num_leaves=200, min_data_in_leaf=1)
+    assert_equal_to_lightgbm(model, SEED)
+
+
+def test_features_are_taken_from_their_positions() -> None:
+    rows = training_rows(SEED, missing=True)
+    model = booster(rows, label_of(rows, SEED))
+    wanted = edge_rows(model, SEED)
+    positions = np.random.default_rng(SEED).permutation(64)[:FEATURES]
+    vectors = np.full((len(wanted), 64), np.nan)
+    vectors[:, positions] = wanted
+    tables = build_tables(parse_model(text_of(model), "booster"), positions.tolist())
+    np.testing.assert_array_equal(predict(tables, vectors)[:, 0], model.predict(wanted, num_threads=1))
+
+
+def test_one_vector_gives_one_row_of_outputs() -> None:
+    rows = training_rows(SEED)
+    model = booster(rows, label_of(rows, SEED))
+    tables = build_tables(parse_model(text_of(model), "booster"), range(FEATURES))
+    assert predict(tables, rows[7]).tolist() == predict(tables, rows)[7].tolist()
+
+
+def test_a_column_is_made_once_however_many_nodes_use_it() -> None:
+    rows = training_rows(SEED)
+    tables = build_tables(
+        parse_model(text_of(booster(rows, label_of(rows, SEED))), "booster"), range(FEATURES)
+    )
+    assert len(tables.columns) <= 1 + FEATURES
+    assert set(tables.columns["mode"][1:]) == {ColumnMode.NAN_IS_ZERO}
