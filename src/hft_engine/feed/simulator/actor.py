@@ -1,4 +1,4 @@
-"""The simulated venue as an actor of the engine, for ``--demo``: one turn of its event loop per duty cycle, no thread."""
+"""The simulated venue as an actor of the engine, for ``--demo``: a turn of its event loop per duty cycle, no thread."""
 
 import asyncio
 import time

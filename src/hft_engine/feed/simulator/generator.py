@@ -14,9 +14,9 @@ import numpy as np
 
 from hft_engine.config.schema import SimulatorConfig
 from hft_engine.feed.conditions import flags_of, pack
+from hft_engine.feed.recorded import join_ticks
 from hft_engine.feed.simulator import regimes as rg
 from hft_engine.feed.simulator.symbols import market_symbols
-from hft_engine.feed.recorded import join_ticks
 from hft_engine.records import TICK_DTYPE, TickKind
 
 BLOCK_NS = 100_000_000  # divides a second, so that no block straddles two bars
@@ -62,7 +62,7 @@ def day_intensity(phase: float) -> float:
 
 
 class SyntheticMarket:
-    """``block()`` returns the next ``BLOCK_NS`` of ticks in time order, beginning at ``start_ns`` (UTC, rounded down).
+    """``block()`` returns the next ``BLOCK_NS`` of ticks in time order, from ``start_ns`` (UTC, rounded down) on.
 
     Of config: ``seed``, ``instruments``, ``ticks_per_s``. Instrument id i is ``symbols[i]``. ``truths`` lists what
     the regimes did. ``next_ns`` is where the next block begins.
@@ -208,7 +208,7 @@ class SyntheticMarket:
         ticks["exchange"][rows] = rng.choice(EXCHANGES, count, p=EXCHANGE_WEIGHTS)
 
     def _references(self, start: int) -> np.ndarray:
-        """Price bands every ``BAND_EVERY_S`` and fair values every second, each instrument in a block of its own."""
+        """Price bands every ``BAND_EVERY_S`` and fair values every second, instruments taking turns."""
         block = start // BLOCK_NS
         ids = np.arange(len(self.symbols))
         bands = ids[(ids + block) % round(BAND_EVERY_S / BLOCK_S) == 0]

@@ -6,7 +6,7 @@ from hft_engine.config.schema import NonNegative, Positive
 
 
 class VenueOptions(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Each ``..._every`` is a period in events of the kind, 0 = never; each ``after_frames`` counts data frames of a
+    """``..._every``: once in so many events of the kind, 0 = never; ``..._after_frames`` counts data frames of a
     connection.
     """
 

@@ -78,7 +78,7 @@ class PolygonVenue:
         try:
             self._server = await serve(
                 self._converse, host, port, process_request=_check_path, compression=None,
-                ping_interval=None, max_size=REQUEST_BYTES_MAX, close_timeout=1, server_header="hft-engine-simulator",
+                ping_interval=None, max_size=REQUEST_BYTES_MAX, close_timeout=1, server_header=None,
             )  # fmt: skip
         except OSError as error:
             raise VenueError(_explain(error, host, port)) from error
@@ -230,5 +230,5 @@ async def _check_path(socket: ServerConnection, request: Request) -> Response | 
 
 def _explain(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"simulator: {host}:{port} is in use; stop what listens there or set simulator.port to another (0 = any)"
+        return f"simulator: {host}:{port} is in use; stop what listens there or set another simulator.port (0 = any)"
     return f"simulator: cannot listen on {host}:{port} ({error.strerror or error}); check host and simulator.port"

@@ -45,7 +45,7 @@ class Truth:
 
 
 class Regimes:
-    """Arrays with an element per instrument: ``current`` (Regime), ``anchor`` (log price). Changed by ``advance``."""
+    """Arrays with an element per instrument: ``current`` (Regime), ``anchor`` (log price)."""
 
     def __init__(self, rng: np.random.Generator, log_price: np.ndarray, start_ns: int) -> None:
         count = len(log_price)

@@ -44,8 +44,8 @@ class Routes:
 
 
 def pairs_of(params: str) -> list[tuple[str, str]]:
-    """The (channel, symbol) pairs of a request, each once, in its order; what is no channel of ours is passed over in
-    silence, as the venue does.
+    """The (channel, symbol) pairs of a request, each once, in its order; what is no channel of ours is passed over
+    in silence, as the venue does.
     """
     split = (text.strip().partition(".") for text in params.split(","))
     return list(

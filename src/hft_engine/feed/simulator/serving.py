@@ -97,10 +97,11 @@ def _serve_until_signal(config: SimulatorConfig, host: str) -> None:
         signal.signal(number, lambda *_: stop.set())
     source = open_source(config, time.time_ns())
     click.echo(f"source: {source.description}")
-    counts = serve(
-        config, host, source=source, stop=stop,
-        on_ready=lambda port: click.echo(f"serving {describe_address(host, port)}, key {config.api_key!r}; Ctrl-C stops"),
-    )  # fmt: skip
+
+    def announce(port: int) -> None:
+        click.echo(f"serving {describe_address(host, port)}, key {config.api_key!r}; Ctrl-C stops")
+
+    counts = serve(config, host, source=source, stop=stop, on_ready=announce)
     click.echo(
         f"stopped: {counts.connections} connections, {counts.frames} frames, {counts.events} events, "
         f"{counts.auth_failures} refused keys, {counts.slow_consumer_kills} slow readers dropped"

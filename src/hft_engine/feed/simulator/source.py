@@ -65,7 +65,10 @@ class SyntheticSource:
     def __init__(self, config: SimulatorConfig, start_ns: int) -> None:
         self.market = SyntheticMarket(config, start_ns)
         self.symbols = self.market.symbols
-        self.description = f"synthetic market of {config.instruments} instruments, {config.ticks_per_s:g} ticks/s, seed {config.seed}"
+        self.description = (
+            f"synthetic market of {config.instruments} instruments, {config.ticks_per_s:g} ticks/s, "
+            f"seed {config.seed}"
+        )
         self._bars = BarMaker(len(self.symbols))
         self._buffer = _Buffer()
 
@@ -120,7 +123,7 @@ class RecordedSource:
 
 
 def open_source(config: SimulatorConfig, now_ns: int) -> Source:
-    """What ``config.source`` names: "synthetic", or recorded files, several joined by commas. Raises RecordingError."""
+    """What ``config.source`` names: "synthetic", or recorded files, comma between. Raises RecordingError."""
     if config.source == "synthetic":
         return SyntheticSource(config, now_ns)
     instruments = InstrumentTable.private(RECORDED_SYMBOLS_MAX)

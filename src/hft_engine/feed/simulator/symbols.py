@@ -10,7 +10,7 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def market_symbols(count: int) -> tuple[str, ...]:
-    """``count`` symbols: well-known tickers first, then made-up four-letter ones, XAAA, XAAB, ... (count <= 10,000)."""
+    """``count`` symbols: well-known tickers first, then made-up ones, XAAA, XAAB, ... (at most 10,000)."""
     made_up = max(0, count - len(REAL_TICKERS))
     return REAL_TICKERS[:count] + tuple(_made_up(i) for i in range(made_up))
 
