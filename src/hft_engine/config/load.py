@@ -115,7 +115,7 @@ def _apply_override(data: dict[str, Any], origins: dict[str, str], override: str
 
 
 def _unknown(path: str) -> str:
-    # The same words as for a key in a file: the schema is asked about a configuration that holds only this one.
+    # The same words as for a key in a file: the schema is asked about a configuration of this one key.
     probe: dict[str, Any] = {}
     _set(probe, path, None, "override")
     return next((f"{p.path}: {p.text}" for p in problems(probe)), "unknown key")

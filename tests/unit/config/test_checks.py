@@ -5,7 +5,9 @@ import pytest
 from hft_engine.config.checks import is_loopback
 from hft_engine.config.load import ConfigError, load_config
 
-RULE = "{{name: {name}, feature: f, side: buy, when: {when}, enter: {enter}, release: {release}, full: {full}}}"
+RULE = (
+    "{{name: {name}, feature: f, side: buy, when: {when}, enter: {enter}, release: {release}, full: {full}}}"
+)
 KEYS = (f"publisher.curve_public_key={'p' * 40}", f"publisher.curve_secret_key={'s' * 40}")
 
 

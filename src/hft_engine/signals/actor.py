@@ -1,0 +1,171 @@
+"""The signals actor: predictions -> rule kernel -> signals, each published the moment it is decided."""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from hft_engine.config.schema import DEFAULT_RULES, SignalsConfig
+from hft_engine.records import PREDICTION_DTYPE, SIGNAL_DTYPE
+from hft_engine.runtime.actor import ActorContext, BaseActor, FatalError
+from hft_engine.shm import histogram
+from hft_engine.shm.clock import mono_ns
+from hft_engine.shm.ring import Ring, advance, claim, poll_into, publish, room
+from hft_engine.signals.chain import link
+from hft_engine.signals.checkpoint import DONE, Checkpoint, enter, leave
+from hft_engine.signals.rules import (
+    C_LATE,
+    C_PREDICTIONS,
+    C_RULES,
+    C_UNKNOWN,
+    COUNTERS,
+    decide,
+    rule_table,
+    write_signal,
+)
+
+BATCH = 256  # records a duty cycle: well under a millisecond
+
+
+@njit(nogil=True, inline="always")
+def _is_usable(predictions: np.ndarray, i: int, states: np.ndarray, counts: np.ndarray, now_ns: int) -> bool:
+    counts[C_PREDICTIONS] += 1
+    if not 0 <= predictions[i]["instrument_id"] < len(states):
+        counts[C_UNKNOWN] += 1
+        return False
+    deadline_ns = predictions[i]["ts_deadline_ns"]
+    if 0 < deadline_ns < now_ns:
+        counts[C_LATE] += 1
+        return False
+    return True
+
+
+@njit(nogil=True, cache=True)
+def duty(
+    in_head: np.ndarray,
+    in_slots: np.ndarray,
+    reader: int,
+    out_head: np.ndarray,
+    out_slots: np.ndarray,
+    bells: np.ndarray,
+    rules: np.ndarray,
+    states: np.ndarray,
+    memory: np.ndarray,
+    chain: np.ndarray,
+    scratch: np.ndarray,
+    counts: np.ndarray,
+    hist: np.ndarray,
+    hist_total: np.ndarray,
+    limit: int,
+) -> int:
+    """One duty cycle; returns the predictions handled. ``chain`` uint64[1]: hash of the last signal."""
+    n = poll_into(in_head, in_slots, reader, scratch, min(limit, room(out_head)))
+    for i in range(n):
+        now_ns = mono_ns()
+        if scratch[i]["sequence"] < memory[DONE] or not _is_usable(scratch, i, states, counts, now_ns):
+            continue
+        sequence = claim(out_head, 0)
+        enter(memory, states, scratch, i, sequence)
+        winner = decide(rules, states, scratch, i, counts)
+        if winner >= 0:
+            claim(out_head, 1)
+            j = sequence & (len(out_slots) - 1)
+            write_signal(rules, winner, scratch, i, out_slots, j, sequence)
+            chain[0] = link(out_slots, j, chain[0])
+            out_slots[j]["chain_hash"] = chain[0]
+            now_ns = mono_ns()
+            out_slots[j]["ts_publish_ns"] = now_ns
+            publish(out_head, bells, sequence + 1)
+            histogram.record(hist_total, now_ns - scratch[i]["ts_mono_ns"])
+        leave(memory, scratch, i)
+        histogram.record(hist, now_ns - scratch[i]["ts_publish_ns"])
+    advance(in_head, reader, n)
+    return n
+
+
+class SignalsActor(BaseActor):
+    """Reads ``predictions``, writes ``signals``; the rules are those of the configuration."""
+
+    role = "signals"
+    histograms = ("signals", "tick_to_signal")
+
+    def __init__(self) -> None:
+        self.counters = COUNTERS
+        self._arguments: tuple[Any, ...] = ()
+
+    def on_start(self, ctx: ActorContext) -> None:
+        """Raises FatalError for a rule on a feature that is not there."""
+        self.counters = (*COUNTERS, *(f"rule_{rule.name}" for rule in ctx.config.signals.rules))
+        ctx.stats.declare(self.counters, self.histograms)  # again: only now the rules' names are known
+        source, target = ctx.ring("predictions"), ctx.ring("signals")
+        checkpoint = Checkpoint.open(ctx.run_dir, ctx.config.engine.instruments_max)
+        if checkpoint.recover(target.published):
+            ctx.log.warning("an earlier life died inside a record; the state was put right")
+        self._arguments = _arguments(
+            source,
+            ctx.reader("predictions"),
+            target,
+            _table(ctx.config.signals, ctx.feature_schema.names),
+            checkpoint,
+            ctx.counter_array(),
+            ctx.histogram("signals"),
+            ctx.histogram("tick_to_signal"),
+        )
+
+    def do_work(self) -> int:
+        return int(duty(*self._arguments))
+
+
+def _table(config: SignalsConfig, names: tuple[str, ...]) -> np.ndarray:
+    try:
+        return rule_table(config, names)
+    except ValueError as error:
+        raise FatalError(f"signals.rules: {error}; correct the configuration") from None
+
+
+def _arguments(
+    source: Ring,
+    reader: int,
+    target: Ring,
+    rules: np.ndarray,
+    checkpoint: Checkpoint,
+    counts: np.ndarray,
+    hist: np.ndarray,
+    hist_total: np.ndarray,
+) -> tuple[Any, ...]:
+    return (
+        source.head,
+        source.slots,
+        reader,
+        target.head,
+        target.slots,
+        target.bells,
+        rules,
+        checkpoint.states,
+        checkpoint.memory,
+        np.array([last_hash(target)], np.uint64),
+        np.zeros(min(BATCH, source.capacity), PREDICTION_DTYPE),
+        counts,
+        hist,
+        hist_total,
+        BATCH,
+    )
+
+
+def last_hash(signals: Ring) -> int:
+    """``chain_hash`` of the newest signal in the ring, 0 where there is none."""
+    if signals.published == 0:
+        return 0
+    return int(signals.slots[(signals.published - 1) & (signals.capacity - 1)]["chain_hash"])
+
+
+def warm() -> None:
+    """Compile (or load from the cache) the kernel with its production types."""
+    rules = rule_table(SignalsConfig(rules=DEFAULT_RULES), ("bar_rsi",))
+    source = Ring.private("predictions", PREDICTION_DTYPE, 8)
+    target = Ring.private("signals", SIGNAL_DTYPE, 8)
+    counts = np.zeros(C_RULES + len(rules), np.int64)
+    checkpoint = Checkpoint.private(1)
+    source.publish_rows(np.zeros(1, PREDICTION_DTYPE))
+    hist = histogram.new_counts()
+    duty(*_arguments(source, 0, target, rules, checkpoint, counts, hist, hist))
