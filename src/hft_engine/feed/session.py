@@ -5,8 +5,8 @@
     any of them -connection lost-> DEAD -> BACKOFF -time-> CONNECTING
     refused key or plan, nothing to subscribe to, attempts used up: FAILED, for good
 
-Every time is CLOCK_MONOTONIC nanoseconds and comes from the caller. Inputs return the actions to carry out, in
-order. After ``Close`` the caller drops the connection; it need not report that as ``closed``.
+Every time is CLOCK_MONOTONIC nanoseconds and comes from the caller. Inputs return the actions to carry out,
+in order. After ``Close`` the caller drops the connection; it need not report that as ``closed``.
 """
 
 from collections.abc import Sequence
@@ -86,12 +86,17 @@ class Gap(NamedTuple):
 
 
 class Session:
-    """One venue's session over as many connections as it takes. Counts are plain attributes."""
+    """One venue's session over as many connections as it takes. Counts are plain attributes.
 
-    def __init__(self, venue: Venue, config: FeedConfig, rng: Random) -> None:
+    ``last_data_ns``: when the process before this one saw data last; its silence until LIVE is a gap too.
+    """
+
+    def __init__(
+        self, venue: Venue, config: FeedConfig, rng: Random, last_data_ns: int | None = None
+    ) -> None:
         self.state = FeedState.STOPPED
         self.connections = 0  # connections that became LIVE
-        self.reconnects = 0  # the same without the first
+        self.reconnects = 0  # of them those that followed another
         self.losses = 0  # connections lost and attempts failed
         self.gaps = 0
         self.last_gap: Gap | None = None
@@ -109,7 +114,7 @@ class Session:
         self._alive_ns = 0  # last data or pong
         self._probe_ns: int | None = None  # when the ping was sent that has no answer yet
         self._live_since_ns = 0
-        self._gap_start_ns: int | None = None
+        self._gap_start_ns = last_data_ns
         self._cooling = False  # the venue said that the account's connections are used up
         self._reported: set[str] = set()
         self._quiet_report_due_ns = 0
@@ -222,9 +227,9 @@ class Session:
         self.state = FeedState.LIVE
         self._live_since_ns = self._seen_ns = self._alive_ns = now_ns
         self._probe_ns = None
+        self.reconnects += self.connections > 0 or self._gap_start_ns is not None
         self.connections += 1
         self.acks_missing = len(self._pending)
-        self.reconnects = self.connections - 1
         held = len(self._pairs) - len(self._pending)
         actions: list[Action] = [Report(f"live: {held} of {len(self._pairs)} subscriptions confirmed")]
         if self._pending:
@@ -249,7 +254,7 @@ class Session:
             return []
         reports = self._enter_quiet(now_ns)
         if self._probe_ns is not None:
-            # Counted from the ping, not from the last data: after a pause of our own the venue gets its chance.
+            # From the ping, not from the last data: after a pause of our own the venue gets its chance.
             patience_ms = max(self._config.dead_after_ms - self._config.quiet_after_ms, PATIENCE_MIN_MS)
             if now_ns - self._probe_ns < patience_ms * NS_PER_MS:
                 return reports
@@ -324,8 +329,9 @@ class Session:
 
     def _missing_text(self) -> str:
         return (
-            f"{len(self._pending)} subscriptions were not confirmed: {_some(sorted(self._pending))}; the venue "
-            "says nothing for a channel it does not know, and refuses those outside the plan; see feed.channels"
+            f"{len(self._pending)} subscriptions were not confirmed: {_some(sorted(self._pending))}; the "
+            "venue is silent about channels it does not know and refuses those outside the plan: see "
+            "feed.channels"
         )
 
 

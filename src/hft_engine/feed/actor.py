@@ -1,0 +1,236 @@
+"""The feed: reads the venue's socket, decodes, publishes ticks. It never waits, and nobody can make it wait."""
+
+import time
+from random import Random
+
+import numpy as np
+
+from hft_engine.feed.decode import FrameDecoder
+from hft_engine.feed.duty import TickStage, warm
+from hft_engine.feed.events import Status
+from hft_engine.feed.quarantine import Quarantine
+from hft_engine.feed.session import Action, Close, Connect, Fatal, FeedState, Ping, Report, Send, Session
+from hft_engine.feed.transport import Connection, Dialer, TransportError, place
+from hft_engine.feed.venues import VENUE_IDS
+from hft_engine.feed.venues.base import Venue
+from hft_engine.feed.venues.polygon import Polygon
+from hft_engine.runtime.actor import ActorContext, BaseActor, FatalError
+
+__all__ = ["FeedActor", "warm"]
+
+FRAMES_MAX = 64  # per duty cycle
+WORK_NS_MAX = 800_000  # per duty cycle; one frame over it still leaves the cycle near a millisecond
+SYNC_NS = 10_000_000  # counters are at most this stale under load
+JOIN_S = 0.2  # for a dialer's thread at stop; it is a daemon and may outlive us by its time-outs
+
+VENUES: dict[str, type[Venue]] = {"polygon": Polygon}
+_ANNOUNCED = (FeedState.CONNECTING, FeedState.AUTHENTICATING, FeedState.SUBSCRIBING, FeedState.STOPPED)
+
+
+class FeedActor(BaseActor):
+    """Writer of the ``ticks`` ring. Counter ``state`` indexes FEED_STATES, ``last_frame_mono_ns`` is a time."""
+
+    role = "feed"
+    counters = (
+        "state",
+        "acks_missing",
+        "last_frame_mono_ns",
+        "frames",
+        "bytes",
+        "events",
+        "rejected",
+        "frames_rejected",
+        "unknown_events",
+        "ignored_events",
+        "unknown_conditions",
+        "duplicates",
+        "quarantined",
+        "quarantine_dropped",
+        "acks",
+        "quiets",
+        "losses",
+        "reconnects",
+        "gaps",
+        "gap_ms",
+    )
+    histograms = ("feed",)
+
+    def on_start(self, ctx: ActorContext) -> None:
+        config = ctx.config.feed
+        self._ctx = ctx
+        self._config = config
+        self._counters = ctx.counter_array()
+        self._base = self._counters.copy()  # what an earlier life of this role counted
+        self._base[:3] = 0
+        self._frames = self._bytes = 0
+        self._sync_due_ns = 0
+        self._dirty = False
+        self._state: FeedState | None = None
+        self._connection: Connection | None = None
+        self._dialer: Dialer | None = None
+        self._decoder = FrameDecoder(ctx.instruments, VENUE_IDS[config.venue], config.frame_bytes_max)
+        self._stage = TickStage(ctx.ring("ticks"), self._decoder.rows, ctx.histogram("feed"))
+        path = ctx.data_dir / "quarantine" / f"{ctx.run_id}.jsonl"
+        self._quarantine = Quarantine(path, config.quarantine_bytes_max)
+        self._last_frame_ns = int(self._counters[self.counters.index("last_frame_mono_ns")])
+        # Jitter must differ between programs that lose the venue together: seeded by the system.
+        self._session = Session(VENUES[config.venue](), config, Random(), self._last_frame_ns or None)
+        self._apply(self._session.start(time.monotonic_ns()))
+
+    def do_work(self) -> int:
+        frames = 0
+        try:
+            if self._connection is not None:
+                frames = self._drain(self._connection)
+            elif self._dialer is not None:
+                self._take_connection(self._dialer)
+        except TransportError as error:
+            self._lose(str(error))
+        now_ns = time.monotonic_ns()
+        actions = self._session.tick(now_ns)  # after the socket was read: what lies there is no silence
+        if actions:
+            self._apply(actions)
+        if self._dirty and (frames == 0 or now_ns >= self._sync_due_ns):
+            self._sync(now_ns)
+        return frames
+
+    def on_stop(self) -> None:
+        self._apply(self._session.stop())
+        if self._dialer is not None:
+            self._dialer.abandon()
+            self._dialer.join(JOIN_S)
+        self._sync(time.monotonic_ns())
+
+    def wait_fd(self) -> int | None:
+        return None if self._connection is None else self._connection.fileno()
+
+    def _drain(self, connection: Connection) -> int:
+        deadline_ns = time.monotonic_ns() + WORK_NS_MAX
+        controls = connection.controls
+        frames = 0
+        while frames < FRAMES_MAX and connection is self._connection:
+            message = connection.next_message()
+            if message is not None:
+                self._handle(connection, message)
+                frames += 1
+                if time.monotonic_ns() >= deadline_ns:
+                    break
+            elif not connection.read():
+                break
+        if connection is self._connection:
+            connection.flush()
+            if connection.controls != controls:
+                self._session.pong(connection.ts_mono_ns)
+        return frames
+
+    def _handle(self, connection: Connection, message: bytes) -> None:
+        decoder = self._decoder
+        ts_mono_ns = connection.ts_mono_ns
+        count = decoder.decode(message, connection.ts_recv_ns, ts_mono_ns)
+        if count:
+            self._stage.publish(count, ts_mono_ns)
+        self._session.data(ts_mono_ns)
+        self._last_frame_ns = ts_mono_ns
+        self._frames += 1
+        self._bytes += len(message)
+        self._dirty = True
+        if decoder.reasons:
+            self._keep(message, connection.ts_recv_ns)
+        if decoder.statuses:
+            self._hear(decoder.statuses, ts_mono_ns)
+
+    def _hear(self, statuses: list[Status], now_ns: int) -> None:
+        for status in list(statuses):
+            self._apply(self._session.status(now_ns, status))
+
+    def _keep(self, message: bytes, ts_recv_ns: int) -> None:
+        known_trouble = self._quarantine.trouble
+        self._quarantine.keep(message, ts_recv_ns, self._decoder.reasons)
+        if self._quarantine.trouble != known_trouble:
+            self._ctx.event("feed", f"quarantine: {self._quarantine.trouble}")
+
+    def _take_connection(self, dialer: Dialer) -> None:
+        connection = dialer.result()
+        if connection is not None:
+            self._dialer = None
+            self._connection = connection
+            self._apply(self._session.opened(time.monotonic_ns()))
+
+    def _apply(self, actions: list[Action]) -> None:
+        try:
+            for action in actions:
+                self._carry_out(action)
+        except TransportError as error:
+            self._lose(str(error))
+        self._announce()
+
+    def _carry_out(self, action: Action) -> None:
+        match action:
+            case Connect():
+                config = self._config
+                self._dialer = Dialer(config.url, config.connect_timeout_ms, config.frame_bytes_max)
+            case Close():
+                self._hang_up()
+            case Report(text):
+                self._ctx.event("feed", text)
+            case Fatal(reason):
+                self._fail(reason)
+            case Send(text) if self._connection is not None:
+                self._connection.send(text)
+            case Ping() if self._connection is not None:
+                self._connection.ping()
+
+    def _lose(self, reason: str) -> None:
+        self._hang_up()
+        self._apply(self._session.closed(time.monotonic_ns(), reason))
+
+    def _hang_up(self) -> None:
+        if self._dialer is not None:
+            self._dialer.abandon()
+            self._dialer = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _fail(self, reason: str) -> None:
+        self._hang_up()
+        self._sync(time.monotonic_ns())
+        raise FatalError(f"the feed cannot work: {reason}")
+
+    def _announce(self) -> None:
+        state = self._session.state
+        if state is self._state:
+            return
+        self._state = state
+        self._dirty = True
+        if state in _ANNOUNCED:
+            self._ctx.event("feed", f"{state.name.lower()}: {place(self._config.url)}")
+
+    def _sync(self, now_ns: int) -> None:
+        """Counters to shared memory, in the order of ``counters``."""
+        decoder, session, quarantine = self._decoder, self._session, self._quarantine
+        present = (
+            int(session.state),
+            session.acks_missing,
+            self._last_frame_ns,
+            self._frames,
+            self._bytes,
+            decoder.events,
+            decoder.rejected,
+            decoder.frames_rejected,
+            decoder.unknown_events,
+            decoder.ignored_events,
+            decoder.unknown_conditions,
+            decoder.duplicates,
+            quarantine.kept,
+            quarantine.dropped,
+            session.acks,
+            session.quiets,
+            session.losses,
+            session.reconnects,
+            session.gaps,
+            session.gap_ns_total // 1_000_000,
+        )
+        self._counters[:] = self._base + np.array(present, np.int64)
+        self._dirty = False
+        self._sync_due_ns = now_ns + SYNC_NS
