@@ -11,7 +11,7 @@ from hft_engine.records import SYMBOL_BYTES_MAX
 INSTRUMENT_DTYPE = np.dtype([("symbol", f"S{SYMBOL_BYTES_MAX}")])
 
 
-class InstrumentTableFull(RuntimeError):
+class InstrumentTableFullError(RuntimeError):
     """More symbols came than the table has rows."""
 
 
@@ -42,7 +42,10 @@ class InstrumentTable:
         return len(self._ids)
 
     def id_of(self, symbol: str) -> int:
-        """The id of ``symbol``, given now if it is new (writer only). Raises InstrumentTableFull, ValueError."""
+        """The id of ``symbol``, given now if it is new (writer only).
+
+        Raises InstrumentTableFullError, ValueError.
+        """
         found = self._ids.get(symbol)
         return found if found is not None else self._add(symbol)
 
@@ -72,7 +75,7 @@ class InstrumentTable:
             raise ValueError(f"symbol {symbol!r} must have 1 to {SYMBOL_BYTES_MAX} bytes")
         next_id = len(self._ids)
         if next_id >= self.capacity:
-            raise InstrumentTableFull(
+            raise InstrumentTableFullError(
                 f"no room for {symbol!r}: the table holds {self.capacity} instruments; "
                 "raise engine.instruments_max or subscribe to fewer symbols"
             )

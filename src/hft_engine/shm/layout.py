@@ -14,7 +14,7 @@ prefetcher of x86-64 fetches lines in pairs:
     word 320  reader names 16 names of 24 bytes
     byte 4096 slots        capacity records
 
-Doorbell segment, 128 bytes an actor:  +0 SEQUENCE (futex word: its low 32 bits)   +1 PARKED
+Doorbell segment, 128 bytes an actor:  +0 SEQUENCE (futex word: its low 32 bits)   +1 PARKED   +2 STOP
 """
 
 import hashlib
@@ -43,7 +43,7 @@ RING_HEADER_WORDS = RING_HEADER_BYTES // WORD
 
 # doorbells
 BELL_WORDS = 16
-B_SEQUENCE, B_PARKED = range(2)
+B_SEQUENCE, B_PARKED, B_STOP = range(3)
 BELLS_MAX = 64  # actors in one run
 
 # stats segment of one role: vitals, counters, histograms

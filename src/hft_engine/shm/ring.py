@@ -35,6 +35,7 @@ from hft_engine.shm.atomics import (
     store_release,
 )
 from hft_engine.shm.doorbell import new_bells, ring_if_parked
+from hft_engine.shm.ring_file import reader_names, write_header
 from hft_engine.shm.segment import Segment, SegmentError
 
 _INTENT, _PUBLISHED = layout.W_INTENT, layout.W_PUBLISHED
@@ -121,7 +122,9 @@ def advance(head: np.ndarray, reader: int, count: int) -> None:
 
 
 @njit(nogil=True, cache=True)
-def _publish_words(head: np.ndarray, slots: np.ndarray, bells: np.ndarray, rows: np.ndarray, count: int) -> int:
+def _publish_words(
+    head: np.ndarray, slots: np.ndarray, bells: np.ndarray, rows: np.ndarray, count: int
+) -> int:
     mask = len(slots) - 1
     first = claim(head, count)
     for i in range(count):
@@ -143,7 +146,7 @@ def _room(head: np.ndarray) -> int:
     return room(head)
 
 
-class RingFull(RuntimeError):
+class RingFullError(RuntimeError):
     """A gating ring has less room than was asked for; ask ``room`` first."""
 
 
@@ -173,19 +176,6 @@ class Ring:
         return cls._over(name, words.view(np.uint8), dtype, capacity, readers, gating, new_bells())
 
     @classmethod
-    def create(
-        cls,
-        path: Path,
-        dtype: np.dtype,
-        capacity: int,
-        readers: Sequence[tuple[str, int]],
-        gating: bool,
-    ) -> None:
-        """Make the file of a ring; ``readers`` are (role, doorbell). The supervisor alone calls it."""
-        with Segment.create(path, layout.ring_bytes(dtype, capacity)) as segment:
-            _write_header(segment.words, dtype, capacity, readers, gating)
-
-    @classmethod
     def attach(cls, path: Path, dtype: np.dtype, bells: np.ndarray) -> "Ring":
         """Map an existing ring. Raises SegmentError when it is not one of this dtype and version."""
         segment = Segment.attach(path)
@@ -206,7 +196,7 @@ class Ring:
         bells: np.ndarray,
     ) -> "Ring":
         head = raw[: layout.RING_HEADER_BYTES].view(np.int64)
-        _write_header(head, dtype, capacity, [(role, i) for i, role in enumerate(readers)], gating)
+        write_header(head, dtype, capacity, [(role, i) for i, role in enumerate(readers)], gating)
         return cls(name, head, raw[layout.RING_HEADER_BYTES :].view(dtype), bells)
 
     @property
@@ -243,10 +233,25 @@ class Ring:
     def room(self) -> int:
         return int(_room(self.head))
 
+    def rewind(self, reader: int, sequence: int) -> int:
+        """Move a reader back to ``sequence``, or to the oldest record that is not about to be overwritten.
+
+        For a reader that restarts and had not yet made durable all that its dead self polled. Returns how many
+        records it will see again; never moves forward.
+        """
+        base = _READER_0 + reader * _READER_WORDS
+        oldest = int(self.head[_INTENT]) - self.capacity + (self.capacity >> 3)
+        back = self.position(reader) - max(sequence, oldest, 0)
+        if back <= 0:
+            return 0
+        self.head[base + _SEEN] -= back
+        self.head[base + _POSITION] -= back
+        return back
+
     def publish_rows(self, rows: np.ndarray) -> int:
-        """Copy ``rows`` in (their ``sequence`` is set). Returns the first sequence. Raises RingFull."""
+        """Copy ``rows`` in (their ``sequence`` is set). Returns the first sequence. Raises RingFullError."""
         if self.head[_GATING] and self.room() < len(rows):
-            raise RingFull(f"ring {self.name!r} has room for {self.room()} records, not {len(rows)}")
+            raise RingFullError(f"ring {self.name!r} has room for {self.room()} records, not {len(rows)}")
         words = as_words(rows)
         first = self.published
         for start in range(0, len(rows), self._batch_max):
@@ -275,35 +280,6 @@ class Stage:
 def as_words(records: np.ndarray) -> np.ndarray:
     """A contiguous record array seen as int64[records, words]."""
     return records.view(np.int64).reshape(len(records), records.dtype.itemsize // layout.WORD)
-
-
-def reader_names(head: np.ndarray) -> list[str]:
-    """Roles of a ring's readers, from its header."""
-    raw = head.view(np.uint8)[layout.READER_NAMES_BYTE :].tobytes()
-    step = layout.READER_NAME_BYTES
-    return [raw[i * step : (i + 1) * step].rstrip(b"\0").decode() for i in range(int(head[_READERS]))]
-
-
-def _write_header(
-    head: np.ndarray, dtype: np.dtype, capacity: int, readers: Sequence[tuple[str, int]], gating: bool
-) -> None:
-    if capacity < 8 or capacity & (capacity - 1):
-        raise SegmentError(f"ring capacity {capacity} is not a power of two of at least 8")
-    if len(readers) > layout.READERS_MAX:
-        raise SegmentError(f"{len(readers)} readers, but a ring has room for {layout.READERS_MAX}")
-    head[layout.W_VERSION] = layout.LAYOUT_VERSION
-    head[layout.W_DTYPE] = layout.dtype_hash(dtype)
-    head[layout.W_RECORD] = dtype.itemsize
-    head[layout.W_CAPACITY] = capacity
-    head[layout.W_READERS] = len(readers)
-    head[layout.W_GATING] = int(gating)
-    raw = head.view(np.uint8)
-    for i, (role, bell) in enumerate(readers):
-        name = role.encode()
-        start = layout.READER_NAMES_BYTE + i * layout.READER_NAME_BYTES
-        raw[start : start + len(name)] = np.frombuffer(name, np.uint8)
-        head[_READER_0 + i * _READER_WORDS + _BELL] = bell
-    head[layout.W_MAGIC] = layout.MAGIC
 
 
 def warm() -> None:

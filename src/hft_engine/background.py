@@ -1,0 +1,107 @@
+"""Starting the engine in the background: the starter follows it until it is live, then lets it go.
+
+The engine writes lines to a pipe whose descriptor is in HFT_READY_FD: ``say …``, ``ready <run>``, ``live``. When
+the pipe closes before that, the engine ended, and its exit code is the starter's.
+"""
+
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+READY_FD = "HFT_READY_FD"
+LIVE_TIMEOUT_S = 15.0  # after "ready": a feed that is not live by then is reported, not waited for
+
+
+class Notifier:
+    """The engine's end of the pipe; does nothing when it was not started in the background."""
+
+    def __init__(self) -> None:
+        fd = os.environ.pop(READY_FD, "")
+        self._fd = int(fd) if fd else -1
+        if self._fd >= 0:
+            os.set_inheritable(self._fd, False)
+
+    @property
+    def active(self) -> bool:
+        return self._fd >= 0
+
+    def line(self, text: str) -> None:
+        if self._fd >= 0:
+            try:
+                os.write(self._fd, (text + "\n").encode())
+            except BrokenPipeError:
+                self.close()
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def launch(arguments: Sequence[str], output: Path, say: Callable[[str], None]) -> tuple[int, str]:
+    """Start ``python -m hft_engine <arguments>`` detached; returns (exit code, state): 0 and "live", 0 and
+    "ready" when the feed is not live yet, or the code with which it ended and "ended".
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    read_fd, write_fd = os.pipe()
+    os.set_inheritable(write_fd, True)
+    with output.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "hft_engine", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            pass_fds=[write_fd],
+            env={**os.environ, READY_FD: str(write_fd)},
+            start_new_session=True,
+        )
+    os.close(write_fd)
+    try:
+        return _follow(process, read_fd, say)
+    finally:
+        os.close(read_fd)
+
+
+def _follow(process: "subprocess.Popen[bytes]", fd: int, say: Callable[[str], None]) -> tuple[int, str]:
+    deadline = _Deadline()
+    for line in _lines(fd, deadline):
+        if line == "live":
+            return 0, "live"
+        if line.startswith("say "):
+            say(line[4:])
+        if line.startswith("ready"):
+            deadline.start(LIVE_TIMEOUT_S)
+    if deadline.left_s() == 0.0 and process.poll() is None:
+        return 0, "ready"
+    return process.wait(10.0), "ended"
+
+
+class _Deadline:
+    """None until it is started."""
+
+    def __init__(self) -> None:
+        self._at: float | None = None
+
+    def start(self, timeout_s: float) -> None:
+        self._at = time.monotonic() + timeout_s
+
+    def left_s(self) -> float | None:
+        return None if self._at is None else max(0.0, self._at - time.monotonic())
+
+
+def _lines(fd: int, deadline: _Deadline) -> Iterator[str]:
+    """Lines until the pipe closes or the deadline, once there is one, passes."""
+    pending = b""
+    while True:
+        if not select.select([fd], [], [], deadline.left_s())[0]:
+            return
+        data = os.read(fd, 65536)
+        if not data:
+            return
+        *whole, pending = (pending + data).split(b"\n")
+        for line in whole:
+            yield line.decode(errors="replace")

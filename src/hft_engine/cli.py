@@ -1,0 +1,277 @@
+"""The ``hft`` command: parsing only. Every error a person can cause ends in one message and a non-zero code."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hft_engine import __version__
+
+EXIT_ERROR = 2
+_DEMO_CONFIG = Path("config/demo.yaml")
+_ENGINE_CONFIG = Path("config/engine.yaml")
+
+
+class _Commands(click.Group):
+    """Turns the errors we mean for people into a message without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from hft_engine.config.errors import ConfigError
+        from hft_engine.runtime.rundir import RunError
+        from hft_engine.shm.segment import SegmentError
+
+        try:
+            return super().invoke(ctx)
+        except (ConfigError, RunError, SegmentError) as error:
+            _die(str(error))
+        except RuntimeError as error:
+            if type(error) is RuntimeError or not type(error).__module__.startswith("hft_engine"):
+                raise
+            _die(str(error))
+
+
+def _die(text: str, code: int = EXIT_ERROR) -> None:
+    click.secho(f"error: {text}", fg="red", err=True)
+    sys.exit(code)
+
+
+def _configuration(function: Callable[..., Any]) -> Callable[..., Any]:
+    function = click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Override one key, e.g. --set engine.layout=compact. Repeatable.",
+    )(function)
+    return click.option(
+        "--config", "config_path", type=click.Path(path_type=Path), help="YAML, JSON or TOML file."
+    )(function)
+
+
+def _load(config_path: Path | None, overrides: Sequence[str], demo: bool = False) -> Any:
+    from hft_engine.config.load import load_config
+
+    if config_path is None:
+        default = _DEMO_CONFIG if demo else _ENGINE_CONFIG
+        config_path = default if default.exists() else None
+        if demo and config_path is None:
+            overrides = ("simulator.port=0", *overrides)
+    return load_config(config_path, overrides)
+
+
+def _run_dir(run: str | None, config_path: Path | None, overrides: Sequence[str]) -> Path:
+    from hft_engine.runtime import rundir
+
+    engine = _load(config_path, overrides).engine
+    if run:
+        return rundir.find_run(engine.run_root, run)
+    runs = rundir.live_runs(engine.run_root)
+    if len(runs) == 1:
+        return runs[0]
+    return rundir.find_run(engine.run_root, None, Path(engine.data_dir))
+
+
+_run_option = click.option("--run", help="Which run, by id or its beginning; needed only when several run.")
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hft")
+def main() -> None:
+    """hft_engine: market data in, signals out, through shared memory, in microseconds."""
+    from hft_engine.runtime import kernelcache
+
+    kernelcache.use()
+
+
+@main.command()
+@_configuration
+@click.option("--demo", is_flag=True, help="Our own venue with synthetic markets; needs no key.")
+@click.option("--layout", type=click.Choice(["dedicated", "compact", "inline"]), help="Process layout.")
+@click.option("--detach", is_flag=True, help="Return once it runs; logs go to the log directory.")
+def start(
+    config_path: Path | None, overrides: tuple[str, ...], demo: bool, layout: str | None, detach: bool
+) -> None:
+    """Start the engine; Ctrl-C stops it."""
+    from hft_engine import starting
+
+    if layout:
+        overrides = (*overrides, f"engine.layout={layout}")
+    config = _load(config_path, overrides, demo)
+    if detach:
+        arguments = ["start", *(["--demo"] if demo else [])]
+        arguments += ["--config", str(config_path)] if config_path else []
+        for override in overrides:
+            arguments += ["--set", override]
+        sys.exit(starting.detached(config, arguments, click.echo))
+    sys.exit(starting.foreground(config, click.echo))
+
+
+@main.command()
+@_configuration
+@_run_option
+def stop(config_path: Path | None, overrides: tuple[str, ...], run: str | None) -> None:
+    """Stop the engine in order; nothing is left behind. Stopping a stopped engine is fine."""
+    from hft_engine import stopping
+
+    engine = _load(config_path, overrides).engine
+    sys.exit(stopping.stop(engine.run_root, run, Path(engine.data_dir), click.echo))
+
+
+@main.command()
+@_configuration
+@_run_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def status(config_path: Path | None, overrides: tuple[str, ...], run: str | None, as_json: bool) -> None:
+    """What runs, how fast, what was lost. Reads shared memory only: works while an actor hangs."""
+    from hft_engine.views.status import collect, render
+
+    state = collect(_run_dir(run, config_path, overrides))
+    if as_json:
+        import orjson
+
+        click.echo(orjson.dumps(state, option=orjson.OPT_INDENT_2).decode())
+    else:
+        render(state)
+
+
+@main.command()
+@_configuration
+@_run_option
+def top(config_path: Path | None, overrides: tuple[str, ...], run: str | None) -> None:
+    """The status, live, in this terminal; q or Ctrl-C leaves."""
+    from hft_engine.views.top import watch
+
+    watch(_run_dir(run, config_path, overrides))
+
+
+@main.command()
+@_configuration
+@_run_option
+@click.argument("stream", type=click.Choice(["signals", "events"]))
+@click.option("-n", "count", default=10, show_default=True, help="How many past ones to show first.")
+@click.option("--no-follow", is_flag=True, help="Only the past ones.")
+def tail(
+    config_path: Path | None,
+    overrides: tuple[str, ...],
+    run: str | None,
+    stream: str,
+    count: int,
+    no_follow: bool,
+) -> None:
+    """Print signals (or events) as they happen."""
+    from hft_engine.views import tail as views
+
+    run_dir = _run_dir(run, config_path, overrides)
+    printer = views.tail_signals if stream == "signals" else views.tail_events
+    printer(run_dir, count, not no_follow)
+
+
+@main.command()
+@_configuration
+@click.argument("paths", nargs=-1, required=True)
+@click.option(
+    "--speed", default=0.0, show_default=True, help="1 = real time, 10 = tenfold, 0 = as fast as possible."
+)
+@click.option(
+    "--layout", type=click.Choice(["dedicated", "compact", "inline"]), default="inline", show_default=True
+)
+@click.option("--db", type=click.Path(path_type=Path), help="Store bars and signals in this SQLite file.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def replay(
+    config_path: Path | None,
+    overrides: tuple[str, ...],
+    paths: tuple[str, ...],
+    speed: float,
+    layout: str,
+    db: Path | None,
+    as_json: bool,
+) -> None:
+    """Run a journal or recorded files through the same actors; prints a hash over all signals."""
+    from hft_engine.views.replay import run as run_replay
+
+    config = _load(config_path, (*overrides, f"engine.layout={layout}"))
+    run_replay(config, paths, speed, db, as_json)
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def sim(arguments: tuple[str, ...]) -> None:
+    """Run a venue simulator of its own: hft sim polygon --port 8765."""
+    from hft_engine.feed.simulator.polygon import main as simulate
+
+    sys.exit(simulate(list(arguments)))
+
+
+@main.group()
+def journal() -> None:
+    """Recorded sessions: ls, check, cut."""
+
+
+@journal.command("ls")
+@_configuration
+def journal_ls(config_path: Path | None, overrides: tuple[str, ...]) -> None:
+    """Sessions in the data directory."""
+    from hft_engine.views.journal import show_sessions
+
+    show_sessions(Path(_load(config_path, overrides).engine.data_dir))
+
+
+@journal.command("check")
+@click.argument("path", type=click.Path(path_type=Path))
+def journal_check(path: Path) -> None:
+    """Read every block of a session or segment; exit 1 when something is wrong."""
+    from hft_engine.views.journal import show_check
+
+    sys.exit(show_check(path))
+
+
+@journal.command("cut")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--at", required=True, type=int, help="Offset that `journal check` named.")
+def journal_cut(path: Path, at: int) -> None:
+    """Cut a damaged segment at an offset; what is cut is kept beside it."""
+    from hft_engine.views.journal import cut_segment
+
+    cut_segment(path, at)
+
+
+@main.group()
+def model() -> None:
+    """The model that the engine serves."""
+
+
+@model.command("swap")
+@_configuration
+@_run_option
+@click.argument("path", type=click.Path(path_type=Path))
+def model_swap(config_path: Path | None, overrides: tuple[str, ...], run: str | None, path: Path) -> None:
+    """Serve another model from the next record on; refused, and the old one kept, when it does not fit."""
+    from hft_engine.runtime.control import Client
+    from hft_engine.runtime.messages import SwapModel
+
+    client = Client(_run_dir(run, config_path, overrides))
+    try:
+        click.echo(client.request(SwapModel(str(path.resolve())), "inference"))
+    finally:
+        client.close()
+
+
+@main.command()
+@_configuration
+def config(config_path: Path | None, overrides: tuple[str, ...]) -> None:
+    """The configuration as the engine would use it, secrets masked."""
+    import yaml
+
+    from hft_engine.config.redact import redacted
+
+    click.echo(yaml.safe_dump(redacted(_load(config_path, overrides)), sort_keys=False))
+
+
+@main.command()
+def warm() -> None:
+    """Compile every kernel now, so that the first start is fast."""
+    from hft_engine import starting
+
+    sys.exit(starting.warm(click.echo))

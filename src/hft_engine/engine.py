@@ -1,0 +1,256 @@
+"""The engine: configuration -> topology -> segments -> processes -> supervisor -> exit code."""
+
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from hft_engine.config.load import require_known_features
+from hft_engine.config.redact import redacted
+from hft_engine.config.schema import ActorTuning, Config
+from hft_engine.indicators.features import FeatureSchema
+from hft_engine.instruments import INSTRUMENT_DTYPE
+from hft_engine.runtime import kernelcache, rundir
+from hft_engine.runtime.forkserver import ForkServer
+from hft_engine.runtime.logs import logger
+from hft_engine.runtime.plan import BELLS_FILE, INSTRUMENTS_FILE, ProcessPlan, RolePlan
+from hft_engine.runtime.supervisor import Supervisor
+from hft_engine.runtime.wait_mode import resolve
+from hft_engine.shm import layout
+from hft_engine.shm.counters import Stats
+from hft_engine.shm.ring_file import create_ring
+from hft_engine.shm.segment import Segment
+from hft_engine.topology import DTYPES, PRELOAD, Process, Topology, build
+
+SCHEMA_FACTORY = "hft_engine.engine:feature_schema"
+_LOOPBACK = "127.0.0.1"
+
+
+class StartError(RuntimeError):
+    """The engine cannot start; the text says why and what to do."""
+
+
+def feature_schema(config: Config) -> FeatureSchema:
+    """The feature set of a configuration."""
+    return FeatureSchema.from_config(config.indicators)
+
+
+@dataclass
+class Run:
+    """A run being made: its directory, its topology and the words that wake its actors."""
+
+    config: Config
+    topology: Topology
+    directory: rundir.RunDirectory
+    bells: np.ndarray
+    arguments: dict[str, dict[str, Any]]  # role -> keyword arguments of its factory
+
+
+def run(
+    config: Config,
+    source: str = "feed",
+    persistence: bool = True,
+    arguments: dict[str, dict[str, Any]] | None = None,
+    on_ready: Callable[[Run], None] = lambda run: None,
+    finished: Callable[[Run], bool] = lambda run: False,
+    on_end: Callable[[Run], None] = lambda run: None,
+    say: Callable[[str], None] = lambda text: None,
+) -> int:
+    """Run an engine until it is told to stop or ``finished``. Returns the exit code.
+
+    Raises StartError, RunError, ConfigError, TopologyError, SegmentError before anything was started.
+    """
+    config = _resolve(config, source)
+    require_known_features(config, feature_schema(config).names)
+    with _data_lock(config) as lock, _directory(config, say) as directory:
+        lock.describe(f"run {directory.run_id}, pid {os.getpid()}")
+        topology = build(config, source, persistence)
+        made = Run(
+            config, topology, directory, _make_segments(directory.path, topology, config), arguments or {}
+        )
+        directory.write_manifest(_manifest(made))
+        log = logger("supervisor", Path(config.engine.log_dir), config.engine.log_level, "trading_agent")
+        supervisor = _supervisor(made, log, say)
+        code = supervisor.run(
+            lambda: on_ready(made), lambda: finished(made), lambda: _heartbeat_line(log, made)
+        )
+        on_end(made)
+        if code:
+            say(f"error: {supervisor.reason}")
+        return code
+
+
+# ---- before anything starts -----------------------------------------------------------------------------------
+
+
+def _resolve(config: Config, source: str) -> Config:
+    """Ports, the demo venue's address, absolute directories, the key; and what would only fail later."""
+    engine = msgspec.structs.replace(
+        config.engine,
+        data_dir=str(Path(config.engine.data_dir).resolve()),
+        log_dir=str(Path(config.engine.log_dir).resolve()),
+    )
+    config = msgspec.structs.replace(config, engine=engine)
+    if source == "replay":
+        return msgspec.structs.replace(config, simulator=None)
+    if config.simulator is not None:
+        return _with_venue(config)
+    if not config.feed.api_key:
+        raise StartError(
+            "feed.api_key is empty: set POLYGON_API_KEY in the environment or in .env, "
+            "or try the engine without a key: hft start --demo"
+        )
+    return config
+
+
+def _with_venue(config: Config) -> Config:
+    assert config.simulator is not None
+    port = _free_port(config.simulator.port)
+    simulator = msgspec.structs.replace(config.simulator, port=port)
+    feed = msgspec.structs.replace(
+        config.feed, url=f"ws://{_LOOPBACK}:{port}/stocks", api_key=config.simulator.api_key
+    )
+    return msgspec.structs.replace(config, simulator=simulator, feed=feed)
+
+
+def _free_port(wanted: int) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_LOOPBACK, wanted))
+        except OSError as error:
+            raise StartError(
+                f"simulator.port {wanted} cannot be used: {error.strerror}; choose another, or 0 for any free one"
+            ) from error
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _data_lock(config: Config) -> Iterator[rundir.DataLock]:
+    try:
+        lock = rundir.DataLock(Path(config.engine.data_dir))
+    except OSError as error:
+        raise StartError(
+            f"engine.data_dir {config.engine.data_dir} cannot be used: {error.strerror}"
+        ) from error
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _directory(config: Config, say: Callable[[str], None]) -> Iterator[rundir.RunDirectory]:
+    for swept in rundir.sweep(config.engine.run_root):
+        say(f"removed what the dead run {swept} had left in shared memory")
+    directory = rundir.RunDirectory.create(config.engine.run_root, config.engine.name)
+    try:
+        yield directory
+    finally:
+        directory.remove()
+
+
+# ---- segments and plans ---------------------------------------------------------------------------------------
+
+
+def _make_segments(path: Path, topology: Topology, config: Config) -> np.ndarray:
+    """Every segment of the run. Returns the doorbells' words."""
+    with Segment.create(path / INSTRUMENTS_FILE, _instrument_bytes(config)) as segment:
+        segment.words[layout.W_CAPACITY] = config.engine.instruments_max
+    with Segment.create(path / BELLS_FILE, layout.BELLS_MAX * layout.BELL_WORDS * layout.WORD):
+        pass
+    role_bell = {r.name: topology.bells[p.name] for p in topology.processes for r in p.roles}
+    for entry in topology.rings:
+        readers = [(role, role_bell[role]) for role in entry.readers]
+        create_ring(path / entry.file, DTYPES[entry.dtype], entry.capacity, readers, topology.gating)
+    for role in [role.name for role in topology.roles] + ["supervisor"]:
+        Stats.create(path / f"{role}.stats")
+    return Segment.attach(path / BELLS_FILE).words
+
+
+def _instrument_bytes(config: Config) -> int:
+    return layout.PAGE_BYTES + config.engine.instruments_max * INSTRUMENT_DTYPE.itemsize
+
+
+def _manifest(made: Run) -> rundir.Manifest:
+    config, topology = made.config, made.topology
+    return rundir.Manifest(
+        run_id=made.directory.run_id,
+        name=config.engine.name,
+        pid=os.getpid(),
+        layout=topology.layout,
+        source=topology.source,
+        venue="demo" if config.simulator is not None else config.feed.venue,
+        started_utc_ns=time.time_ns(),
+        started_mono_ns=time.monotonic_ns(),
+        data_dir=config.engine.data_dir,
+        log_dir=config.engine.log_dir,
+        processes={p.name: tuple(role.name for role in p.roles) for p in topology.processes},
+        rings=topology.rings,
+        rules=tuple(rule.name for rule in config.signals.rules),
+        config=redacted(config),
+    )
+
+
+def _plan(made: Run, process: Process) -> ProcessPlan:
+    config, topology = made.config, made.topology
+    tuning = _tuning(config, process)
+    critical = sum(p.hot for p in topology.processes)
+    return ProcessPlan(
+        name=process.name,
+        roles=tuple(
+            RolePlan(r.name, r.factory, (*r.reads, *r.writes), r.reads, made.arguments.get(r.name, {}))
+            for r in process.roles
+        ),
+        hot=process.hot,
+        mode=resolve(tuning.wait, critical, os.cpu_count() or 1) if process.hot else "park",
+        bell=topology.bells[process.name],
+        cpus=tuning.cpus,
+        run_id=made.directory.run_id,
+        run_dir=str(made.directory.path),
+        data_dir=config.engine.data_dir,
+        log_dir=config.engine.log_dir,
+        supervisor_pid=os.getpid(),
+        rings=topology.rings,
+        schema_factory=SCHEMA_FACTORY,
+        config=config,
+    )
+
+
+def _tuning(config: Config, process: Process) -> ActorTuning:
+    """Of the process's own name (compute, engine), else of its first role that has one."""
+    for name in [process.name, *(role.name for role in process.roles)]:
+        if name in config.engine.actors:
+            return config.engine.actors[name]
+    return ActorTuning()
+
+
+def _supervisor(made: Run, log: logging.Logger, say: Callable[[str], None]) -> Supervisor:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(kernelcache.use())}
+    return Supervisor(
+        made.config.supervisor,
+        [_plan(made, process) for process in made.topology.start_order],
+        [process.name for process in made.topology.stop_order],
+        lambda: ForkServer(PRELOAD, environment),
+        made.directory.path,
+        made.bells,
+        log,
+        say,
+    )
+
+
+def _heartbeat_line(log: logging.Logger, made: Run) -> None:
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit("use: hft start")

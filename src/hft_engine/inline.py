@@ -1,0 +1,108 @@
+"""The engine in one process, driven by hand: replay at full speed, notebooks, tests, a debugger.
+
+The same actors over private rings that gate: a writer waits for its slowest reader, so nothing is ever lost.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from hft_engine.config.load import require_known_features
+from hft_engine.config.schema import Config
+from hft_engine.engine import feature_schema
+from hft_engine.instruments import InstrumentTable
+from hft_engine.runtime.actor import Actor, ActorContext
+from hft_engine.runtime.process import load
+from hft_engine.runtime.runner import ActorRun, Runner
+from hft_engine.shm.counters import Stats
+from hft_engine.shm.ring import Ring
+from hft_engine.topology import DTYPES, Role, Topology, build
+
+
+@dataclass
+class InlineEngine:
+    """``rings``, ``stats`` and ``actors`` by name; ``step`` is one duty cycle of every actor."""
+
+    runner: Runner
+    rings: dict[str, Ring]
+    stats: dict[str, Stats]
+    actors: dict[str, Actor]
+    instruments: InstrumentTable
+
+    def run(self, source: str = "replay") -> None:
+        """Cycle until the source has finished and every reader has caught up; then stop every actor."""
+        finished = self.stats[source].counter("finished")
+        try:
+            while self.runner.step() or not finished.value:
+                pass
+        finally:
+            self.runner.stop()
+
+
+def make(
+    config: Config,
+    source: str,
+    persistence: bool,
+    arguments: dict[str, dict[str, Any]],
+    run_id: str = "inline",
+) -> InlineEngine:
+    """An inline engine, every actor started. Raises what the actors' ``on_start`` raises."""
+    config = msgspec.structs.replace(config, engine=msgspec.structs.replace(config.engine, layout="inline"))
+    require_known_features(config, feature_schema(config).names)
+    topology = build(config, source, persistence)
+    roles = [role for role in topology.roles if role.name != "publisher"]
+    instruments = InstrumentTable.private(config.engine.instruments_max)
+    rings = _rings(topology, [role.name for role in roles])
+    actors = {role.name: load(role.factory)(**arguments.get(role.name, {})) for role in roles}
+    stats = {role.name: Stats.private() for role in roles}
+    runs = [
+        ActorRun(
+            actors[role.name],
+            _context(role, config, rings, stats[role.name], instruments, run_id),
+            bool(role.reads),
+        )
+        for role in roles
+    ]
+    runner = Runner(runs)
+    runner.start()
+    return InlineEngine(runner, rings, stats, actors, instruments)
+
+
+def _rings(topology: Topology, roles: Sequence[str]) -> dict[str, Ring]:
+    return {
+        entry.name: Ring.private(
+            entry.name,
+            DTYPES[entry.dtype],
+            entry.capacity,
+            [role for role in entry.readers if role in roles],
+            gating=topology.gating,
+        )
+        for entry in topology.rings
+    }
+
+
+def _context(
+    role: Role,
+    config: Config,
+    rings: dict[str, Ring],
+    stats: Stats,
+    instruments: InstrumentTable,
+    run_id: str,
+) -> ActorContext:
+    return ActorContext(
+        role=role.name,
+        config=config,
+        log=logging.getLogger(f"hft.{role.name}"),
+        instruments=instruments,
+        stats=stats,
+        rings={name: rings[name] for name in (*role.reads, *role.writes)},
+        feature_schema=feature_schema(config),
+        run_id=run_id,
+        run_dir=Path(config.engine.data_dir),
+        data_dir=Path(config.engine.data_dir),
+        log_dir=Path(config.engine.log_dir),
+    )

@@ -1,0 +1,208 @@
+"""Replay: a journal or recorded files through the same actors, in any layout, with a hash to compare.
+
+``ReplayResult.signal_hash`` is the running hash over the deterministic part of every signal; two runs over the same
+input with the same configuration give the same hash, whatever the layout and the speed.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from hft_engine import engine
+from hft_engine.config.schema import Config
+from hft_engine.instruments import InstrumentTable
+from hft_engine.shm.counters import Stats
+from hft_engine.shm.ring_file import RingView
+from hft_engine.topology import DTYPES
+
+JOURNAL_SUFFIX = ".hftj"
+
+
+class ReplayError(RuntimeError):
+    """What should be replayed cannot be; the text says why."""
+
+
+class ReplayResult(msgspec.Struct, frozen=True):
+    layout: str
+    ticks: int
+    bars: int
+    signals: int
+    signal_hash: str  # 16 hex digits; zeros without a signal
+    seconds: float
+
+    @property
+    def ticks_per_s(self) -> float:
+        return self.ticks / self.seconds if self.seconds > 0 else 0.0
+
+
+def open_source(paths: Sequence[str], instruments: InstrumentTable) -> Iterable[np.ndarray]:
+    """Chunks of ticks of a journal (session directory or segment) or of recorded files, merged by time."""
+    from hft_engine.feed.recorded import open_recording
+
+    missing = [path for path in paths if not Path(path).exists()]
+    if missing:
+        raise ReplayError(f"no such file: {', '.join(missing)}")
+    if len(paths) == 1 and _is_journal(Path(paths[0])):
+        return _open_journal(Path(paths[0]), instruments)
+    return open_recording([Path(path) for path in paths], instruments)
+
+
+def _open_journal(path: Path, instruments: InstrumentTable) -> Iterable[np.ndarray]:
+    from hft_engine.persistence.journal import JournalReader
+
+    reader = JournalReader(path)
+    for symbol in reader.instruments:  # in order of id: the table is empty, so every symbol keeps its id
+        instruments.id_of(symbol)
+    return reader
+
+
+def _is_journal(path: Path) -> bool:
+    return path.suffix == JOURNAL_SUFFIX or (path.is_dir() and any(path.glob(f"*{JOURNAL_SUFFIX}")))
+
+
+def make_actor(paths: list[str], speed: float) -> Any:
+    """The replay actor, in whichever process it will run."""
+    from hft_engine.persistence.replay import ReplayActor
+
+    return ReplayActor(lambda instruments: open_source(paths, instruments), speed)
+
+
+def replay(
+    config: Config,
+    paths: Sequence[str],
+    speed: float = 0.0,
+    database: Path | None = None,
+    progress: Callable[[int], None] = lambda permille: None,
+    say: Callable[[str], None] = lambda text: None,
+) -> ReplayResult:
+    """Run ``paths`` through the actors in ``config.engine.layout``. ``speed`` 0 = as fast as possible.
+
+    ``database``: also store bars and signals there. Raises ReplayError and what the files' readers raise.
+    """
+    config = _for_replay(config, database)
+    arguments = {"replay": {"paths": [str(Path(path).resolve()) for path in paths], "speed": speed}}
+    if config.engine.layout == "inline":
+        return _inline(config, arguments, database is not None, progress)
+    return _processes(config, arguments, database is not None, progress, say)
+
+
+def _for_replay(config: Config, database: Path | None) -> Config:
+    """No venue, no journal of a journal; a data directory of its own so that it may run beside a live engine."""
+    replace = msgspec.structs.replace
+    persistence = replace(
+        config.persistence,
+        journal=False,
+        sqlite=True,
+        sqlite_file=str(database.resolve()) if database else "",
+    )
+    data_dir = str(Path(config.engine.data_dir) / "replay" / f"{time.time_ns():x}")
+    return replace(
+        config,
+        simulator=None,
+        persistence=persistence if database else config.persistence,
+        engine=replace(config.engine, name="replay", data_dir=data_dir),
+    )
+
+
+def _inline(
+    config: Config,
+    arguments: dict[str, dict[str, Any]],
+    persistence: bool,
+    progress: Callable[[int], None],
+) -> ReplayResult:
+    from hft_engine import inline
+
+    made = inline.make(config, "replay", persistence, arguments)
+    permille = made.stats["replay"].counter("progress")
+    finished = made.stats["replay"].counter("finished")
+    started = time.perf_counter()
+    due = started
+    try:
+        while made.runner.step() or not finished.value:
+            if time.perf_counter() > due:
+                due += 0.1
+                progress(permille.value)
+    finally:
+        made.runner.stop()
+    seconds = time.perf_counter() - started
+    signals = made.rings["signals"]
+    last = (
+        signals.slots[(signals.published - 1) & (signals.capacity - 1)]["chain_hash"]
+        if signals.published
+        else 0
+    )
+    counts = {name: ring.published for name, ring in made.rings.items()}
+    return ReplayResult(
+        "inline", counts["ticks"], counts["bars"], counts["signals"], f"{int(last):016x}", seconds
+    )
+
+
+class _Watch:
+    """Sees a replay in other processes through its segments."""
+
+    def __init__(self, progress: Callable[[int], None]) -> None:
+        self._progress = progress
+        self._views: list[RingView] = []
+        self._names: list[str] = []
+        self._stats: Stats | None = None
+        self._started = self._ended = 0.0
+        self.result: ReplayResult | None = None
+
+    def on_ready(self, run: engine.Run) -> None:
+        self._started = time.perf_counter()
+        self._stats = Stats.attach(run.directory.path / "replay.stats", writable=False)
+        self._views = [
+            RingView(run.directory.path / entry.file, DTYPES[entry.dtype]) for entry in run.topology.rings
+        ]
+        self._names = [entry.name for entry in run.topology.rings]
+
+    def finished(self, run: engine.Run) -> bool:
+        assert self._stats is not None
+        counters = self._stats.counters()
+        self._progress(counters["progress"])
+        if not counters["finished"]:
+            return False
+        # Upstream first: once a ring's readers are through, what they publish from it is published.
+        order = ("ticks", "features", "predictions", "bars", "signals")
+        by_name = dict(zip(self._names, self._views, strict=True))
+        self._ended = time.perf_counter()
+        return all(by_name[name].drained() for name in order)
+
+    def on_end(self, run: engine.Run) -> None:
+        by_name = dict(zip(self._names, self._views, strict=True))
+        last = by_name["signals"].last(1) if self._views else []
+        self.result = ReplayResult(
+            run.topology.layout,
+            by_name["ticks"].published,
+            by_name["bars"].published,
+            by_name["signals"].published,
+            f"{int(last[0]['chain_hash']) if len(last) else 0:016x}",
+            self._ended - self._started,
+        )
+
+
+def _processes(
+    config: Config,
+    arguments: dict[str, dict[str, Any]],
+    persistence: bool,
+    progress: Callable[[int], None],
+    say: Callable[[str], None],
+) -> ReplayResult:
+    watch = _Watch(progress)
+    code = engine.run(
+        config,
+        "replay",
+        persistence,
+        arguments,
+        on_ready=watch.on_ready,
+        finished=watch.finished,
+        on_end=watch.on_end,
+        say=say,
+    )
+    if code or watch.result is None:
+        raise ReplayError("the replay did not finish; see the messages above")
+    return watch.result

@@ -1,0 +1,110 @@
+"""The actor: a unit of work with a role. Everything that runs in the engine is one.
+
+``do_work`` never waits; it does what there is, bounded to about a millisecond, and says how much it was. Waiting
+belongs to the wait strategy, time to the runner, processes to the supervisor: an actor does not know whether it
+runs in a process of its own, shares one, or is driven by hand in a test.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from hft_engine.config.schema import Config
+from hft_engine.instruments import InstrumentTable
+from hft_engine.runtime.control import ControlError
+from hft_engine.shm.counters import Counter, Stats
+from hft_engine.shm.ring import Ring
+
+
+class FatalError(RuntimeError):
+    """Restarting will not help: the text says what is wrong and what to do. The engine stops."""
+
+
+class FeatureSchemaLike(Protocol):
+    """Ordered feature names and their hash, without the kernels that compute them."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    @property
+    def hash(self) -> str: ...
+    def index(self, name: str) -> int: ...
+
+
+@dataclass
+class ActorContext:
+    """What an actor gets from whoever runs it."""
+
+    role: str
+    config: Config
+    log: logging.Logger
+    instruments: InstrumentTable
+    stats: Stats
+    rings: dict[str, Ring]
+    feature_schema: FeatureSchemaLike
+    run_id: str
+    run_dir: Path
+    data_dir: Path
+    log_dir: Path
+    emit: Callable[[str, str], None] = field(default=lambda kind, text: None)
+
+    def ring(self, name: str) -> Ring:
+        """Raises KeyError for a ring that the topology does not give this role."""
+        return self.rings[name]
+
+    def reader(self, ring_name: str) -> int:
+        """This role's reader index on a ring."""
+        return self.rings[ring_name].reader(self.role)
+
+    def counter(self, name: str) -> Counter:
+        return self.stats.counter(name)
+
+    def counter_array(self) -> np.ndarray:
+        """int64[declared counters], in declared order, for kernels."""
+        return self.stats.counter_array()
+
+    def histogram(self, name: str) -> np.ndarray:
+        return self.stats.histogram(name)
+
+    def event(self, kind: str, text: str) -> None:
+        """A fact: logged here, sent to the supervisor, published to the world. Rate-limit it yourself."""
+        self.log.info("%s: %s", kind, text)
+        self.emit(kind, text)
+
+
+@runtime_checkable
+class Actor(Protocol):
+    """See the module's text. ``counters`` and ``histograms`` are declared before ``on_start``."""
+
+    role: str
+    counters: tuple[str, ...]
+    histograms: tuple[str, ...]
+
+    def on_start(self, ctx: ActorContext) -> None: ...
+    def do_work(self) -> int: ...
+    def on_control(self, message: object) -> object: ...
+    def on_stop(self) -> None: ...
+    def wait_fd(self) -> int | None: ...
+
+
+class BaseActor:
+    """Defaults for actors that need no control messages, no clean-up and no file descriptor."""
+
+    role = ""
+    counters: tuple[str, ...] = ()
+    histograms: tuple[str, ...] = ()
+
+    def on_control(self, message: object) -> object:
+        raise ControlError(f"{self.role} does not understand {type(message).__name__}")
+
+    def on_stop(self) -> None:
+        return None
+
+    def wait_fd(self) -> int | None:
+        return None
+
+
+__all__ = ["Actor", "ActorContext", "BaseActor", "ControlError", "FatalError", "FeatureSchemaLike"]

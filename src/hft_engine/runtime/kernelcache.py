@@ -1,0 +1,64 @@
+"""Where compiled kernels are kept: a folder keyed by the code, the compiler and the processor.
+
+numba notices a change in a kernel's own file, but not in a function it imports from another; so every change of
+the code gets a fresh folder, and old ones are removed.
+"""
+
+import hashlib
+import os
+import platform
+import shutil
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+FOLDERS_KEPT = 3
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    wanted = ("model name", "flags", "Features", "CPU part")
+    return "".join(sorted({line for line in lines if line.startswith(wanted)}))
+
+
+def key() -> str:
+    """Changes with any source file of the package, the versions of numba, llvmlite and numpy, and the CPU."""
+    digest = hashlib.sha256(_cpu().encode())
+    for name in ("numba", "llvmlite", "numpy"):
+        digest.update(version(name).encode())
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        digest.update(path.relative_to(_PACKAGE).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _root() -> Path:
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hft_engine"
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        if os.access(base, os.W_OK):
+            return base
+    except OSError:
+        pass
+    return Path(tempfile.gettempdir()) / f"hft_engine-cache-{os.getuid()}"
+
+
+def directory() -> Path:
+    """The folder for the code as it is now; older ones beyond FOLDERS_KEPT are removed."""
+    wanted = _root() / f"kernels-{key()}"
+    wanted.mkdir(parents=True, exist_ok=True)
+    os.utime(wanted)
+    folders = sorted(wanted.parent.glob("kernels-*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for stale in folders[FOLDERS_KEPT:]:
+        shutil.rmtree(stale, ignore_errors=True)
+    return wanted
+
+
+def use() -> Path:
+    """Point numba there. Call before numba is imported; a setting of the user's own is respected."""
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(directory()))
+    return Path(os.environ["NUMBA_CACHE_DIR"])

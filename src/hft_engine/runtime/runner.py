@@ -1,0 +1,169 @@
+"""The duty cycle: do_work of every actor of a process, heartbeat, control messages, wait.
+
+``Runner.step`` is one cycle and can be driven by hand (simulation, tests, the inline replay); ``run`` loops it
+until it is told to stop.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from hft_engine.runtime.actor import Actor, ActorContext, ControlError
+from hft_engine.runtime.limits import CONTROL_POLL_NS, CYCLE_LONG_NS, STOP_DRAIN_S
+from hft_engine.runtime.messages import Command, Event, Ping, Reply, SetLogLevel, Stop
+from hft_engine.runtime.wait import FdWait, Input, RingWait, nap
+from hft_engine.shm import layout
+from hft_engine.shm.counters import ActorState
+
+_HEARTBEAT, _CYCLES, _MAX = layout.V_HEARTBEAT_NS, layout.V_CYCLES, layout.V_CYCLE_NS_MAX
+_LONG, _WORK = layout.V_LONG_CYCLES, layout.V_WORK
+
+
+class ActorRun:
+    """One actor in a runner."""
+
+    def __init__(self, actor: Actor, ctx: ActorContext, reads_rings: bool = False) -> None:
+        self.actor = actor
+        self.ctx = ctx
+        self.reads_rings = reads_rings
+        ctx.stats.declare(actor.counters, actor.histograms)
+
+    def start(self, pid: int) -> None:
+        vitals = self.ctx.stats.vitals
+        vitals[layout.V_PID] = pid
+        vitals[layout.V_STARTED_NS] = vitals[_HEARTBEAT] = time.monotonic_ns()
+        self.ctx.stats.state = ActorState.STARTING
+        self.actor.on_start(self.ctx)
+        self.ctx.stats.state = ActorState.RUNNING
+
+    def stop(self) -> None:
+        self.ctx.stats.state = ActorState.STOPPING
+        try:
+            self.actor.on_stop()
+            self.ctx.stats.state = ActorState.STOPPED
+        except Exception:
+            self.ctx.stats.state = ActorState.FAILED
+            raise
+
+    def beat(self, now_ns: int, cycle_ns: int, work: int) -> None:
+        vitals = self.ctx.stats.vitals
+        vitals[_HEARTBEAT] = now_ns
+        vitals[_CYCLES] += 1
+        vitals[_WORK] += work
+        if cycle_ns > vitals[_MAX]:
+            vitals[_MAX] = cycle_ns
+        if cycle_ns > CYCLE_LONG_NS:
+            vitals[_LONG] += 1
+
+
+class ControlPort:
+    """The runner's view of the control plane; ``runtime.process`` gives the real one, simulations none."""
+
+    def receive(self) -> tuple[str, Command] | None:
+        return None
+
+    def reply(self, role: str, reply: Reply) -> None:
+        return None
+
+    def event(self, event: Event) -> None:
+        return None
+
+
+class Runner:
+    def __init__(
+        self,
+        runs: Sequence[ActorRun],
+        inputs: Sequence[Input] = (),
+        mode: str = "park",
+        bells: np.ndarray | None = None,
+        bell: int = 0,
+        control: ControlPort | None = None,
+        stop_requested: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._runs = list(runs)
+        self._by_role = {run.actor.role: run for run in runs}
+        self._control = control or ControlPort()
+        self._stop_requested = stop_requested
+        self._stopping = False
+        self._control_due_ns = 0
+        self._ring_wait = RingWait(mode, inputs, bells, bell) if bells is not None and inputs else None
+        self._fd_wait = FdWait(mode)
+
+    def start(self, pid: int = 0) -> None:
+        """on_start of every actor, in order."""
+        for run in self._runs:
+            run.start(pid)
+
+    def step(self) -> int:
+        """One duty cycle without waiting; returns the work done."""
+        total = 0
+        before_ns = time.monotonic_ns()
+        for run in self._runs:
+            work = run.actor.do_work()
+            now_ns = time.monotonic_ns()
+            run.beat(now_ns, now_ns - before_ns, work)
+            before_ns = now_ns
+            total += work
+        if before_ns >= self._control_due_ns:
+            self._control_due_ns = before_ns + CONTROL_POLL_NS
+            self._serve_control()
+        return total
+
+    def run(self) -> None:
+        """Cycle until told to stop, then ``on_stop`` in order."""
+        try:
+            while not (self._stopping or self._stop_requested()):
+                if self.step() == 0:
+                    self._idle()
+            self._drain()
+        finally:
+            self.stop()
+
+    def _drain(self) -> None:
+        """What upstream published before it stopped is still dealt with, within STOP_DRAIN_S."""
+        deadline_ns = time.monotonic_ns() + int(STOP_DRAIN_S * 1e9)
+        readers = [run.actor for run in self._runs if run.reads_rings]
+        while sum(actor.do_work() for actor in readers) and time.monotonic_ns() < deadline_ns:
+            pass
+
+    def stop(self) -> None:
+        """on_stop of every actor, in order, each even when an earlier one failed."""
+        failures: list[Exception] = []
+        for run in self._runs:
+            try:
+                run.stop()
+            except Exception as error:
+                run.ctx.log.exception("on_stop failed")
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+    def _idle(self) -> None:
+        fds = [fd for run in self._runs if (fd := run.actor.wait_fd()) is not None]
+        if fds:
+            self._fd_wait.idle(fds[0])
+        elif self._ring_wait is not None:
+            self._ring_wait.idle()
+        else:
+            nap()
+
+    def _serve_control(self) -> None:
+        while (received := self._control.receive()) is not None:
+            role, command = received
+            self._control.reply(role, self._answer(self._by_role[role], command))
+
+    def _answer(self, run: ActorRun, command: Command) -> Reply:
+        body = command.body
+        if isinstance(body, Stop):
+            self._stopping = True
+            return Reply(command.id, True)
+        if isinstance(body, Ping):
+            return Reply(command.id, True, payload=run.actor.role)
+        if isinstance(body, SetLogLevel):
+            run.ctx.log.setLevel(body.level)
+            return Reply(command.id, True)
+        try:
+            return Reply(command.id, True, payload=run.actor.on_control(body))
+        except ControlError as refusal:
+            return Reply(command.id, False, str(refusal))

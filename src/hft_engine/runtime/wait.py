@@ -1,0 +1,150 @@
+"""Wait strategies: what an actor does when a duty cycle found no work. Chosen by name in the configuration.
+
+``spin``   burn the core; ``yield``  give it to whoever is ready; ``park``  spin briefly, then sleep on the
+doorbell's futex; ``sleep``  nap 50 us; ``auto``  spin where cores are plentiful, else park.
+
+Compiled waits watch the rings themselves and end the moment one has a record, or after ``WAIT_NS_MAX``, so that
+heartbeats, control messages and signals are served.
+"""
+
+import os
+import select
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from hft_engine.runtime.wait_mode import MODES
+from hft_engine.shm import layout
+from hft_engine.shm.atomics import (
+    fence_full,
+    futex_wait,
+    load_acquire,
+    load_acquire_at,
+    mono_ns,
+    sched_yield,
+    sleep_ns,
+    spin_hint,
+    store_release,
+)
+from hft_engine.shm.ring import Ring
+
+_SPIN, _YIELD, _PARK, _SLEEP = range(4)
+WAIT_NS_MAX = 10_000_000  # longest wait without a look at control messages; well under the heartbeat limit
+SPIN_NS_MAX = 1_000_000  # one compiled spin; a signal handler waits for its end
+PARK_SPIN_NS = 3_000  # spin before parking: cheaper than a futex round trip when records come in clusters
+NAP_NS = 50_000
+BLOCKED_NS = 20_000  # nap of a writer whose gating ring is full
+
+
+@njit(nogil=True, inline="always")
+def _ready(inputs: np.ndarray) -> bool:
+    for i in range(len(inputs)):  # noqa: SIM110 - numba compiles the loop, not the generator
+        if load_acquire_at(inputs[i, 0]) != load_acquire_at(inputs[i, 1]):
+            return True
+    return False
+
+
+@njit(nogil=True, inline="always")
+def _spin(inputs: np.ndarray, duration_ns: int, yielding: bool) -> bool:
+    deadline = mono_ns() + duration_ns
+    while True:
+        for _ in range(32):
+            if _ready(inputs):
+                return True
+            if yielding:
+                sched_yield()
+            else:
+                spin_hint()
+        if mono_ns() >= deadline:
+            return False
+
+
+@njit(nogil=True, inline="always")
+def _park(inputs: np.ndarray, bells: np.ndarray, bell: int, duration_ns: int) -> None:
+    word = bell * layout.BELL_WORDS
+    sequence = load_acquire(bells, word + layout.B_SEQUENCE)
+    store_release(bells, word + layout.B_PARKED, 1)
+    fence_full()
+    if not _ready(inputs):
+        futex_wait(bells, word + layout.B_SEQUENCE, sequence, duration_ns)
+    store_release(bells, word + layout.B_PARKED, 0)
+
+
+@njit(nogil=True, cache=True)
+def _wait(inputs: np.ndarray, bells: np.ndarray, bell: int, mode: int, duration_ns: int) -> None:
+    if mode == _SPIN:
+        _spin(inputs, min(duration_ns, SPIN_NS_MAX), False)
+    elif mode == _YIELD:
+        _spin(inputs, min(duration_ns, SPIN_NS_MAX), True)
+    elif mode == _SLEEP:
+        sleep_ns(min(duration_ns, NAP_NS))
+    elif not _spin(inputs, min(duration_ns, PARK_SPIN_NS), False):
+        _park(inputs, bells, bell, duration_ns)
+
+
+@dataclass(frozen=True)
+class Input:
+    """A ring this process reads and its reader index there."""
+
+    ring: Ring
+    reader: int
+
+
+def _addresses(inputs: Sequence[Input]) -> np.ndarray:
+    """int64[inputs, 2]: addresses of the published cursor and of the reader's position."""
+    table = np.zeros((len(inputs), 2), np.int64)
+    for i, item in enumerate(inputs):
+        base = item.ring.head.ctypes.data
+        position = layout.W_READER_0 + item.reader * layout.READER_WORDS + layout.R_POSITION
+        table[i] = base + layout.W_PUBLISHED * layout.WORD, base + position * layout.WORD
+    return table
+
+
+class RingWait:
+    """Waits for a record on any input ring, or for the doorbell."""
+
+    def __init__(self, mode: str, inputs: Sequence[Input], bells: np.ndarray, bell: int) -> None:
+        self._rings = [item.ring for item in inputs]  # keeps the addresses valid
+        self._arguments = (_addresses(inputs), bells, bell, MODES.index(mode))
+        # Only on gating rings can there be input and still nothing to do: the ring downstream is full.
+        self._gated = [item for item in inputs if item.ring.head[layout.W_GATING]]
+
+    def idle(self) -> None:
+        """Called after a duty cycle without work."""
+        if any(item.ring.lag(item.reader) for item in self._gated):
+            _wait(self._arguments[0][:0], *self._arguments[1:3], _SLEEP, BLOCKED_NS)
+        else:
+            _wait(*self._arguments, WAIT_NS_MAX)
+
+
+class FdWait:
+    """Waits for a file descriptor to become readable: the feed's socket."""
+
+    def __init__(self, mode: str) -> None:
+        self._mode = mode
+
+    def idle(self, fd: int) -> None:
+        if self._mode == "spin":
+            return
+        if self._mode == "yield":
+            os.sched_yield()
+            return
+        timeout_ms = WAIT_NS_MAX // 1_000_000 if self._mode == "park" else 0
+        poller = select.poll()
+        poller.register(fd, select.POLLIN)
+        if not poller.poll(timeout_ms) and self._mode == "sleep":
+            select.select([], [], [], NAP_NS / 1e9)
+
+
+def nap() -> None:
+    """A pause of a process that has nothing to wait on."""
+    select.select([], [], [], 0.002)
+
+
+def warm() -> None:
+    """Compile (or load) the wait kernel."""
+    ring = Ring.private("warm", np.dtype([("sequence", "<i8"), ("value", "<f8")]), 8)
+    RingWait("spin", [Input(ring, 0)], ring.bells, 0)
+    _wait(_addresses([Input(ring, 0)]), ring.bells, 0, _SPIN, 0)

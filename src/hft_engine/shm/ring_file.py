@@ -1,0 +1,97 @@
+"""A ring as a file: making one, and reading one from outside without a compiler (status, tail, tests)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hft_engine.shm import layout
+from hft_engine.shm.segment import Segment, SegmentError
+
+
+def create_ring(
+    path: Path, dtype: np.dtype, capacity: int, readers: Sequence[tuple[str, int]], gating: bool
+) -> None:
+    """Make the file of a ring; ``readers`` are (role, doorbell). The supervisor alone calls it."""
+    with Segment.create(path, layout.ring_bytes(dtype, capacity)) as segment:
+        write_header(segment.words, dtype, capacity, readers, gating)
+
+
+def reader_names(head: np.ndarray) -> list[str]:
+    """Roles of a ring's readers, from its header."""
+    raw = head.view(np.uint8)[layout.READER_NAMES_BYTE :].tobytes()
+    step = layout.READER_NAME_BYTES
+    return [raw[i * step : (i + 1) * step].rstrip(b"\0").decode() for i in range(int(head[layout.W_READERS]))]
+
+
+def write_header(
+    head: np.ndarray, dtype: np.dtype, capacity: int, readers: Sequence[tuple[str, int]], gating: bool
+) -> None:
+    if capacity < 8 or capacity & (capacity - 1):
+        raise SegmentError(f"ring capacity {capacity} is not a power of two of at least 8")
+    if len(readers) > layout.READERS_MAX:
+        raise SegmentError(f"{len(readers)} readers, but a ring has room for {layout.READERS_MAX}")
+    head[layout.W_VERSION] = layout.LAYOUT_VERSION
+    head[layout.W_DTYPE] = layout.dtype_hash(dtype)
+    head[layout.W_RECORD] = dtype.itemsize
+    head[layout.W_CAPACITY] = capacity
+    head[layout.W_READERS] = len(readers)
+    head[layout.W_GATING] = int(gating)
+    raw = head.view(np.uint8)
+    for i, (role, bell) in enumerate(readers):
+        name = role.encode()
+        start = layout.READER_NAMES_BYTE + i * layout.READER_NAME_BYTES
+        raw[start : start + len(name)] = np.frombuffer(name, np.uint8)
+        head[layout.W_READER_0 + i * layout.READER_WORDS + layout.R_BELL] = bell
+    head[layout.W_MAGIC] = layout.MAGIC
+
+
+class RingView:
+    """A ring read from outside: it holds no reader entry, slows nobody, and is read-only.
+
+    On x86-64 numpy's aligned 8-byte loads are ordered as the reader's protocol needs; on other processors a view
+    may, once in a while, show a record older than the cursor it read.
+    """
+
+    def __init__(self, path: Path, dtype: np.dtype) -> None:
+        segment = Segment.attach(path, writable=False)
+        segment.expect(dtype)
+        self.head = segment.words[: layout.RING_HEADER_WORDS]
+        self.capacity = int(self.head[layout.W_CAPACITY])
+        self.slots = segment.array(dtype, self.capacity, layout.RING_HEADER_BYTES)
+
+    @property
+    def published(self) -> int:
+        return int(self.head[layout.W_PUBLISHED])
+
+    @property
+    def roles(self) -> list[str]:
+        return reader_names(self.head)
+
+    def reader_words(self, reader: int) -> np.ndarray:
+        """int64[READER_WORDS] of one reader: position, lapped, seen, bell."""
+        start = layout.W_READER_0 + reader * layout.READER_WORDS
+        return self.head[start : start + layout.READER_WORDS]
+
+    def drained(self) -> bool:
+        """Whether every reader has dealt with everything published."""
+        end = self.published
+        return all(int(self.reader_words(i)[layout.R_POSITION]) == end for i in range(len(self.roles)))
+
+    def read(self, position: int, limit: int) -> tuple[int, np.ndarray]:
+        """Whole records from ``position`` on, at most ``limit``: (sequence of the first, copies).
+
+        What was overwritten meanwhile is left out, so the first sequence may be later than asked for.
+        """
+        end = min(self.published, position + limit)
+        start = max(position, int(self.head[layout.W_INTENT]) - self.capacity, 0)
+        indices = np.arange(start, max(start, end)) & (self.capacity - 1)
+        copies = self.slots[indices]
+        torn = int(self.head[layout.W_INTENT]) - self.capacity - start
+        if torn > 0:
+            return start + min(torn, len(copies)), copies[torn:]
+        return start, copies
+
+    def last(self, count: int) -> np.ndarray:
+        """The latest ``count`` records, oldest first."""
+        return self.read(max(0, self.published - count), count)[1]

@@ -1,0 +1,182 @@
+"""Who runs where, who writes which ring, who reads it, and what a lap means: data, validated.
+
+    simulator ~socket~> feed -ticks-> indicators -features-> inference -predictions-> signals -signals-> publisher
+                          |              |                                                |
+                          +----ticks-----+---------------bars-----------------------------+--> persistence
+
+``replay`` takes the place of the feed; then every ring gates: its writer waits for its slowest reader, so that
+nothing is lost however fast the source is. In a live run no ring gates: a slow reader is lapped and it is counted.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hft_engine import records
+from hft_engine.config.schema import Config
+from hft_engine.runtime.rundir import RingEntry
+
+DTYPES: dict[str, np.dtype] = {
+    "TICK_DTYPE": records.TICK_DTYPE,
+    "BAR_DTYPE": records.BAR_DTYPE,
+    "FEATURE_DTYPE": records.FEATURE_DTYPE,
+    "PREDICTION_DTYPE": records.PREDICTION_DTYPE,
+    "SIGNAL_DTYPE": records.SIGNAL_DTYPE,
+}
+
+
+@dataclass(frozen=True)
+class Role:
+    """One actor: ``factory`` makes it, ``reads`` and ``writes`` name its rings."""
+
+    name: str
+    factory: str  # "module:callable"
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    hot: bool = False  # on the path from tick to signal: garbage collector off, compiled kernels warmed
+
+
+ROLES = {
+    role.name: role
+    for role in (
+        Role("simulator", "hft_engine.feed.simulator.actor:SimulatorActor"),
+        Role("feed", "hft_engine.feed.actor:FeedActor", writes=("ticks",), hot=True),
+        Role("replay", "hft_engine.replay:make_actor", writes=("ticks",), hot=True),
+        Role(
+            "indicators",
+            "hft_engine.indicators.actor:IndicatorsActor",
+            reads=("ticks",),
+            writes=("features", "bars"),
+            hot=True,
+        ),
+        Role(
+            "inference",
+            "hft_engine.inference.actor:InferenceActor",
+            reads=("features",),
+            writes=("predictions",),
+            hot=True,
+        ),
+        Role(
+            "signals",
+            "hft_engine.signals.actor:SignalsActor",
+            reads=("predictions",),
+            writes=("signals",),
+            hot=True,
+        ),
+        Role("publisher", "hft_engine.publisher.actor:PublisherActor", reads=("signals",)),
+        Role(
+            "persistence",
+            "hft_engine.persistence.actor:PersistenceActor",
+            reads=("ticks", "bars", "signals"),
+        ),
+    )
+}
+
+_RING_DTYPES = {
+    "ticks": "TICK_DTYPE",
+    "bars": "BAR_DTYPE",
+    "features": "FEATURE_DTYPE",
+    "predictions": "PREDICTION_DTYPE",
+    "signals": "SIGNAL_DTYPE",
+}
+
+_COMPUTE = ("indicators", "inference", "signals")
+
+# In the fork server: everything that compiles, nothing that starts a thread.
+PRELOAD = (
+    "hft_engine.shm.ring",
+    "hft_engine.runtime.wait",
+    "hft_engine.indicators.actor",
+    "hft_engine.inference.actor",
+    "hft_engine.signals.actor",
+    "hft_engine.runtime.process",
+)
+
+
+class TopologyError(ValueError):
+    """A topology that cannot run."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """One operating-system process and the roles it runs, in the order of the data's flow."""
+
+    name: str
+    roles: tuple[Role, ...]
+
+    @property
+    def hot(self) -> bool:
+        return any(role.hot for role in self.roles)
+
+
+@dataclass(frozen=True)
+class Topology:
+    layout: str
+    source: str
+    processes: tuple[Process, ...]  # in the order of the data's flow, the venue first
+    rings: tuple[RingEntry, ...]
+    gating: bool
+    bells: dict[str, int] = field(default_factory=dict)  # process -> doorbell
+
+    @property
+    def roles(self) -> list[Role]:
+        return [role for process in self.processes for role in process.roles]
+
+    @property
+    def start_order(self) -> list[Process]:
+        """Readers before writers, the source last: nothing is published to nobody."""
+        venue = [p for p in self.processes if p.name == "simulator"]
+        return venue + [p for p in reversed(self.processes) if p.name != "simulator"]
+
+    @property
+    def stop_order(self) -> list[Process]:
+        """Along the flow, so that each drains what came before; the venue last."""
+        venue = [p for p in self.processes if p.name == "simulator"]
+        return [p for p in self.processes if p.name != "simulator"] + venue
+
+    def process_of(self, role: str) -> Process | None:
+        return next((p for p in self.processes if any(r.name == role for r in p.roles)), None)
+
+
+def build(config: Config, source: str = "feed", persistence: bool = True) -> Topology:
+    """The topology of a configuration. Raises TopologyError."""
+    engine = [source, *_COMPUTE, "publisher"] + (["persistence"] if persistence else [])
+    grouping = {
+        "dedicated": [(role, (role,)) for role in engine],
+        "compact": [(source, (source,)), ("compute", _COMPUTE)]
+        + [(role, (role,)) for role in engine if role not in (source, *_COMPUTE)],
+        "inline": [("engine", tuple(engine))],
+    }[config.engine.layout]
+    if config.simulator is not None and source == "feed":
+        grouping.insert(0, ("simulator", ("simulator",)))
+    processes = tuple(Process(name, tuple(ROLES[role] for role in roles)) for name, roles in grouping)
+    topology = Topology(
+        config.engine.layout,
+        source,
+        processes,
+        _rings(config, [role for process in processes for role in process.roles]),
+        gating=source == "replay",
+        bells={process.name: i for i, process in enumerate(processes)},
+    )
+    validate(topology)
+    return topology
+
+
+def _rings(config: Config, roles: list[Role]) -> tuple[RingEntry, ...]:
+    entries = []
+    for name, dtype in _RING_DTYPES.items():
+        writers = [role.name for role in roles if name in role.writes]
+        readers = tuple(role.name for role in roles if name in role.reads)
+        capacity = getattr(config.rings, name)
+        entries.append(RingEntry(name, f"{name}.ring", dtype, capacity, ",".join(writers), readers))
+    return tuple(entries)
+
+
+def validate(topology: Topology) -> None:
+    """Single writer, every read ring written, every role once."""
+    names = [role.name for role in topology.roles]
+    if len(set(names)) != len(names):
+        raise TopologyError(f"a role runs twice: {names}")
+    for entry in topology.rings:
+        if not entry.writer or "," in entry.writer:
+            raise TopologyError(f"ring {entry.name!r} must have one writer, has: {entry.writer or 'none'}")
