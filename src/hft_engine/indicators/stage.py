@@ -1,0 +1,237 @@
+"""The indicator stage over rings: ticks in, feature records and bars out. One compiled entry for live and offline.
+
+Features go out in batches of at most ``BATCH_MAX``, so that under a burst the first tick does not wait for the
+last.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from hft_engine.config.schema import IndicatorConfig
+from hft_engine.indicators import bars, step
+from hft_engine.indicators.features import feature_schema
+from hft_engine.indicators.state import (
+    C_SCAN_AT,
+    CLOCK_WORDS,
+    IndicatorState,
+    new_state,
+    parameters_of,
+)
+from hft_engine.records import TICK_DTYPE
+from hft_engine.shm import histogram
+from hft_engine.shm.clock import mono_ns
+from hft_engine.shm.ring import Ring, advance, claim, poll_into, publish, room
+
+BATCH_MAX = 16  # features made visible at once: bounds what a burst adds to the latency of its first tick
+DUE_MAX = 32  # bars closed by event time before they are made visible
+BARS_CAPACITY_MIN = 16  # room for one tick's bars in the half of the ring that may be claimed at once
+_SPACE_MIN = bars.BARS_A_TRADE_MAX + 2  # a tick is taken up only when its bars and two due ones fit
+
+
+@njit(nogil=True, error_model="numpy")
+def _close_due(
+    bars_head: np.ndarray,
+    bars_slots: np.ndarray,
+    state: np.ndarray,
+    clock: np.ndarray,
+    tick: Any,
+    p: Any,
+    done: int,
+) -> int:
+    """Bars due at the tick's event time, as many as may be claimed; ``done`` bars are written but not visible."""
+    limit = min(DUE_MAX, min(room(bars_head), len(bars_slots) >> 1) - done - bars.BARS_A_TRADE_MAX)
+    first = claim(bars_head, done + limit)
+    return bars.close_due(state, clock, tick, p, bars_slots, first + done, limit)
+
+
+@njit(nogil=True, error_model="numpy")
+def _stamp(features_slots: np.ndarray, first: int, count: int, now_ns: int, latencies: np.ndarray) -> None:
+    for sequence in range(first, first + count):
+        out = features_slots[sequence & (len(features_slots) - 1)]
+        out.ts_publish_ns = now_ns
+        histogram.record(latencies, now_ns - out.ts_mono_ns)
+
+
+@njit(nogil=True, error_model="numpy")
+def _stamp_bars(bars_slots: np.ndarray, first: int, count: int, now_ns: int) -> None:
+    for sequence in range(first, first + count):
+        bars_slots[sequence & (len(bars_slots) - 1)].ts_publish_ns = now_ns
+
+
+@njit(nogil=True, error_model="numpy")
+def _batch(
+    ticks: np.ndarray,
+    begin: int,
+    end: int,
+    features_head: np.ndarray,
+    features_slots: np.ndarray,
+    bars_head: np.ndarray,
+    bars_slots: np.ndarray,
+    bells: np.ndarray,
+    state: np.ndarray,
+    extensions: np.ndarray,
+    clock: np.ndarray,
+    p: Any,
+    counts: np.ndarray,
+    latencies: np.ndarray,
+) -> tuple[int, int]:
+    """Take up ticks [begin, end), make what they cause visible. Returns (ticks done, bars written).
+
+    Ends early when no more bars may be claimed; both 0 means that the bar ring has no room.
+    """
+    features_first = claim(features_head, end - begin)
+    bars_first = claim(bars_head, 0)
+    bar_space = min(room(bars_head), len(bars_slots) >> 1)
+    written = 0
+    bar_count = 0
+    i = begin
+    while i < end and bar_space - bar_count >= _SPACE_MIN:
+        tick = ticks[i]
+        if step.gives_features(tick):
+            instrument = tick.instrument_id
+            if 0 <= instrument < len(state):
+                if bars.move_watermark(clock, tick.ts_venue_ns):
+                    bar_count += _close_due(bars_head, bars_slots, state, clock, tick, p, bar_count)
+                    if clock[C_SCAN_AT] != 0:
+                        break
+                claim(bars_head, bar_count + bars.BARS_A_TRADE_MAX)
+                row = state[instrument]
+                bar_count += step.take(row, tick, p, clock, bars_slots, bars_first + bar_count, counts)
+                if p.call_count > 0:
+                    step.run_extensions(state, extensions, p, instrument, ticks, i)
+                sequence = features_first + written
+                step.write_features(row, tick, features_slots[sequence & (len(features_slots) - 1)], sequence)
+                written += 1
+            else:
+                counts[step.N_OUT_OF_RANGE] += 1
+        i += 1
+    now_ns: int = mono_ns()  # type: ignore[call-arg]
+    if bar_count > 0:
+        _stamp_bars(bars_slots, bars_first, bar_count, now_ns)
+        publish(bars_head, bells, bars_first + bar_count)
+    if written > 0:
+        _stamp(features_slots, features_first, written, now_ns, latencies)
+        publish(features_head, bells, features_first + written)
+    counts[step.N_TICKS] += i - begin
+    counts[step.N_FEATURES] += written
+    counts[step.N_BARS] += bar_count
+    return i - begin, bar_count
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def duty(
+    ticks_head: np.ndarray,
+    ticks_slots: np.ndarray,
+    reader: int,
+    features_head: np.ndarray,
+    features_slots: np.ndarray,
+    bars_head: np.ndarray,
+    bars_slots: np.ndarray,
+    bells: np.ndarray,
+    state: np.ndarray,
+    extensions: np.ndarray,
+    clock: np.ndarray,
+    parameters: np.ndarray,
+    scratch: np.ndarray,
+    counts: np.ndarray,
+    latencies: np.ndarray,
+    limit: int,
+) -> int:
+    """Take up to ``limit`` ticks through the stage; returns how many. Never waits."""
+    polled = poll_into(ticks_head, ticks_slots, reader, scratch, min(limit, room(features_head)))
+    batch_max = min(BATCH_MAX, len(features_slots) >> 1)
+    done = 0
+    while done < polled:
+        count, closed = _batch(
+            scratch,
+            done,
+            min(done + batch_max, polled),
+            features_head,
+            features_slots,
+            bars_head,
+            bars_slots,
+            bells,
+            state,
+            extensions,
+            clock,
+            parameters[0],
+            counts,
+            latencies,
+        )
+        if count == 0 and closed == 0:
+            break
+        advance(ticks_head, reader, count)
+        done += count
+    return done
+
+
+class IndicatorStage:
+    """The stage bound to its rings and state: what the actor and ``offline`` call.
+
+    ``counts`` int64[len(step.COUNTERS)] and ``latencies`` (a histogram) are written; ``reader`` is this stage's
+    index on the tick ring. Raises FeatureError, ExtensionError, ValueError for a bar ring that is too small.
+    """
+
+    def __init__(
+        self,
+        config: IndicatorConfig,
+        ticks: Ring,
+        reader: int,
+        features: Ring,
+        bars_ring: Ring,
+        instruments: int,
+        counts: np.ndarray,
+        latencies: np.ndarray,
+        ticks_max: int = 256,
+    ) -> None:
+        if bars_ring.capacity < BARS_CAPACITY_MIN:
+            raise ValueError(f"rings.bars is {bars_ring.capacity}; it must be at least {BARS_CAPACITY_MIN}")
+        self.schema = feature_schema(config)
+        self.parameters = parameters_of(config)
+        self._extensions, doubles = _bind_extensions(config, self.parameters)
+        self.state: IndicatorState = new_state(instruments, doubles)
+        self._limit = ticks_max
+        self._arguments = (
+            ticks.head,
+            ticks.slots,
+            reader,
+            features.head,
+            features.slots,
+            bars_ring.head,
+            bars_ring.slots,
+            features.bells,
+            self.state.rows,
+            self.state.extensions,
+            self.state.clock,
+            self.parameters,
+            np.zeros(ticks_max, TICK_DTYPE),
+            counts,
+            latencies,
+        )
+
+    def run(self) -> int:
+        """Take up what is there, at most ``ticks_max``. Returns how many ticks."""
+        return int(duty(*self._arguments, self._limit))
+
+
+def _bind_extensions(config: IndicatorConfig, parameters: np.ndarray) -> tuple[list[Any], int]:
+    """Compile the configured extensions and write their addresses into the parameters; keep what comes back."""
+    if not config.extensions:
+        return [], 0
+    from hft_engine.indicators.extension import compile_extension, load_extensions
+
+    offset = 0
+    compiled = []
+    for k, extension in enumerate(load_extensions(config.extensions)):
+        compiled.append(compile_extension(extension))
+        parameters[0]["calls"][k] = compiled[-1].address
+        parameters[0]["call_offset"][k] = offset
+        parameters[0]["call_count"] = k + 1
+        offset += extension.state_size
+    return compiled, offset
+
+
+assert BARS_CAPACITY_MIN >> 1 >= _SPACE_MIN
+assert CLOCK_WORDS > C_SCAN_AT

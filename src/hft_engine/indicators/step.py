@@ -1,0 +1,150 @@
+"""What one tick does to one instrument: bars, indicators, extensions, and the feature record that comes of it.
+
+Pure: a function of the state, the parameters and the tick. ``row`` is a STATE_DTYPE, ``p`` a PARAMETERS_DTYPE,
+``tick`` a TICK_DTYPE record; ``counts`` int64 in the order of ``COUNTERS``.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from hft_engine.indicators.bars import add_trade
+from hft_engine.indicators.calls import call_extension
+from hft_engine.indicators.features import BUILT_IN_FEATURES
+from hft_engine.indicators.kernels import (
+    TICK_BASE,
+    add_price,
+    add_quote,
+    add_size,
+    add_time,
+    add_to_vwap,
+    put_vwap_deviation,
+    start_row,
+)
+from hft_engine.indicators.state import C_INSTRUMENTS, STATE_DTYPE
+from hft_engine.records import FEATURES_MAX, TICK_DTYPE, TickFlag, TickKind
+
+COUNTERS = (
+    "ticks",  # read from the ring
+    "features",  # records published
+    "bars",  # records published
+    "late_trades",  # prints of a second or a minute whose bar was closed already
+    "ineligible_trades",  # prints whose conditions forbid them to move the price
+    "condition_unknown",  # of these, prints with a condition code outside the table
+    "bad_trades",  # prints without a positive finite price: they move nothing
+    "instrument_out_of_range",  # ticks of an instrument id that the state has no row for: skipped
+)
+(
+    N_TICKS,
+    N_FEATURES,
+    N_BARS,
+    _N_LATE,
+    _N_INELIGIBLE,
+    _N_UNKNOWN,
+    _N_BAD,
+    N_OUT_OF_RANGE,
+) = range(len(COUNTERS))
+
+_TRADE, _QUOTE = int(TickKind.TRADE), int(TickKind.QUOTE)
+_UNKNOWN = int(TickFlag.CONDITION_UNKNOWN)
+_NO_PRICE = int(TickFlag.NO_PRICE_UPDATE) | _UNKNOWN
+_NO_VOLUME = int(TickFlag.NO_VOLUME_UPDATE)
+_FIRST_EXTENSION = len(BUILT_IN_FEATURES)
+_ROW_BYTES = STATE_DTYPE.itemsize
+_FIELDS: Any = STATE_DTYPE.fields
+_VALUES_BYTE = int(_FIELDS["values"][1])
+_TICK_BYTES = TICK_DTYPE.itemsize
+_DOUBLE_BYTES = 8
+
+
+@njit(nogil=True, error_model="numpy")
+def gives_features(tick: Any) -> bool:
+    """Trades and quotes do; the venue's own bars, fair values and price bands pass by."""
+    return tick.kind == _TRADE or tick.kind == _QUOTE
+
+
+@njit(nogil=True, error_model="numpy")
+def _moves_price(tick: Any, good: bool, counts: np.ndarray) -> bool:
+    if tick.flags & _NO_PRICE:
+        counts[_N_INELIGIBLE] += 1
+        if tick.flags & _UNKNOWN:
+            counts[_N_UNKNOWN] += 1
+        return False
+    return good
+
+
+@njit(nogil=True, error_model="numpy")
+def _indicators_of_trade(row: Any, tick: Any, p: Any, moves_price: bool, adds_volume: bool) -> None:
+    if adds_volume:
+        add_size(row, tick.size, p)
+    if not moves_price:
+        return
+    row.last_price = tick.price
+    if adds_volume:
+        add_to_vwap(row, tick.price, tick.size, tick.ts_venue_ns, p)
+    put_vwap_deviation(row, tick.price)
+    add_price(row.tick, tick.price, p, row.values, TICK_BASE)
+
+
+@njit(nogil=True, error_model="numpy")
+def _take_trade(
+    row: Any, tick: Any, p: Any, clock: np.ndarray, bars: np.ndarray, at: int, counts: np.ndarray
+) -> int:
+    good = 0.0 < tick.price < math.inf
+    if not good:
+        counts[_N_BAD] += 1
+    moves_price = _moves_price(tick, good, counts)
+    adds_volume = good and not tick.flags & _NO_VOLUME and 0.0 <= tick.size < math.inf
+    written, late, late_minute = add_trade(row, tick, p, moves_price, adds_volume, clock, bars, at)
+    if late or late_minute:
+        counts[_N_LATE] += 1
+    if not late:
+        _indicators_of_trade(row, tick, p, moves_price, adds_volume)
+    return written
+
+
+@njit(nogil=True, error_model="numpy")
+def take(
+    row: Any, tick: Any, p: Any, clock: np.ndarray, bars: np.ndarray, at: int, counts: np.ndarray
+) -> int:
+    """A trade or quote into its instrument. Returns how many bars it closed, written from sequence ``at`` on."""
+    if row.seen == 0:
+        start_row(row)
+        clock[C_INSTRUMENTS] = max(clock[C_INSTRUMENTS], tick.instrument_id + 1)
+    add_time(row, tick.ts_venue_ns)
+    if tick.kind == _TRADE:
+        return _take_trade(row, tick, p, clock, bars, at, counts)
+    add_quote(row, tick.bid, tick.ask, tick.bid_size, tick.ask_size)
+    return 0
+
+
+@njit(nogil=True, error_model="numpy")
+def run_extensions(
+    state: np.ndarray, extensions: np.ndarray, p: Any, instrument: int, ticks: np.ndarray, i: int
+) -> None:
+    """Every extension on tick ``ticks[i]``; each value goes into its own slot, in order."""
+    own = extensions.ctypes.data + instrument * extensions.shape[1] * _DOUBLE_BYTES
+    values = state.ctypes.data + instrument * _ROW_BYTES + _VALUES_BYTE
+    tick = ticks.ctypes.data + i * _TICK_BYTES
+    for k in range(p.call_count):
+        value = call_extension(p.calls[k], own + p.call_offset[k] * _DOUBLE_BYTES, tick, values)
+        state[instrument].values[_FIRST_EXTENSION + k] = value
+
+
+@njit(nogil=True, error_model="numpy")
+def write_features(row: Any, tick: Any, out: Any, sequence: int) -> None:
+    """The instrument's feature vector as the record that ``tick`` caused; ``ts_publish_ns`` is left to the ring."""
+    out.sequence = sequence
+    out.source_sequence = tick.sequence
+    out.ts_venue_ns = tick.ts_venue_ns
+    out.ts_recv_ns = tick.ts_recv_ns
+    out.ts_mono_ns = tick.ts_mono_ns
+    out.instrument_id = tick.instrument_id
+    out.kind = tick.kind
+    out.flags = tick.flags
+    out.venue_id = tick.venue_id
+    out.price = row.last_price if row.last_price == row.last_price else row.mid
+    for k in range(FEATURES_MAX):
+        out.values[k] = row.values[k]
