@@ -1,27 +1,20 @@
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from persistence_samples import METADATA, make_ticks
 
+from hft_engine.config.schema import Config, PersistenceConfig
 from hft_engine.instruments import InstrumentTable
-from hft_engine.persistence.journal import JournalWriter, SegmentMetadata
-from hft_engine.records import TICK_DTYPE
+from hft_engine.persistence.journal import JournalWriter
+from hft_engine.records import BAR_DTYPE, SIGNAL_DTYPE, TICK_DTYPE
+from hft_engine.runtime.actor import ActorContext
+from hft_engine.shm.counters import Stats
+from hft_engine.shm.ring import Ring
 
-METADATA = SegmentMetadata(run_id="run-1", venue="polygon", config_hash="c0ffee", code_version="0.1.0")
 MakeWriter = Callable[..., JournalWriter]
-
-
-def make_ticks(first: int, count: int, instrument_id: int = 0) -> np.ndarray:
-    """Ticks whose every field follows from the sequence."""
-    rows = np.zeros(count, TICK_DTYPE)
-    rows["sequence"] = np.arange(first, first + count)
-    rows["kind"] = 1
-    rows["instrument_id"] = instrument_id
-    rows["price"] = 100.0 + rows["sequence"] * 0.25
-    rows["ts_recv_ns"] = 1_700_000_000_000_000_000 + rows["sequence"] * 1_000
-    rows["ts_venue_ns"] = rows["ts_recv_ns"] - 500
-    return rows
 
 
 @pytest.fixture
@@ -65,3 +58,51 @@ def _target(fd: Path) -> str:
         return str(fd.readlink())
     except FileNotFoundError:
         return ""  # the descriptor that listed the folder
+
+
+@pytest.fixture
+def make_ctx(tmp_path: Path, table: InstrumentTable) -> Callable[..., ActorContext]:
+    """A context over private rings; hand in ``rings`` and ``stats`` to bring up an actor that died."""
+
+    def make(
+        role="persistence", rings=None, stats=None, gating=False, ticks=1024, **persistence
+    ) -> ActorContext:
+        config = Config(persistence=PersistenceConfig(**persistence))
+        stats = stats or Stats.private()
+        ctx = ActorContext(
+            role=role,
+            config=config,
+            log=logging.getLogger(f"test.{role}"),
+            instruments=table,
+            stats=stats,
+            rings=rings or private_rings(ticks, gating),
+            feature_schema=None,
+            run_id="run-1",
+            run_dir=tmp_path,
+            data_dir=tmp_path,
+            log_dir=tmp_path,
+        )
+        ctx.emit = lambda kind, text: EVENTS.append((kind, text))
+        return ctx
+
+    EVENTS.clear()
+    return make
+
+
+EVENTS: list[tuple[str, str]] = []
+
+
+@pytest.fixture
+def events(make_ctx) -> list[tuple[str, str]]:
+    return EVENTS
+
+
+def private_rings(ticks: int, gating: bool) -> dict[str, Ring]:
+    def ring(name: str, dtype: np.dtype, capacity: int) -> Ring:
+        return Ring.private(name, dtype, capacity, readers=("persistence",), gating=gating)
+
+    return {
+        "ticks": ring("ticks", TICK_DTYPE, ticks),
+        "bars": ring("bars", BAR_DTYPE, 256),
+        "signals": ring("signals", SIGNAL_DTYPE, 256),
+    }

@@ -14,7 +14,7 @@ PRELUDE = """
 import resource, sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
-from conftest import METADATA, make_ticks
+from persistence_samples import METADATA, make_ticks
 from hft_engine.instruments import InstrumentTable
 from hft_engine.persistence.journal import JournalWriteError, JournalWriter
 table = InstrumentTable.private(8)

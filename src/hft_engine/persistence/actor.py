@@ -1,0 +1,156 @@
+"""The persistence actor: ticks into the journal, bars and signals into SQLite.
+
+It resumes where its dead self had made things durable: on start each reader goes back to the first record that is
+neither in the journal nor in the database; what is seen twice is written once (by sequence).
+"""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from hft_engine.persistence.sinks.journal import JournalSink, run_metadata
+from hft_engine.persistence.sinks.store import BATCH_ROWS, StoreSink
+from hft_engine.records import TickKind
+from hft_engine.runtime.actor import ActorContext, BaseActor
+from hft_engine.runtime.limits import STOP_DRAIN_S
+from hft_engine.shm.ring import Ring
+
+TICKS_PER_CYCLE = 2_048  # a quarter of a megabyte: copied, summed and written in well under a millisecond
+
+
+class Inlet:
+    """One ring that is polled into a scratch array of its own."""
+
+    def __init__(self, ctx: ActorContext, ring_name: str, records: int, counter: str) -> None:
+        self.ring: Ring = ctx.ring(ring_name)
+        self.reader = ctx.reader(ring_name)
+        self._scratch = np.zeros(records, self.ring.dtype)
+        self._seen = ctx.counter(counter)
+
+    def poll(self) -> np.ndarray:
+        """The next records, at most a scratch full, valid until the next poll."""
+        count = self.ring.poll(self.reader, self._scratch, len(self._scratch))
+        if count:
+            self._seen.add(count)
+        return self._scratch[:count]
+
+    def resume(self, sequence: int) -> None:
+        """Go back to ``sequence`` where the reader has already passed it."""
+        self._seen.add(-self.ring.rewind(self.reader, sequence))
+
+    @property
+    def lag(self) -> int:
+        return self.ring.lag(self.reader)
+
+    @property
+    def lapped(self) -> int:
+        return self.ring.lapped(self.reader)
+
+
+class PersistenceActor(BaseActor):
+    """Reads ticks, bars, signals. Either sink may be switched off, and either may fail without the other."""
+
+    role = "persistence"
+    counters = (
+        "ticks",
+        "bars",
+        "signals",
+        "journal_bytes",
+        "journal_segments",
+        "journal_failed",
+        "unjournaled_ticks",
+        "holes",
+        "lapped_ticks",
+        "commits",
+        "sqlite_errors",
+        "sqlite_failed",
+        "rows_dropped",
+    )
+
+    def on_start(self, ctx: ActorContext) -> None:
+        """Raises FatalError for a data folder or database that cannot be used."""
+        self._ctx = ctx
+        run = run_metadata(ctx)
+        self._ticks = Inlet(ctx, "ticks", TICKS_PER_CYCLE, "ticks")
+        self._bars = Inlet(ctx, "bars", BATCH_ROWS, "bars")
+        self._signals = Inlet(ctx, "signals", BATCH_ROWS, "signals")
+        self._lapped = ctx.counter("lapped_ticks")
+        self._store = StoreSink(ctx, run) if ctx.config.persistence.sqlite else None
+        self._journal = JournalSink(ctx, run) if ctx.config.persistence.journal else None
+        self._resume()
+
+    def do_work(self) -> int:
+        now_ns = time.monotonic_ns()
+        work = self._take_ticks()
+        if self._journal is not None:
+            self._journal.flush_if_due(now_ns)
+        if self._store is None or self._store.has_room:
+            work += self._take(self._bars, "bars") + self._take(self._signals, "signals")
+        if self._store is not None:
+            work += self._store.commit_if_due(now_ns)
+        return work
+
+    def on_stop(self) -> None:
+        """Drain the rings, within the time an ordered stop grants, then flush and close."""
+        try:
+            self._drain(time.monotonic() + STOP_DRAIN_S)
+        finally:
+            self._close()
+
+    def _resume(self) -> None:
+        ticks_next = [self._journal.next_sequence] if self._journal else []
+        store = self._store.store if self._store else None
+        if store is not None:
+            self._bars.resume(store.next_sequence("bars"))
+            self._signals.resume(store.next_sequence("signals"))
+            ticks_next.append(store.next_sequence("venue_bars"))
+        self._ticks.resume(min((n for n in ticks_next if n is not None), default=self._ticks.ring.published))
+
+    def _take_ticks(self) -> int:
+        rows = self._ticks.poll()
+        if not len(rows):
+            return 0
+        if self._journal is not None:
+            self._journal.write(rows)
+        if self._store is not None:
+            self._add_venue_bars(rows)
+        self._lapped.set(self._ticks.lapped)
+        return len(rows)
+
+    def _add_venue_bars(self, rows: np.ndarray) -> None:
+        kinds = rows["kind"]
+        bars = rows[(kinds == TickKind.BAR_MINUTE) | (kinds == TickKind.BAR_SECOND)]
+        if len(bars):
+            self._add("venue_bars", bars)
+
+    def _take(self, inlet: Inlet, table: str) -> int:
+        rows = inlet.poll()
+        if len(rows) and self._store is not None:
+            self._add(table, rows)
+        return len(rows)
+
+    def _add(self, table: str, rows: np.ndarray) -> None:
+        assert self._store is not None
+        store = self._store.store
+        if store is None or not self._store.has_room:
+            self._store.drop(len(rows))
+            return
+        add: dict[str, Callable[[np.ndarray], None]] = {
+            "bars": store.add_bars,
+            "signals": store.add_signals,
+            "venue_bars": store.add_venue_bars,
+        }
+        add[table](rows)
+
+    def _drain(self, deadline: float) -> None:
+        while (left := self._ticks.lag + self._bars.lag + self._signals.lag) and time.monotonic() < deadline:
+            self.do_work()
+        if left:
+            self._ctx.event("persistence_undrained", f"stopped with {left} records unread in the rings")
+
+    def _close(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+        if self._store is not None:
+            self._store.close()

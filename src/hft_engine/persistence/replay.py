@@ -1,0 +1,116 @@
+"""The replay actor: takes the feed's place on the tick ring and plays what was recorded."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from hft_engine.instruments import InstrumentTable, InstrumentTableFullError
+from hft_engine.persistence.journal import JournalError
+from hft_engine.persistence.pace import Pace
+from hft_engine.records import TICK_DTYPE
+from hft_engine.runtime.actor import ActorContext, BaseActor, FatalError
+from hft_engine.shm.ring import as_words
+
+OpenSource = Callable[[InstrumentTable], Iterable[np.ndarray]]
+
+BATCH_TICKS = 4_096  # half a megabyte copied twice: a few hundred microseconds
+
+
+class ReplayActor(BaseActor):
+    """Plays the chunks (``TICK_DTYPE``, any order of stamps) of a source in their order, none lost.
+
+    ``open_source`` gets the run's instrument table, registers its symbols there and returns the chunks; if what
+    it returns has an attribute ``count`` (ticks in all), ``progress_permille`` follows it. ``refusals`` are the
+    errors of the source that are told to the user as they are. ``speed``: see ``Pace``.
+
+    ``ts_recv_ns`` and ``ts_venue_ns`` stay as recorded; ``ts_mono_ns`` is the clock at the publish, from where
+    latency is measured. On a gating ring it takes the room there is; on another it would lap slow readers.
+    Restarted, it goes on behind what the ring already has: tick i of the source is sequence i.
+    """
+
+    role = "replay"
+    counters = ("ticks", "finished", "progress_permille")
+
+    def __init__(
+        self, open_source: OpenSource, speed: float = 0.0, refusals: tuple[type[Exception], ...] = ()
+    ) -> None:
+        self._open_source = open_source
+        self._refusals: tuple[type[Exception], ...] = (
+            JournalError,
+            InstrumentTableFullError,
+            OSError,
+            *refusals,
+        )
+        self._pace = Pace(speed)
+
+    def on_start(self, ctx: ActorContext) -> None:
+        """Raises FatalError where the source cannot be used."""
+        self._ring = ctx.ring("ticks")
+        self._log = ctx.log
+        self._ticks = ctx.counter("ticks")
+        self._finished = ctx.counter("finished")
+        self._progress = ctx.counter("progress_permille")
+        self._scratch = np.zeros(min(BATCH_TICKS, self._ring.capacity // 2), TICK_DTYPE)
+        self._words = as_words(self._scratch)
+        self._chunk = self._words[:0]
+        self._offset = 0
+        self._open(ctx.instruments)
+        self._skip(self._ring.published)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last tick of the source is on the ring."""
+        return bool(self._finished.value)
+
+    def do_work(self) -> int:
+        if self._offset == len(self._chunk) and not self._load():
+            return 0
+        now_ns = time.monotonic_ns()
+        room = min(self._ring.room(), len(self._scratch), len(self._chunk) - self._offset)
+        count = self._pace.due(self._offset, room, now_ns)
+        if count:
+            self._publish(count, now_ns)
+        return count
+
+    def _open(self, instruments: InstrumentTable) -> None:
+        try:
+            source = self._open_source(instruments)
+        except self._refusals as error:
+            raise FatalError(str(error)) from error
+        self._total = int(getattr(source, "count", 0))
+        self._chunks: Iterator[np.ndarray] = iter(source)
+        self._finished.set(0)
+
+    def _load(self) -> bool:
+        """Make the next chunk the current one; False at the end of the source."""
+        try:
+            chunk = next((c for c in self._chunks if len(c)), None)
+        except self._refusals as error:
+            raise FatalError(str(error)) from error
+        if chunk is None:
+            self._finish()
+            return False
+        self._pace.load(chunk)
+        self._chunk, self._offset = as_words(chunk), 0
+        return True
+
+    def _skip(self, count: int) -> None:
+        while count and self._load():
+            self._offset = min(count, len(self._chunk))
+            count -= self._offset
+
+    def _publish(self, count: int, now_ns: int) -> None:
+        self._words[:count] = self._chunk[self._offset : self._offset + count]
+        self._scratch["ts_mono_ns"][:count] = now_ns
+        self._ring.publish_rows(self._scratch[:count])
+        self._offset += count
+        self._ticks.add(count)
+        if self._total:
+            self._progress.set(self._ring.published * 1_000 // self._total)
+
+    def _finish(self) -> None:
+        if not self.finished:
+            self._finished.set(1)
+            self._progress.set(1_000)
+            self._log.info("replay finished: %d ticks", self._ring.published)

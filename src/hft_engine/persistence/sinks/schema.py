@@ -1,0 +1,52 @@
+"""The tables of the market-data database. A change here raises ``SCHEMA_VERSION`` and needs a migration.
+
+Times are UTC nanoseconds, NULL is what was NaN in the record. ``sequence`` is the record's sequence in its
+ring (of a venue bar: in the tick ring), so (run_id, sequence) names it for ever and writing it twice changes
+nothing.
+"""
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x48465445  # "HFTE": marks the file as ours in its header
+
+TABLES = """
+CREATE TABLE runs (
+    run_id TEXT PRIMARY KEY, started_ns INTEGER NOT NULL, venue TEXT NOT NULL,
+    config_hash TEXT NOT NULL, code_version TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE bars (
+    run_id TEXT NOT NULL, sequence INTEGER NOT NULL, symbol TEXT NOT NULL, kind TEXT NOT NULL,
+    ts_start_ns INTEGER NOT NULL, ts_end_ns INTEGER NOT NULL,
+    open REAL, high REAL, low REAL, close REAL, volume REAL, vwap REAL,
+    trade_count INTEGER NOT NULL, late_count INTEGER NOT NULL, flags INTEGER NOT NULL,
+    source_sequence INTEGER NOT NULL, PRIMARY KEY (run_id, sequence)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX bars_by_symbol ON bars (symbol, kind, ts_start_ns);
+CREATE TABLE venue_bars (
+    run_id TEXT NOT NULL, sequence INTEGER NOT NULL, symbol TEXT NOT NULL, kind TEXT NOT NULL,
+    ts_start_ns INTEGER NOT NULL, ts_venue_ns INTEGER NOT NULL,
+    open REAL, high REAL, low REAL, close REAL, volume REAL, vwap REAL,
+    day_volume REAL, day_vwap REAL, day_open REAL, PRIMARY KEY (run_id, sequence)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX venue_bars_by_symbol ON venue_bars (symbol, kind, ts_start_ns);
+CREATE TABLE signals (
+    run_id TEXT NOT NULL, sequence INTEGER NOT NULL, symbol TEXT NOT NULL, side TEXT NOT NULL,
+    rule TEXT NOT NULL, strength REAL NOT NULL, price REAL, value REAL, probability REAL,
+    model_id INTEGER NOT NULL, ts_venue_ns INTEGER NOT NULL, ts_recv_ns INTEGER NOT NULL,
+    ts_expiry_ns INTEGER NOT NULL, latency_ns INTEGER NOT NULL, chain_hash TEXT NOT NULL,
+    source_sequence INTEGER NOT NULL, PRIMARY KEY (run_id, sequence)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX signals_by_symbol ON signals (symbol, ts_venue_ns);
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY, run_id TEXT NOT NULL, ts_ns INTEGER NOT NULL, role TEXT NOT NULL,
+    kind TEXT NOT NULL, text TEXT NOT NULL
+) STRICT;
+"""
+
+_ONCE = "ON CONFLICT (run_id, sequence) DO NOTHING"
+INSERTS = {
+    "bars": f"INSERT INTO bars VALUES ({','.join('?' * 16)}) {_ONCE}",
+    "venue_bars": f"INSERT INTO venue_bars VALUES ({','.join('?' * 15)}) {_ONCE}",
+    "signals": f"INSERT INTO signals VALUES ({','.join('?' * 16)}) {_ONCE}",
+    "events": "INSERT INTO events (run_id, ts_ns, role, kind, text) VALUES (?,?,?,?,?)",
+    "runs": "INSERT INTO runs VALUES (?,?,?,?,?) ON CONFLICT (run_id) DO NOTHING",
+}

@@ -1,0 +1,144 @@
+"""Bars, signals and events into SQLite: collected in memory, written in one transaction a commit."""
+
+import sqlite3
+import time
+from pathlib import Path
+
+import numpy as np
+
+from hft_engine.instruments import InstrumentTable
+from hft_engine.persistence.journal import SegmentMetadata
+from hft_engine.persistence.sinks.database import StoreError, explain, open_database
+from hft_engine.persistence.sinks.schema import INSERTS
+from hft_engine.records import BarKind, Side, TickKind
+
+Row = tuple[object, ...]
+
+_KIND_NAMES = {kind.value: kind.name.lower() for kind in BarKind}
+_VENUE_KIND_NAMES = {TickKind.BAR_SECOND.value: "second", TickKind.BAR_MINUTE.value: "minute"}
+_SIDE_NAMES = {side.value: side.name.lower() for side in Side}
+_OHLCV = ("open", "high", "low", "close", "volume", "vwap")
+
+
+class SqliteStore:
+    """The single writer of the database.
+
+    ``add_*`` take records and copy them; ``commit`` writes all that was added, or nothing: after a StoreError
+    the rows are still there for the next try. Adding a record that is stored already changes nothing.
+    ``rules``: names of the rules in configuration order, which a signal's reason indexes.
+    """
+
+    def __init__(
+        self, path: Path, run: SegmentMetadata, instruments: InstrumentTable, rules: tuple[str, ...]
+    ) -> None:
+        self._path = path
+        self._run_id = run.run_id
+        self._instruments = instruments
+        self._symbols: list[str] = []
+        self._rules = rules
+        self._pending: dict[str, list[Row]] = {table: [] for table in INSERTS}
+        self._connection = open_database(path)
+        self._pending["runs"].append(
+            (run.run_id, time.time_ns(), run.venue, run.config_hash, run.code_version)
+        )
+        try:
+            self.commit()
+        except StoreError:
+            self._connection.close()
+            raise
+
+    @property
+    def pending(self) -> int:
+        """Rows added and not committed."""
+        return sum(len(rows) for rows in self._pending.values())
+
+    def next_sequence(self, table: str) -> int:
+        """One after the highest sequence of this run in ``bars``, ``venue_bars`` or ``signals``; else 0."""
+        query = f"SELECT max(sequence) FROM {table} WHERE run_id = ?"  # a name of ours, not of a user
+        last = self._connection.execute(query, (self._run_id,)).fetchone()[0]
+        return 0 if last is None else int(last) + 1
+
+    def add_bars(self, rows: np.ndarray) -> None:
+        """``rows``: ``BAR_DTYPE``."""
+        names = ("ts_start_ns", "ts_end_ns", *_OHLCV, "trade_count", "late_count", "flags", "source_sequence")
+        kinds = [_KIND_NAMES.get(kind, str(kind)) for kind in rows["kind"].tolist()]
+        self._add("bars", rows, kinds, *(rows[name].tolist() for name in names))
+
+    def add_venue_bars(self, rows: np.ndarray) -> None:
+        """``rows``: ``TICK_DTYPE``, only BAR_SECOND and BAR_MINUTE."""
+        names = ("ts_start_ns", "ts_venue_ns", *_OHLCV, "day_volume", "day_vwap", "day_open")
+        kinds = [_VENUE_KIND_NAMES[kind] for kind in rows["kind"].tolist()]
+        self._add("venue_bars", rows, kinds, *(rows[name].tolist() for name in names))
+
+    def add_signals(self, rows: np.ndarray) -> None:
+        """``rows``: ``SIGNAL_DTYPE``."""
+        names = ("strength", "price", "value", "probability", "model_id", "ts_venue_ns", "ts_recv_ns")
+        sides = [_SIDE_NAMES.get(side, str(side)) for side in rows["side"].tolist()]
+        rules = [self._rule_name(reason) for reason in rows["reason"].tolist()]
+        latencies = (rows["ts_publish_ns"] - rows["ts_mono_ns"]).tolist()
+        hashes = [f"{value:016x}" for value in rows["chain_hash"].tolist()]
+        columns = (sides, rules, *(rows[name].tolist() for name in names))
+        tail = (rows["ts_expiry_ns"].tolist(), latencies, hashes, rows["source_sequence"].tolist())
+        self._add("signals", rows, *columns, *tail)
+
+    def add_event(self, role: str, kind: str, text: str) -> None:
+        self._pending["events"].append((self._run_id, time.time_ns(), role, kind, text))
+
+    def commit(self) -> int:
+        """Write what was added in one transaction; returns how many rows. Raises StoreError, keeping them."""
+        count = self.pending
+        if not count:
+            return 0
+        try:
+            self._write()
+        except sqlite3.Error as error:
+            self._roll_back()
+            raise explain(self._path, error) from error
+        self.discard()
+        return count
+
+    def discard(self) -> int:
+        """Forget what was added and not committed; returns how many rows that were."""
+        count = self.pending
+        for rows in self._pending.values():
+            rows.clear()
+        return count
+
+    def close(self) -> None:
+        """Commit, fold the write-ahead log into the file, close. Raises StoreError; closed all the same."""
+        try:
+            self.commit()
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            raise explain(self._path, error) from error
+        finally:
+            self._connection.close()
+
+    def abandon(self) -> None:
+        """Close without a further try to write."""
+        self._connection.close()
+
+    def _add(self, table: str, rows: np.ndarray, *columns: list) -> None:
+        symbols = [self._symbol(i) for i in rows["instrument_id"].tolist()]
+        run_ids = [self._run_id] * len(rows)
+        self._pending[table] += zip(run_ids, rows["sequence"].tolist(), symbols, *columns, strict=True)
+
+    def _symbol(self, instrument_id: int) -> str:
+        if instrument_id >= len(self._symbols):
+            self._symbols = self._instruments.symbols()
+        return self._symbols[instrument_id]
+
+    def _rule_name(self, reason: int) -> str:
+        return self._rules[reason] if reason < len(self._rules) else f"rule_{reason}"
+
+    def _write(self) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+        for table, rows in self._pending.items():
+            if rows:
+                self._connection.executemany(INSERTS[table], rows)
+        self._connection.execute("COMMIT")
+
+    def _roll_back(self) -> None:
+        # SQLite itself rolls back on some errors (disk full); a second ROLLBACK would be an error of its own.
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
