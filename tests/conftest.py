@@ -1,0 +1,49 @@
+"""Shared by all tests: the kernel cache, and the watcher that fails a test which leaves something behind."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hft_engine.runtime import kernelcache
+
+kernelcache.use()  # before anything imports numba
+
+# So that hypothesis never fails a test for the speed of a shared machine; timings are not asserted in tests.
+from hypothesis import settings  # noqa: E402
+
+settings.register_profile("engine", deadline=None, max_examples=50)
+settings.load_profile("engine")
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def run_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test touches a real run: engines of tests live in a root of their own, below /dev/shm where there is one."""
+    monkeypatch.setenv("HFT_RUN_ROOT", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Fails a test that leaves a child process."""
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    yield
+    gone, alive = psutil.wait_procs(
+        [child for child in psutil.Process().children(recursive=True) if child.pid not in before], timeout=3
+    )
+    del gone
+    for child in alive:
+        child.kill()
+    assert not alive, f"processes left behind: {alive}"
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The big recorded files beside the checkout; the test is skipped without them."""
+    if not SHARED_DATA.is_dir() or os.environ.get("HFT_NO_SHARED_DATA"):
+        pytest.skip("recorded files beside the checkout are not there")
+    return SHARED_DATA
