@@ -7,7 +7,7 @@ last.
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import carray, njit  # type: ignore[attr-defined]
 
 from hft_engine.config.schema import IndicatorConfig
 from hft_engine.indicators import bars, step
@@ -15,11 +15,14 @@ from hft_engine.indicators.features import feature_schema
 from hft_engine.indicators.state import (
     C_SCAN_AT,
     CLOCK_WORDS,
+    PARAMETERS_DTYPE,
+    STATE_DTYPE,
     IndicatorState,
     new_state,
     parameters_of,
 )
-from hft_engine.records import TICK_DTYPE
+from hft_engine.indicators.wiring import pointer, wire
+from hft_engine.records import BAR_DTYPE, FEATURE_DTYPE, TICK_DTYPE
 from hft_engine.shm import histogram
 from hft_engine.shm.clock import mono_ns
 from hft_engine.shm.ring import Ring, advance, claim, poll_into, publish, room
@@ -28,6 +31,31 @@ BATCH_MAX = 16  # features made visible at once: bounds what a burst adds to the
 DUE_MAX = 32  # bars closed by event time before they are made visible
 BARS_CAPACITY_MIN = 16  # room for one tick's bars in the half of the ring that may be claimed at once
 _SPACE_MIN = bars.BARS_A_TRADE_MAX + 2  # a tick is taken up only when its bars and two due ones fit
+
+
+# order of the arrays in the wiring of ``duty``
+(
+    _TICKS_HEAD,
+    _TICKS,
+    _FEATURES_HEAD,
+    _FEATURES,
+    _BARS_HEAD,
+    _BARS,
+    _BELLS,
+    _STATE,
+    _EXTENSIONS,
+    _CLOCK,
+    _PARAMETERS,
+    _SCRATCH,
+    _COUNTS,
+    _LATENCIES,
+    _WIRES,
+) = range(15)
+
+
+@njit(nogil=True, error_model="numpy")
+def _wired(wiring: np.ndarray, i: int, dtype: Any) -> Any:
+    return carray(pointer(wiring[2 * i]), (wiring[2 * i + 1],), dtype)
 
 
 @njit(nogil=True, error_model="numpy")
@@ -121,25 +149,13 @@ def _batch(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def duty(
-    ticks_head: np.ndarray,
-    ticks_slots: np.ndarray,
-    reader: int,
-    features_head: np.ndarray,
-    features_slots: np.ndarray,
-    bars_head: np.ndarray,
-    bars_slots: np.ndarray,
-    bells: np.ndarray,
-    state: np.ndarray,
-    extensions: np.ndarray,
-    clock: np.ndarray,
-    parameters: np.ndarray,
-    scratch: np.ndarray,
-    counts: np.ndarray,
-    latencies: np.ndarray,
-    limit: int,
-) -> int:
-    """Take up to ``limit`` ticks through the stage; returns how many. Never waits."""
+def duty(wiring: np.ndarray, reader: int, limit: int) -> int:
+    """Take up to ``limit`` ticks through the stage; returns how many. Never waits. ``wiring``: see ``_WIRES``."""
+    ticks_head = _wired(wiring, _TICKS_HEAD, np.int64)
+    ticks_slots = _wired(wiring, _TICKS, TICK_DTYPE)
+    features_head = _wired(wiring, _FEATURES_HEAD, np.int64)
+    features_slots = _wired(wiring, _FEATURES, FEATURE_DTYPE)
+    scratch = _wired(wiring, _SCRATCH, TICK_DTYPE)
     polled = poll_into(ticks_head, ticks_slots, reader, scratch, min(limit, room(features_head)))
     batch_max = min(BATCH_MAX, len(features_slots) >> 1)
     done = 0
@@ -150,15 +166,15 @@ def duty(
             min(done + batch_max, polled),
             features_head,
             features_slots,
-            bars_head,
-            bars_slots,
-            bells,
-            state,
-            extensions,
-            clock,
-            parameters[0],
-            counts,
-            latencies,
+            _wired(wiring, _BARS_HEAD, np.int64),
+            _wired(wiring, _BARS, BAR_DTYPE),
+            _wired(wiring, _BELLS, np.int64),
+            _wired(wiring, _STATE, STATE_DTYPE),
+            _wired(wiring, _EXTENSIONS, np.float64),
+            _wired(wiring, _CLOCK, np.int64),
+            _wired(wiring, _PARAMETERS, PARAMETERS_DTYPE)[0],
+            _wired(wiring, _COUNTS, np.int64),
+            _wired(wiring, _LATENCIES, np.int64),
         )
         if count == 0 and closed == 0:
             break
@@ -192,28 +208,28 @@ class IndicatorStage:
         self.parameters = parameters_of(config)
         self._extensions, doubles = _bind_extensions(config, self.parameters)
         self.state: IndicatorState = new_state(instruments, doubles)
-        self._limit = ticks_max
-        self._arguments = (
-            ticks.head,
-            ticks.slots,
-            reader,
-            features.head,
-            features.slots,
-            bars_ring.head,
-            bars_ring.slots,
-            features.bells,
-            self.state.rows,
-            self.state.extensions,
-            self.state.clock,
-            self.parameters,
-            np.zeros(ticks_max, TICK_DTYPE),
-            counts,
-            latencies,
-        )
+        self._arrays = {
+            _TICKS_HEAD: ticks.head,
+            _TICKS: ticks.slots,
+            _FEATURES_HEAD: features.head,
+            _FEATURES: features.slots,
+            _BARS_HEAD: bars_ring.head,
+            _BARS: bars_ring.slots,
+            _BELLS: features.bells,
+            _STATE: self.state.rows,
+            _EXTENSIONS: self.state.extensions,
+            _CLOCK: self.state.clock,
+            _PARAMETERS: self.parameters,
+            _SCRATCH: np.zeros(ticks_max, TICK_DTYPE),
+            _COUNTS: counts,
+            _LATENCIES: latencies,
+        }
+        wiring = wire([self._arrays[i] for i in range(_WIRES)])
+        self._arguments = (wiring, reader, ticks_max)
 
     def run(self) -> int:
         """Take up what is there, at most ``ticks_max``. Returns how many ticks."""
-        return int(duty(*self._arguments, self._limit))
+        return int(duty(*self._arguments))
 
 
 def _bind_extensions(config: IndicatorConfig, parameters: np.ndarray) -> tuple[list[Any], int]:
@@ -230,6 +246,7 @@ def _bind_extensions(config: IndicatorConfig, parameters: np.ndarray) -> tuple[l
         parameters[0]["call_offset"][k] = offset
         parameters[0]["call_count"] = k + 1
         offset += extension.state_size
+    parameters[0]["extension_doubles"] = offset
     return compiled, offset
 
 

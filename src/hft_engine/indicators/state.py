@@ -110,6 +110,7 @@ PARAMETERS_DTYPE = np.dtype(
         ("volatility", "<i8"),
         ("size_window", "<i8"),
         ("call_count", "<i8"),
+        ("extension_doubles", "<i8"),  # of one instrument
         ("calls", "<i8", (EXTENSIONS_MAX,)),
         ("call_offset", "<i8", (EXTENSIONS_MAX,)),
     ]
@@ -128,7 +129,7 @@ class IndicatorState:
 
     rows: np.ndarray  # STATE_DTYPE[instruments]
     clock: np.ndarray  # int64[CLOCK_WORDS + instruments]
-    extensions: np.ndarray  # float64[instruments, doubles of all extensions, at least 1]
+    extensions: np.ndarray  # float64[instruments * doubles of all extensions, at least 1], row by row
 
 
 def new_state(instruments: int, extension_doubles: int = 0) -> IndicatorState:
@@ -136,7 +137,7 @@ def new_state(instruments: int, extension_doubles: int = 0) -> IndicatorState:
     clock = np.full(CLOCK_WORDS + instruments, NEVER_NS, np.int64)
     clock[:CLOCK_WORDS] = 0
     return IndicatorState(
-        np.zeros(instruments, STATE_DTYPE), clock, np.zeros((instruments, max(1, extension_doubles)))
+        np.zeros(instruments, STATE_DTYPE), clock, np.zeros(max(1, instruments * extension_doubles))
     )
 
 

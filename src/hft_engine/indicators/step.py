@@ -125,7 +125,7 @@ def run_extensions(
     state: np.ndarray, extensions: np.ndarray, p: Any, instrument: int, ticks: np.ndarray, i: int
 ) -> None:
     """Every extension on tick ``ticks[i]``; each value goes into its own slot, in order."""
-    own = extensions.ctypes.data + instrument * extensions.shape[1] * _DOUBLE_BYTES
+    own = extensions.ctypes.data + instrument * p.extension_doubles * _DOUBLE_BYTES
     values = state.ctypes.data + instrument * _ROW_BYTES + _VALUES_BYTE
     tick = ticks.ctypes.data + i * _TICK_BYTES
     for k in range(p.call_count):
