@@ -11,7 +11,18 @@ from hft_engine.config.validate import Problem, suggest
 RULES_MAX = 64  # a rule's armed bit lives in one 64-bit word
 Z85_KEY_LENGTH = 40  # ZeroMQ RFC 32: 32 bytes in Z85
 RULE_INPUTS = ("probability", "probability_down")  # what a rule may name besides a feature
-ROLES = ("feed", "replay", "indicators", "inference", "signals", "persistence", "publisher", "simulator")
+ROLES = (
+    "feed",
+    "replay",
+    "indicators",
+    "inference",
+    "signals",
+    "persistence",
+    "publisher",
+    "simulator",
+    "compute",  # the process of the compiled stages in the compact layout
+    "engine",  # the one process of the inline layout
+)
 
 
 def check_config(config: Config, cpus: Collection[int] | None = None) -> list[Problem]:

@@ -7,6 +7,7 @@ from numba import njit
 
 from hft_engine.config.schema import DEFAULT_RULES, SignalsConfig
 from hft_engine.records import PREDICTION_DTYPE, SIGNAL_DTYPE
+from hft_engine.runtime import rundir
 from hft_engine.runtime.actor import ActorContext, BaseActor, FatalError
 from hft_engine.shm import histogram
 from hft_engine.shm.clock import mono_ns
@@ -98,7 +99,7 @@ class SignalsActor(BaseActor):
         self.counters = (*COUNTERS, *(f"rule_{rule.name}" for rule in ctx.config.signals.rules))
         ctx.stats.declare(self.counters, self.histograms)  # again: only now the rules' names are known
         source, target = ctx.ring("predictions"), ctx.ring("signals")
-        checkpoint = Checkpoint.open(ctx.run_dir, ctx.config.engine.instruments_max)
+        checkpoint = _checkpoint(ctx)
         if checkpoint.recover(target.published):
             ctx.log.warning("an earlier life died inside a record; the state was put right")
         self._arguments = _arguments(
@@ -114,6 +115,14 @@ class SignalsActor(BaseActor):
 
     def do_work(self) -> int:
         return int(duty(*self._arguments))
+
+
+def _checkpoint(ctx: ActorContext) -> Checkpoint:
+    # Without a run directory (inline, simulation) the rings are private and die with us: so may the state.
+    instruments_max = ctx.config.engine.instruments_max
+    if (ctx.run_dir / rundir.LOCK).exists():
+        return Checkpoint.open(ctx.run_dir, instruments_max)
+    return Checkpoint.private(instruments_max)
 
 
 def _table(config: SignalsConfig, names: tuple[str, ...]) -> np.ndarray:

@@ -8,6 +8,7 @@ from hft_engine.config.schema import Config, EngineConfig, RuleConfig, SignalsCo
 from hft_engine.instruments import InstrumentTable
 from hft_engine.records import PREDICTION_DTYPE, SIGNAL_DTYPE
 from hft_engine.runtime.actor import ActorContext
+from hft_engine.runtime.rundir import LOCK
 from hft_engine.shm.counters import Stats
 from hft_engine.shm.ring import Ring
 from hft_engine.signals.actor import SignalsActor
@@ -31,6 +32,7 @@ class Bench:
     def __init__(self, tmp_path, config: SignalsConfig, instruments_max=8, capacity=4096, gating=False):
         self.config = Config(engine=EngineConfig(instruments_max=instruments_max), signals=config)
         self.run_dir = tmp_path
+        (tmp_path / LOCK).touch()  # a run directory: the state outlives the actor
         self.predictions = Ring.private("predictions", PREDICTION_DTYPE, capacity, ("signals",), gating)
         self.signals = Ring.private("signals", SIGNAL_DTYPE, capacity, ("test",), gating)
         self.stats = Stats.private()

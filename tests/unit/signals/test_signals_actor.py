@@ -6,6 +6,7 @@ from signals_bench import MS, Bench, records, rule, signals_config
 
 from hft_engine.records import SIGNAL_HASHED_BYTES
 from hft_engine.runtime.actor import FatalError
+from hft_engine.runtime.rundir import LOCK
 from hft_engine.shm.ring import claim, publish
 from hft_engine.shm.segment import SegmentError
 from hft_engine.signals import checkpoint
@@ -85,6 +86,15 @@ def test_a_death_at_any_step_neither_doubles_nor_loses_a_signal(bench, step):
         while made.actor.do_work():
             pass
     assert decided(made.published()) == expected
+
+
+def test_without_a_run_directory_no_state_is_left_behind(bench):
+    made = bench(*RULES)
+    for name in (LOCK, checkpoint.FILE):
+        (made.run_dir / name).unlink()
+    made.start()
+    assert len(made.run(walk())) > 0
+    assert list(made.run_dir.iterdir()) == []
 
 
 def test_a_half_made_checkpoint_is_made_again(bench):
