@@ -9,9 +9,11 @@ features are the ``bar_*`` ones that have no unit of price, computed by the engi
 Walk-forward: for each fold the model learns from everything whose label was known before the fold begins, and is
 measured on the fold; the figures in the metadata are those. The shipped model then learns from all bars.
 
-The bars are daily and one-minute ones, the demo's are of one second. So that the model does not take the smaller
-moves of short bars for something new, each series is also shown with its moves shrunk; so that it does not learn
-that shares rose for seventy years, which says nothing of the next seconds, with its moves reversed (``MOVE_SCALES``).
+The bars are daily and one-minute ones, the demo's are of one second. So that the model does not take the
+smaller moves of short bars for something new, each series is also shown with its moves shrunk; so that it
+does not learn that shares rose for seventy years, which says nothing of the next seconds, with its moves
+reversed (``MOVE_SCALES``).
+
 Deterministic: the same bars, configuration and LightGBM version give the same file.
 """
 
@@ -106,7 +108,7 @@ def main() -> int:
     metrics = _walk_forward(real, shown)
     model = _train(shown)
     written = write_model(options.out, model.model_to_string(), _metadata(config, real, metrics))
-    _report(Console(), written, model.predict(real.rows, num_threads=1), options.out)
+    _report(Console(), written, np.asarray(model.predict(real.rows, num_threads=1)), options.out)
     return 0
 
 
@@ -167,7 +169,8 @@ def _scaled(bars: Bars, scale: float) -> Bars:
 
 def _samples(bars: Bars, config: IndicatorConfig) -> Samples:
     schema = feature_schema(config)
-    vectors = features_of_bars(*bars.prices.T, bars.volume, bars.ts_ns, config)
+    open_, high, low, close = bars.prices.T
+    vectors = features_of_bars(open_, high, low, close, bars.volume, bars.ts_ns, config)
     rows = vectors[:, [schema.index(name) for name in FEATURES]]
     move = np.log(bars.prices[HORIZON_BARS:, 3] / bars.prices[:-HORIZON_BARS, 3])
     rows, known = rows[:-HORIZON_BARS], bars.ts_ns[HORIZON_BARS:]
