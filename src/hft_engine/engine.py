@@ -17,6 +17,7 @@ import numpy as np
 from hft_engine.config.load import require_known_features
 from hft_engine.config.redact import redacted
 from hft_engine.config.schema import ActorTuning, Config
+from hft_engine.indicators import features
 from hft_engine.indicators.features import FeatureSchema
 from hft_engine.instruments import INSTRUMENT_DTYPE
 from hft_engine.runtime import kernelcache, rundir
@@ -41,7 +42,7 @@ class StartError(RuntimeError):
 
 def feature_schema(config: Config) -> FeatureSchema:
     """The feature set of a configuration."""
-    return FeatureSchema.from_config(config.indicators)
+    return features.feature_schema(config.indicators)
 
 
 @dataclass

@@ -3,6 +3,7 @@
 The same actors over private rings that gate: a writer waits for its slowest reader, so nothing is ever lost.
 """
 
+import importlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from hft_engine.runtime.process import load
 from hft_engine.runtime.runner import ActorRun, Runner
 from hft_engine.shm.counters import Stats
 from hft_engine.shm.ring import Ring
-from hft_engine.topology import DTYPES, Role, Topology, build
+from hft_engine.topology import DTYPES, PRELOAD, Role, Topology, build
 
 
 @dataclass
@@ -55,6 +56,7 @@ def make(
     require_known_features(config, feature_schema(config).names)
     topology = build(config, source, persistence)
     roles = [role for role in topology.roles if role.name != "publisher"]
+    _warm_up()
     instruments = InstrumentTable.private(config.engine.instruments_max)
     rings = _rings(topology, [role.name for role in roles])
     actors = {role.name: load(role.factory)(**arguments.get(role.name, {})) for role in roles}
@@ -70,6 +72,13 @@ def make(
     runner = Runner(runs)
     runner.start()
     return InlineEngine(runner, rings, stats, actors, instruments)
+
+
+def _warm_up() -> None:
+    """Kernels are compiled (or loaded) now, not inside somebody's measurement."""
+    for module in PRELOAD:
+        if hasattr(importlib.import_module(module), "warm"):
+            importlib.import_module(module).warm()
 
 
 def _rings(topology: Topology, roles: Sequence[str]) -> dict[str, Ring]:

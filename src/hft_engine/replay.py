@@ -66,9 +66,12 @@ def _is_journal(path: Path) -> bool:
 
 def make_actor(paths: list[str], speed: float) -> Any:
     """The replay actor, in whichever process it will run."""
+    from hft_engine.feed.recorded import RecordingError
     from hft_engine.persistence.replay import ReplayActor
 
-    return ReplayActor(lambda instruments: open_source(paths, instruments), speed)
+    return ReplayActor(
+        lambda instruments: open_source(paths, instruments), speed, refusals=(ReplayError, RecordingError)
+    )
 
 
 def replay(
@@ -117,7 +120,7 @@ def _inline(
     from hft_engine import inline
 
     made = inline.make(config, "replay", persistence, arguments)
-    permille = made.stats["replay"].counter("progress")
+    permille = made.stats["replay"].counter("progress_permille")
     finished = made.stats["replay"].counter("finished")
     started = time.perf_counter()
     due = started
@@ -163,7 +166,7 @@ class _Watch:
     def finished(self, run: engine.Run) -> bool:
         assert self._stats is not None
         counters = self._stats.counters()
-        self._progress(counters["progress"])
+        self._progress(counters["progress_permille"])
         if not counters["finished"]:
             return False
         # Upstream first: once a ring's readers are through, what they publish from it is published.

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from hft_engine.shm import layout
-from hft_engine.shm.atomics import fence_release, spin_hint, store_release
+from hft_engine.shm.atomics import fence_release, sched_yield, store_release
 from hft_engine.shm.doorbell import new_bells
 from hft_engine.shm.ring import Ring, advance, as_words, claim, poll_into, publish
 
@@ -49,7 +49,7 @@ def read_all(head: np.ndarray, slots: np.ndarray, reader: int, total: int, resul
     while head[base + layout.R_POSITION] < total:
         count = poll_into(head, slots, reader, scratch, 256)
         if count == 0:
-            spin_hint()
+            sched_yield()
         for i in range(count):
             sequence = scratch[i, 0]
             if sequence <= last:

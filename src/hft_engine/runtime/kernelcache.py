@@ -1,18 +1,20 @@
 """Where compiled kernels are kept: a folder keyed by the code, the compiler and the processor.
 
-numba notices a change in a kernel's own file, but not in a function it imports from another; so every change of
-the code gets a fresh folder, and old ones are removed.
+numba notices a change in a kernel's own file, but not in a function or constant that it imports from another; so a
+change in any file that a kernel imports, directly or not, gets a fresh folder. Old folders are removed.
 """
 
 import hashlib
 import os
 import platform
+import re
 import shutil
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
 FOLDERS_KEPT = 3
+_IMPORT = re.compile(r"^\s*from (hft_engine[\w.]*) import ([\w, ]+|\([^)]*\))", re.MULTILINE)
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -30,10 +32,27 @@ def key() -> str:
     digest = hashlib.sha256(_cpu().encode())
     for name in ("numba", "llvmlite", "numpy"):
         digest.update(version(name).encode())
-    for path in sorted(_PACKAGE.rglob("*.py")):
-        digest.update(path.relative_to(_PACKAGE).as_posix().encode())
-        digest.update(path.read_bytes())
+    for name, source in sorted(_kernel_sources().items()):
+        digest.update(name.encode() + source)
     return digest.hexdigest()[:16]
+
+
+def _kernel_sources() -> dict[str, bytes]:
+    """Every file that compiles something, and what these import of the package, by module name."""
+    sources = {_module(path): path.read_bytes() for path in _PACKAGE.rglob("*.py")}
+    wanted = [name for name, source in sources.items() if b"njit" in source or b"intrinsic" in source]
+    found: dict[str, bytes] = {}
+    while wanted:
+        name = wanted.pop()
+        if name in sources and name not in found:
+            found[name] = sources[name]
+            for module, imported in _IMPORT.findall(sources[name].decode()):
+                wanted += [module, *(f"{module}.{part}" for part in re.findall(r"\w+", imported))]
+    return found
+
+
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(_PACKAGE.parent).with_suffix("").parts)
 
 
 def _root() -> Path:
