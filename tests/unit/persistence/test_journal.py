@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hft_engine.persistence.journal import JournalError, JournalReader, check, cut
-from hft_engine.persistence.journal.format import SEGMENT_MAGIC, BlockKind
+from hft_engine.persistence.journal.format import BLOCK_MAGIC, SEGMENT_MAGIC, BlockKind
 from hft_engine.persistence.journal.segment import read_blocks
 from hft_engine.records import TICK_DTYPE
 
@@ -128,7 +128,7 @@ def test_a_file_cut_at_any_byte_opens_with_its_valid_prefix(four_blocks, tmp_pat
     whole = JournalReader(four_blocks)
     assert [b.kind.name for b in blocks] == ["TICKS", "TICKS", "INSTRUMENTS", "HOLE", "TICKS", "END"]
     path = tmp_path / "cut.hftj"
-    for size in range(len(data)):
+    for size in [*range(0, blocks[0].offset, 41), *range(blocks[0].offset, len(data))]:
         path.write_bytes(data[:size])
         reader = JournalReader(path)
         kept = [b for b in blocks if b.end <= size]
@@ -164,6 +164,15 @@ def test_any_byte_flipped_before_valid_blocks_is_refused_with_the_remedy(four_bl
                 JournalReader(four_blocks)
             assert f"hft journal cut {four_blocks} --at {block.offset}" in str(caught.value)
             assert f"damaged at byte {block.offset}" in str(caught.value)
+
+
+def test_damage_is_told_from_a_torn_tail_however_far_the_next_valid_block_is(four_blocks, monkeypatch):
+    first, second = blocks_of(four_blocks)[:2]
+    four_blocks.write_bytes(four_blocks.read_bytes()[: second.end])
+    flip(four_blocks, first.offset)
+    for window in range(len(BLOCK_MAGIC), 60):
+        monkeypatch.setattr("hft_engine.persistence.journal.segment.SEARCH_BYTES", window)
+        assert check(four_blocks).segments[0].damaged_at == first.offset
 
 
 def test_any_byte_flipped_in_the_header_is_refused(four_blocks):

@@ -28,12 +28,13 @@ try:
     for first in range(0, 10_000, 100):
         journal.append(make_ticks(first, 100))
 except JournalWriteError as error:
-    assert journal.failure is error
+    first_error = journal.failure
+    assert first_error is error
     print(journal.next_sequence, error)
 try:
     journal.append(make_ticks(10_000, 1))
 except JournalWriteError as again:
-    assert again is journal.failure
+    assert again is first_error and journal.failure is first_error
     journal.close()
     print("still failed")
 """

@@ -163,6 +163,20 @@ def test_a_database_that_refuses_is_given_up_after_enough_tries_and_what_is_drop
     assert [kind for kind, _ in events] == ["sqlite_error", "sqlite_failed"]
 
 
+def test_a_database_held_by_another_program_at_the_start_does_not_stop_the_engine(make_ctx, events):
+    Driven(make_ctx()).stop()
+    ctx = make_ctx()
+    with closing(sqlite3.connect(ctx.data_dir / "market_data.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        driven = Driven(ctx)
+    ctx.ring("ticks").publish_rows(make_ticks(0, 10))
+    ctx.ring("signals").publish_rows(make_signals(3))
+    driven.stop()
+    assert (driven.counter("sqlite_failed"), driven.counter("rows_dropped")) == (1, 3)
+    assert journal_of(ctx).count == 10
+    assert [kind for kind, _ in events] == ["sqlite_error"]
+
+
 @pytest.mark.parametrize("off", ["journal", "sqlite"])
 def test_either_half_can_be_switched_off(make_ctx, off):
     driven = Driven(make_ctx(**{off: False}))

@@ -92,8 +92,11 @@ def test_what_is_stored_already_is_not_stored_twice_after_a_restart(open_store, 
 def test_closing_folds_the_write_ahead_log_into_the_file(open_store, path):
     store = open_store()
     store.add_bars(make_bars(100))
-    store.close()
-    assert [p.name for p in path.parent.iterdir()] == ["market_data.db"]
+    with closing(sqlite3.connect(path)) as reader:  # SQLite tidies up by itself only for the last connection
+        assert reader.execute("SELECT count(*) FROM bars").fetchone() == (0,)
+        store.close()
+        assert path.with_name("market_data.db-wal").stat().st_size == 0
+    assert query(path, "SELECT count(*) FROM bars") == [(100,)]
 
 
 def test_a_failed_commit_keeps_its_rows_for_the_next_try(open_store, path):

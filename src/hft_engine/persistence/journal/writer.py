@@ -68,9 +68,10 @@ class JournalWriter:
 
         A jump in the sequences becomes a hole. Raises JournalWriteError, then and ever after.
         """
-        rows = rows[np.searchsorted(rows["sequence"], self.next_sequence) :]
-        if not len(rows):
+        if not len(rows) or rows["sequence"][-1] < self.next_sequence:
             return 0
+        if rows["sequence"][0] < self.next_sequence:
+            rows = rows[np.searchsorted(rows["sequence"], self.next_sequence) :]
         self._append_instruments()
         for run in _contiguous_runs(rows):
             self._append_run(run)
@@ -199,4 +200,6 @@ class JournalWriter:
 
 def _contiguous_runs(rows: np.ndarray) -> list[np.ndarray]:
     """``rows`` split where the sequence jumps."""
+    if rows["sequence"][-1] - rows["sequence"][0] == len(rows) - 1:
+        return [rows]
     return np.split(rows, np.flatnonzero(np.diff(rows["sequence"]) != 1) + 1)

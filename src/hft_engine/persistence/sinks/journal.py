@@ -27,7 +27,7 @@ class JournalSink:
         self._holes = ctx.counter("holes")
         self._failed = ctx.counter("journal_failed")
         self._unjournaled = ctx.counter("unjournaled_ticks")
-        self._counted = np.zeros(3, np.int64)  # bytes, segments, holes of this writer already in the counters
+        self._counted = (0, 0, 0)  # bytes, segments, holes of this writer already in the counters
         self._hole_event_due_ns = 0
         self._failed.set(0)
         self._writer = self._open(run)
@@ -107,11 +107,10 @@ class JournalSink:
     def _count(self) -> None:
         if self._writer is None:
             return
-        now = np.array((self._writer.bytes_written, self._writer.segments, self._writer.holes))
-        for counter, more in zip(
-            (self._bytes, self._segments, self._holes), now - self._counted, strict=True
-        ):
-            counter.add(int(more))
+        now = (self._writer.bytes_written, self._writer.segments, self._writer.holes)
+        counters = (self._bytes, self._segments, self._holes)
+        for counter, value, before in zip(counters, now, self._counted, strict=True):
+            counter.add(value - before)
         self._counted = now
 
 

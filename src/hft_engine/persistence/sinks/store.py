@@ -9,6 +9,8 @@ from hft_engine.runtime.actor import ActorContext, FatalError
 BATCH_ROWS = 512  # committed early when this many wait: about a millisecond of SQLite
 PENDING_ROWS_MAX = 4_096  # waiting while commits fail; no more is taken from the rings beyond it
 FAILURES_MAX = 10  # commits in a row; then the database is given up until a restart
+# Of the disk or of another program, not of the configuration: the engine goes on without its database.
+PASSING_ERRORS = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_BUSY")
 
 
 class StoreSink:
@@ -51,13 +53,18 @@ class StoreSink:
             self.drop(self.store.discard())
             self._tell(error)
 
-    def _open(self, run: SegmentMetadata, instruments: InstrumentTable) -> SqliteStore:
+    def _open(self, run: SegmentMetadata, instruments: InstrumentTable) -> SqliteStore | None:
         path = self._ctx.data_dir / self._ctx.config.persistence.sqlite_file
         rules = tuple(rule.name for rule in self._ctx.config.signals.rules)
         try:
             return SqliteStore(path, run, instruments, rules)
         except StoreError as error:
-            raise FatalError(str(error)) from error
+            if not _is_passing(error):
+                raise FatalError(str(error)) from error
+            self._errors.add()
+            self._failed.set(1)
+            self._tell(error)
+            return None
 
     def _commit(self, now_ns: int) -> int:
         assert self.store is not None
@@ -92,3 +99,7 @@ class StoreSink:
         self._ctx.event("sqlite_failed", f"{text} ({dropped} rows dropped)")
         self.store.abandon()
         self.store = None
+
+
+def _is_passing(error: StoreError) -> bool:
+    return str(getattr(error.__cause__, "sqlite_errorname", "")).startswith(PASSING_ERRORS)
