@@ -39,6 +39,11 @@ class Recording:
     _parts: np.ndarray = field(default_factory=lambda: np.zeros(0, TICK_DTYPE), repr=False)
     _order: np.ndarray | None = field(default=None, repr=False)  # None: already in order
 
+    @classmethod
+    def of(cls, symbols: Sequence[str], ticks: np.ndarray, description: str = "ticks in memory") -> "Recording":
+        """A recording of ticks at hand; they are put in order of receive time."""
+        return cls(tuple(symbols), len(ticks), description, {}, ticks, _order_of(ticks["ts_recv_ns"]))
+
     def __iter__(self) -> Iterator[np.ndarray]:
         for start in range(0, self.count, CHUNK_TICKS_MAX):
             stop = start + CHUNK_TICKS_MAX

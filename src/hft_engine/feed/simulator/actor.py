@@ -1,15 +1,14 @@
-"""The simulated venue as an actor of the engine, for ``--demo``: a turn of its event loop per duty cycle, no thread."""
+"""The simulated venue as an actor, for ``--demo``: a turn of its event loop per duty cycle, no thread."""
 
 import asyncio
 import time
 
 from hft_engine.feed.recorded import RecordingError
 from hft_engine.feed.simulator.polygon import PolygonVenue, VenueError
-from hft_engine.feed.simulator.serving import describe_address
+from hft_engine.feed.simulator.serving import LOOPBACK, describe_address
 from hft_engine.feed.simulator.source import open_source
 from hft_engine.runtime.actor import ActorContext, BaseActor, FatalError
 
-HOST = "127.0.0.1"
 STEP_TICKS_MAX = 128  # some 0.5 ms of encoding
 
 
@@ -40,11 +39,11 @@ class SimulatorActor(BaseActor):
         try:
             source = open_source(config, time.time_ns())
             self._venue = PolygonVenue(config, source)
-            port = self._loop.run_until_complete(self._venue.start(HOST, config.port))
+            port = self._loop.run_until_complete(self._venue.start(LOOPBACK, config.port))
         except (RecordingError, VenueError) as error:
             self._close_loop()
             raise FatalError(str(error)) from error
-        ctx.log.info("serving %s: %s", describe_address(HOST, port), source.description)
+        ctx.log.info("serving %s: %s", describe_address(LOOPBACK, port), source.description)
 
     def do_work(self) -> int:
         """Hands out what is due, then lets the event loop do what it can without waiting."""

@@ -230,5 +230,5 @@ async def _check_path(socket: ServerConnection, request: Request) -> Response | 
 
 def _explain(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"simulator: {host}:{port} is in use; stop what listens there or set another simulator.port (0 = any)"
+        return f"simulator: {host}:{port} is in use; stop what listens there or set another port (0 = any)"
     return f"simulator: cannot listen on {host}:{port} ({error.strerror or error}); check host and simulator.port"

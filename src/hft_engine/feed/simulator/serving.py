@@ -17,11 +17,12 @@ from hft_engine.feed.simulator.session import VenueCounts
 from hft_engine.feed.simulator.source import Source, open_source
 
 PUMP_EVERY_S = 0.001
+LOOPBACK = "127.0.0.1"
 
 
 def serve(
     config: SimulatorConfig,
-    host: str = "127.0.0.1",
+    host: str = LOOPBACK,
     port: int | None = None,
     *,
     on_ready: Callable[[int], None] = lambda port: None,
@@ -54,6 +55,51 @@ async def _run(
     return venue.counts
 
 
+class RunningVenue:
+    """A venue on a thread of this process, for notebooks and tests: ``with RunningVenue(config) as venue: ...``
+
+    Inside the block ``port``, ``url`` and ``counts`` hold; after it the thread is gone. Errors are those of ``serve``.
+    """
+
+    def __init__(
+        self, config: SimulatorConfig, *, options: VenueOptions = HEALTHY, source: Source | None = None
+    ) -> None:
+        self.port = config.port
+        self._venue = PolygonVenue(config, source or open_source(config, time.time_ns()), options)
+        self.counts = self._venue.counts
+        self._stop = threading.Event()
+        self._ready = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._serve, name="simulated venue")
+
+    @property
+    def url(self) -> str:
+        return describe_address(LOOPBACK, self.port)
+
+    def __enter__(self) -> "RunningVenue":
+        self._thread.start()
+        self._ready.wait()
+        if self._failure is not None:
+            self._thread.join()
+            raise self._failure
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        try:
+            asyncio.run(_run(self._venue, LOOPBACK, self.port, self._listening, self._stop))
+        except VenueError as error:
+            self._failure = error
+            self._ready.set()
+
+    def _listening(self, port: int) -> None:
+        self.port = port
+        self._ready.set()
+
+
 def describe_address(host: str, port: int) -> str:
     return f"ws://{host}:{port}/stocks"
 
@@ -64,7 +110,7 @@ _DEFAULTS = SimulatorConfig()
 @click.command(
     name="sim", help="Serve a simulated Polygon stocks websocket on this machine until interrupted."
 )
-@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--host", default=LOOPBACK, show_default=True)
 @click.option("--port", default=_DEFAULTS.port, show_default=True, help="0 = any free one")
 @click.option(
     "--source",
