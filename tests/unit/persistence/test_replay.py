@@ -5,13 +5,16 @@ import pytest
 from persistence_samples import make_ticks
 
 from hft_engine.instruments import InstrumentTable
+from hft_engine.persistence.actor import PersistenceActor
 from hft_engine.persistence.hashing import signal_hash
+from hft_engine.persistence.journal import JournalReader
 from hft_engine.persistence.listing import sessions
 from hft_engine.persistence.pace import Pace
 from hft_engine.persistence.replay import ReplayActor
 from hft_engine.persistence.source import JournalSource
 from hft_engine.records import SIGNAL_DTYPE, TICK_DTYPE
 from hft_engine.runtime.actor import FatalError
+from hft_engine.runtime.runner import ActorRun, Runner
 from hft_engine.shm.ring import Ring
 
 
@@ -182,3 +185,24 @@ def test_the_signal_hash_is_that_of_the_last_signal():
     for start in range(0, 11, 4):
         ring.publish_rows(rows[start : start + 4])
     assert signal_hash(ring) == f"{0xABC0 + 10:016x}"
+
+
+def test_a_journal_replayed_under_the_runner_and_journalled_again_is_the_same(make_ctx, writer, session):
+    journal = writer(segment_bytes=1 << 16)
+    for start in range(0, 3000, 100):
+        journal.append(make_ticks(start, 100))
+    journal.close()
+    replay_ctx = make_ctx(role="replay", gating=True, ticks=256)
+    ctx = make_ctx(rings=replay_ctx.rings, sqlite=False)
+    ctx.run_id = "run-2"
+    actor = ReplayActor(JournalSource(session))
+    runner = Runner([ActorRun(actor, replay_ctx), ActorRun(PersistenceActor(), ctx)])
+    runner.start()
+    while runner.step() or not actor.finished:
+        pass
+    runner.stop()
+    again = JournalReader(session.parent / "run-2")
+    assert again.count == 3000
+    for mine, theirs in zip(again, JournalReader(session), strict=True):
+        for name in ("sequence", "ts_recv_ns", "ts_venue_ns", "price", "instrument_id"):
+            assert np.array_equal(mine[name], theirs[name])
