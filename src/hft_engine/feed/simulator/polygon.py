@@ -27,6 +27,7 @@ PATH = "/stocks"
 PUMP_TICKS_MAX = 512  # about a millisecond of encoding
 UNPACED_BYTES_MAX = 256_000  # waiting per connection before a replay at full speed pauses
 REQUEST_BYTES_MAX = 1_000_000  # a subscribe of some 100,000 pairs
+CLOSE_TIMEOUT_S = 0.5  # for the client's half of the closing handshake: a stop must not hang on a dead one
 CONNECTED = status("connected", "Connected Successfully")
 AUTHENTICATED = status("auth_success", "authenticated")
 AUTH_FAILED = status("auth_failed", "authentication failed")
@@ -78,7 +79,7 @@ class PolygonVenue:
         try:
             self._server = await serve(
                 self._converse, host, port, process_request=_check_path, compression=None,
-                ping_interval=None, max_size=REQUEST_BYTES_MAX, close_timeout=1, server_header=None,
+                ping_interval=None, max_size=REQUEST_BYTES_MAX, close_timeout=CLOSE_TIMEOUT_S, server_header=None,
             )  # fmt: skip
         except OSError as error:
             raise VenueError(_explain(error, host, port)) from error

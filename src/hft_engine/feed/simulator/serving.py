@@ -4,7 +4,8 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import click
 import msgspec
@@ -137,17 +138,27 @@ def command(host: str, **settings: object) -> None:
         raise click.ClickException(str(error)) from error
 
 
+@contextmanager
+def _stopping_at_signal(stop: threading.Event) -> Iterator[None]:
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
 def _serve_until_signal(config: SimulatorConfig, host: str) -> None:
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     source = open_source(config, time.time_ns())
     click.echo(f"source: {source.description}")
 
     def announce(port: int) -> None:
         click.echo(f"serving {describe_address(host, port)}, key {config.api_key!r}; Ctrl-C stops")
 
-    counts = serve(config, host, source=source, stop=stop, on_ready=announce)
+    with _stopping_at_signal(stop):
+        counts = serve(config, host, source=source, stop=stop, on_ready=announce)
     click.echo(
         f"stopped: {counts.connections} connections, {counts.frames} frames, {counts.events} events, "
         f"{counts.auth_failures} refused keys, {counts.slow_consumer_kills} slow readers dropped"
