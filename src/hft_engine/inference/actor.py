@@ -15,6 +15,7 @@ from hft_engine.runtime.messages import SwapModel
 from hft_engine.shm import layout
 from hft_engine.shm.histogram import new_counts
 from hft_engine.shm.ring import Ring
+from hft_engine.shm.wiring import wire
 
 BATCH_MAX = 128  # features records copied at once: 72 KiB of scratch, well inside a second-level cache
 
@@ -28,6 +29,7 @@ class InferenceActor(BaseActor):
 
     def __init__(self) -> None:
         self._arguments: tuple[Any, ...] = ()
+        self._arrays: list[np.ndarray] = []  # what the wiring points to must live as long as it
 
     def on_start(self, ctx: ActorContext) -> None:
         """Loads the configured model. Raises FatalError where it cannot be used."""
@@ -84,15 +86,23 @@ class InferenceActor(BaseActor):
         return {"model": model.metadata.name, "version": model.metadata.version, "model_id": model.model_id}
 
     def _use(self, tables: Tables) -> None:
-        features, predictions = self._features, self._predictions
-        self._arguments = (
-            *(features.head, features.slots, self._ctx.reader("features")),
-            *(predictions.head, predictions.slots, predictions.bells),
-            self._scratch,
-            *(tables.header, tables.columns, tables.nodes, tables.bits, tables.row),
-            *(self._ctx.histogram("inference"), self._ctx.counter_array()),
-            *(self._deadline_ns, BATCH_MAX),
-        )
+        latencies, counters = self._ctx.histogram("inference"), self._ctx.counter_array()
+        self._arrays = _arrays(self._features, self._predictions, self._scratch, tables, latencies, counters)
+        self._arguments = (wire(self._arrays), self._ctx.reader("features"), self._deadline_ns)
+
+
+def _arrays(
+    features: Ring,
+    predictions: Ring,
+    scratch: np.ndarray,
+    tables: Tables,
+    latencies: np.ndarray,
+    counters: np.ndarray,
+) -> list[np.ndarray]:
+    """In the order of ``kernels.WIRES``."""
+    rings = [features.head, features.slots, predictions.head, predictions.slots, predictions.bells]
+    model = [tables.header, tables.columns, tables.nodes, tables.bits, tables.row]
+    return [*rings, scratch, *model, latencies, counters]
 
 
 def _deadline_ns(ctx: ActorContext, predictions: Ring) -> int:
@@ -111,10 +121,6 @@ def warm() -> None:
     """Compiles the stage's kernel, or loads it from the cache."""
     features = Ring.private("features", FEATURE_DTYPE, 8, ("inference",))
     predictions = Ring.private("predictions", PREDICTION_DTYPE, 8)
-    tables = empty_tables()
-    duty(
-        *(features.head, features.slots, 0, predictions.head, predictions.slots, predictions.bells),
-        np.zeros(1, FEATURE_DTYPE),
-        *(tables.header, tables.columns, tables.nodes, tables.bits, tables.row),
-        *(new_counts(), np.zeros(len(COUNTERS), np.int64), 0, 1),
-    )
+    scratch, counters = np.zeros(1, FEATURE_DTYPE), np.zeros(len(COUNTERS), np.int64)
+    arrays = _arrays(features, predictions, scratch, empty_tables(), new_counts(), counters)
+    duty(wire(arrays), 0, 0)

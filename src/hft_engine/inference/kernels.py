@@ -3,11 +3,13 @@
 import numpy as np
 from numba import njit
 
+from hft_engine.inference.tables import COLUMN_DTYPE, HEADER_DTYPE, NODE_DTYPE
 from hft_engine.inference.trees import evaluate
-from hft_engine.records import FEATURES_MAX, OUTPUTS_MAX
+from hft_engine.records import FEATURE_DTYPE, FEATURES_MAX, OUTPUTS_MAX, PREDICTION_DTYPE
 from hft_engine.shm.clock import mono_ns
 from hft_engine.shm.histogram import record
 from hft_engine.shm.ring import advance, claim, poll_into, publish, room
+from hft_engine.shm.wiring import wired
 
 # Order of ``counters``; the actor declares them by these names.
 COUNTERS = ("predictions", "passed_through", "late_dropped", "swaps", "swaps_refused")
@@ -15,32 +17,45 @@ _PREDICTIONS, _PASSED_THROUGH, _LATE_DROPPED = 0, 1, 2
 DUTY_NS_MAX = 500_000  # a duty cycle ends here even inside a batch: a huge model must not delay the heartbeat
 
 
-@njit(nogil=True, cache=True)
-def duty(  # type: ignore[no-untyped-def]
-    in_head,
-    in_slots,
-    reader,
-    out_head,
-    out_slots,
-    bells,
-    scratch,
-    header,
-    columns,
-    nodes,
-    bits,
-    row,
-    histogram,
-    counters,
-    deadline_ns,
-    limit,
-):
-    """Handles up to ``limit`` feature records; returns how many.
+# Order of the arrays that are wired into ``duty``.
+WIRES = (
+    "features_head",
+    "features",  # FEATURE_DTYPE
+    "predictions_head",
+    "predictions",  # PREDICTION_DTYPE
+    "bells",
+    "scratch",  # FEATURE_DTYPE: as many records as may be taken up at once
+    "header",  # from here to ``row``: the tables of a model
+    "columns",
+    "nodes",
+    "bits",
+    "row",
+    "histogram",
+    "counters",  # in the order of COUNTERS
+)
+_IN_HEAD, _IN, _OUT_HEAD, _OUT, _BELLS, _SCRATCH = range(6)
+_HEADER, _COLUMNS, _NODES, _BITS, _ROW, _HISTOGRAM, _COUNTERS = range(6, len(WIRES))
 
-    ``in_slots``, ``scratch`` FEATURE_DTYPE, ``out_slots`` PREDICTION_DTYPE, ``header`` to ``row`` the tables
-    of a model (``model_id`` -1: records are passed through). ``deadline_ns`` after ``ts_mono_ns`` a record is
-    dropped and counted, 0 = never. Each record is published, and its input let go, as soon as it is done.
+
+@njit(nogil=True, cache=True)
+def duty(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
+    """Handles what feature records there are, at most as many as ``scratch`` holds; returns how many.
+
+    ``wiring``: the arrays of WIRES. Without a model (``model_id`` -1) records are passed through. ``deadline_ns``
+    after ``ts_mono_ns`` a record is dropped and counted, 0 = never. Each record is published, and its input let
+    go, as soon as it is done.
     """
-    count = poll_into(in_head, in_slots, reader, scratch, min(limit, room(out_head)))
+    in_head, out_head = wired(wiring, _IN_HEAD, np.int64), wired(wiring, _OUT_HEAD, np.int64)
+    scratch = wired(wiring, _SCRATCH, FEATURE_DTYPE)
+    limit = min(len(scratch), room(out_head))
+    count = poll_into(in_head, wired(wiring, _IN, FEATURE_DTYPE), reader, scratch, limit)
+    if count == 0:
+        return 0
+    out_slots, bells = wired(wiring, _OUT, PREDICTION_DTYPE), wired(wiring, _BELLS, np.int64)
+    header, columns = wired(wiring, _HEADER, HEADER_DTYPE), wired(wiring, _COLUMNS, COLUMN_DTYPE)
+    nodes, bits = wired(wiring, _NODES, NODE_DTYPE), wired(wiring, _BITS, np.uint32)
+    row, counters = wired(wiring, _ROW, np.float64), wired(wiring, _COUNTERS, np.int64)
+    histogram = wired(wiring, _HISTOGRAM, np.int64)
     started: int = mono_ns()  # type: ignore[call-arg]
     done = 0
     while done < count:

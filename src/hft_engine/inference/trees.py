@@ -153,10 +153,8 @@ def _sum_any(nodes, bits, row, tree_count, outputs, out):  # type: ignore[no-unt
     for tree in range(tree_count):
         i = tree
         while nodes[i].column != 0:
-            if nodes[i].column & _CATEGORICAL:
-                i = _step_categorical(nodes, bits, row, i)
-            else:
-                i = _step(nodes, row, i)
+            set_test = nodes[i].column & _CATEGORICAL
+            i = _step_categorical(nodes, bits, row, i) if set_test else _step(nodes, row, i)
         k = _add(nodes, i, k, outputs, out)
 
 

@@ -12,7 +12,22 @@ ROWS = 600
 CATEGORICAL = [2, 5]
 QUIET = {"verbose": -1, "num_threads": 1, "deterministic": True, "min_data_in_leaf": 3, "num_leaves": 15}
 EDGES = [np.nan, 0.0, -0.0, 1e-36, -1e-36, 1e-35, -1e-35, 1.1e-35, -1.1e-35, np.inf, -np.inf, 1e300, -1e300]
-CATEGORY_EDGES = [np.nan, -1.0, -0.5, -1e-36, 0.5, 31.0, 32.0, 63.9, 1000.0, 2.0**31 - 1, 2.0**31, 3e9, 1e300]
+CATEGORY_EDGES = [
+    np.nan,
+    -1.0,
+    -0.99,
+    -0.5,
+    -1e-36,
+    0.5,
+    31.0,
+    32.0,
+    63.9,
+    1000.0,
+    2.0**31 - 1,
+    2.0**31,
+    3e9,
+    1e300,
+]
 
 
 def training_rows(seed: int, categorical: bool = False, missing: bool = False) -> np.ndarray:
@@ -53,6 +68,8 @@ def edge_rows(model: lightgbm.Booster, seed: int) -> np.ndarray:
     near = np.concatenate([thresholds, np.nextafter(thresholds, 9e9), np.nextafter(thresholds, -9e9)])
     values = np.concatenate([near, EDGES, CATEGORY_EDGES, np.arange(70.0)])
     mixed = random.choice(values, size=(3000, FEATURES))
+    categories = np.concatenate([CATEGORY_EDGES, np.arange(70.0)])
+    mixed[::2, CATEGORICAL] = random.choice(categories, size=(1500, len(CATEGORICAL)))
     return np.concatenate([training_rows(seed + 3), training_rows(seed + 4, True, True), mixed])
 
 
