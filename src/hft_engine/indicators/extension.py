@@ -92,7 +92,7 @@ def compile_extension(extension: Extension) -> Compiled:
 
     try:
         code = numba.cfunc(signature, error_model="numpy")(call)
-    except (numba.errors.NumbaError, TypeError, NotImplementedError) as error:
+    except Exception as error:  # numba lets its own failures through as they are, a KeyError for a field
         raise ExtensionError(f"{_where(extension.spec)}: cannot be compiled: {_reason(error)}") from error
     return Compiled(int(code.address), code)
 
@@ -146,8 +146,8 @@ def _where(spec: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """What a numba error says, without its drawings."""
+    """What a compiler's error says, without its drawings."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     told = [line for line in lines if not line.startswith(("Failed in", "^", "-", "During:"))]
-    return " | ".join(told[:4])
+    return f"{type(error).__name__}: {' | '.join(told[:4])}"

@@ -52,7 +52,6 @@ _SECONDS = BUILT_IN_FEATURES.index("seconds_since_tick")
 
 _WINDOW_MASK = WINDOW_MAX - 1
 _LOGS_MASK = LOGS_MAX - 1
-_STILL = 1e-14  # TA-Lib's zero: below this sum of mean gain and loss the price did not move
 _BPS = 10_000.0
 # A rolling sum of squares has lost at most 4 digits where it is above this part of its peak; below it, it is
 # computed afresh, which leaves an error of at most about WINDOW_MAX * 2.2e-16 / 1e-4 in the variance.
@@ -193,7 +192,7 @@ def _put_rsi(b: Any, price: float, p: Any, values: np.ndarray, base: int) -> Non
     if changes >= p.rsi:
         moved = b.gain + b.loss
         # TA-Lib says 0 for a price that never moved, which would call a still market oversold
-        values[base + _RSI] = 100.0 * (b.gain / moved) if moved >= _STILL else 50.0
+        values[base + _RSI] = 100.0 * (b.gain / moved) if moved > 0.0 else 50.0
 
 
 @njit(nogil=True, error_model="numpy")

@@ -53,7 +53,15 @@ class OfflineIndicators:
         self.schema = self._stage.schema
 
     def feed(self, ticks: np.ndarray) -> Computed:
-        """Take TICK_DTYPE rows in; returns what they caused. ``sequence`` is given afresh, from 0 on."""
+        """Take TICK_DTYPE rows in; returns what they caused. ``sequence`` is given afresh, from 0 on.
+
+        Raises ValueError for another dtype.
+        """
+        if ticks.dtype != TICK_DTYPE:
+            raise ValueError(
+                "ticks must be records.TICK_DTYPE; np.concatenate lays its overlapping fields out anew: "
+                'join with np.concatenate([a.view("V128"), b.view("V128")]).view(TICK_DTYPE)'
+            )
         features: list[np.ndarray] = []
         bars: list[np.ndarray] = []
         for start in range(0, len(ticks), _CHUNK):
