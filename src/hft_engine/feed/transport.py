@@ -166,7 +166,7 @@ class Dialer:
             self._client.connect(  # type: ignore[no-untyped-call]
                 self._url,
                 redirect_limit=0,  # the address is in the configuration; a venue does not change it
-                http_no_proxy=[host] if host in _LOOPBACK else None,
+                **(_direct(host) if host in _LOOPBACK else {}),
                 suppress_origin=True,
             )
             connection = Connection(self._client, self._frame_bytes_max)
@@ -181,6 +181,11 @@ class Dialer:
                 self._connection, self._failure = connection, failure
             elif connection is not None:
                 connection.close()
+
+
+def _direct(host: str) -> dict[str, object]:
+    # websocket-client heeds http_no_proxy only beside a proxy of its own, else the environment's proxy is used.
+    return {"http_no_proxy": [host], "http_proxy_host": host, "http_proxy_port": 1}
 
 
 def place(url: str) -> str:

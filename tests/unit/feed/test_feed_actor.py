@@ -1,0 +1,309 @@
+"""The actor driven by hand against a server on loopback: from the wire to the ring."""
+
+import json
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from raw_venue import WAIT_S, RawVenue, frame, receive, serving, until_left, upgrade, wait_for
+
+from hft_engine.config.schema import Config, FeedConfig, ReconnectConfig
+from hft_engine.feed.actor import FRAMES_MAX, FeedActor, warm
+from hft_engine.feed.states import FEED_STATES
+from hft_engine.instruments import InstrumentTable
+from hft_engine.records import TICK_DTYPE
+from hft_engine.runtime.actor import ActorContext, FatalError
+from hft_engine.shm.counters import Stats
+from hft_engine.shm.ring import Ring
+
+KEY = "secret-key-12345"
+PAIRS = ["T.AAPL", "Q.AAPL"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    warm()
+
+
+class Bench:
+    """An actor with private rings and counters, and what it told people."""
+
+    def __init__(self, url: str, folder: Path, ring_capacity: int = 1024, **changes: object) -> None:
+        settings = {
+            "url": url,
+            "api_key": KEY,
+            "channels": ("T", "Q"),
+            "symbols": ("AAPL",),
+            "reconnect": ReconnectConfig(initial_ms=20, cap_ms=50, connection_cap_cooldown_ms=1),
+        }
+        self.config = Config(feed=FeedConfig(**(settings | changes)))
+        self.ring = Ring.private("ticks", TICK_DTYPE, ring_capacity, ("test",))
+        self.stats = Stats.private()
+        self.events: list[str] = []
+        self.folder = folder
+        self.actor = FeedActor()
+        self.stats.declare(self.actor.counters, self.actor.histograms)
+        self._instruments = InstrumentTable.private(64)
+
+    def context(self) -> ActorContext:
+        return ActorContext(
+            role="feed",
+            config=self.config,
+            log=logging.getLogger("test-feed"),
+            instruments=self._instruments,
+            stats=self.stats,
+            rings={"ticks": self.ring},
+            feature_schema=None,  # type: ignore[arg-type]
+            run_id="run1",
+            run_dir=self.folder,
+            data_dir=self.folder,
+            log_dir=self.folder,
+            emit=lambda _kind, text: self.events.append(text),
+        )
+
+    def start(self) -> "Bench":
+        self.actor.on_start(self.context())
+        return self
+
+    def until(self, condition: Callable[[], object], what: str = "condition") -> None:
+        wait_for(lambda: (self.actor.do_work(), condition())[1], what)
+
+    def until_state(self, name: str) -> None:
+        self.until(lambda: self.state == name, name)
+
+    @property
+    def state(self) -> str:
+        return FEED_STATES[self.stats.counters()["state"]]
+
+    def count(self, name: str) -> int:
+        return self.stats.counters()[name]
+
+    def ticks(self) -> np.ndarray:
+        scratch = np.zeros(1024, TICK_DTYPE)
+        return scratch[: self.ring.poll(0, scratch, 1024)]
+
+
+def say(client: socket.socket, *events: dict) -> None:
+    client.sendall(frame(json.dumps(events).encode()))
+
+
+def status(kind: str, message: str = "") -> dict:
+    return {"ev": "status", "status": kind, "message": message}
+
+
+def trade(number: int) -> dict:
+    return {
+        "ev": "T",
+        "sym": "AAPL",
+        "p": 100 + number,
+        "s": 1,
+        "t": 1651684192462,
+        "q": number + 1,
+        "i": "1",
+    }
+
+
+def admit(client: socket.socket) -> None:
+    """The venue's part until the session is live."""
+    upgrade(client)
+    say(client, status("connected", "Connected Successfully"))
+    assert json.loads(receive(client)[1]) == {"action": "auth", "params": KEY}
+    say(client, status("auth_success", "authenticated"))
+    assert json.loads(receive(client)[1]) == {"action": "subscribe", "params": ",".join(PAIRS)}
+    say(client, *(status("success", f"subscribed to: {pair}") for pair in PAIRS))
+
+
+def test_ticks_reach_the_ring_in_order_with_stamps_and_latency(tmp_path: Path) -> None:
+    def venue(client: socket.socket) -> None:
+        admit(client)
+        for start in range(0, 300, 3):
+            say(client, *(trade(i) for i in range(start, start + 3)))
+        until_left(client)
+
+    with serving(venue) as server:
+        bench = Bench(server.url, tmp_path).start()
+        bench.until(lambda: bench.ring.published == 300)
+        bench.until_state("live")
+        ticks = bench.ticks()
+        assert ticks["price"].tolist() == [100.0 + i for i in range(300)]
+        assert ticks["sequence"].tolist() == list(range(300))
+        assert np.all(np.diff(ticks["ts_mono_ns"]) >= 0) and np.all(ticks["ts_recv_ns"] > 10**18)
+        assert bench.stats.histogram("feed")[0] == 100  # one value a frame
+        bench.actor.on_stop()
+    assert bench.state == "stopped"
+    assert (bench.count("events"), bench.count("rejected"), bench.count("acks")) == (300, 0, 2)
+    assert bench.count("frames") == 103
+    assert bench.count("bytes") > 0
+
+
+def test_one_duty_cycle_is_bounded(tmp_path: Path) -> None:
+    sent = threading.Event()
+
+    def venue(client: socket.socket) -> None:
+        admit(client)
+        client.sendall(b"".join(frame(json.dumps([trade(i)]).encode()) for i in range(500)))
+        sent.set()
+        until_left(client)
+
+    with serving(venue) as server:
+        bench = Bench(server.url, tmp_path).start()
+        bench.until_state("live")
+        assert sent.wait(WAIT_S)
+        most = 0
+        while bench.ring.published < 500:
+            most = max(most, bench.actor.do_work())
+        assert 0 < most <= FRAMES_MAX
+        bench.actor.on_stop()
+
+
+def test_a_frame_larger_than_half_the_ring_goes_through(tmp_path: Path) -> None:
+    def venue(client: socket.socket) -> None:
+        admit(client)
+        say(client, *(trade(i) for i in range(50)))
+        until_left(client)
+
+    with serving(venue) as server:
+        bench = Bench(server.url, tmp_path, ring_capacity=16).start()
+        bench.until(lambda: bench.ring.published == 50)
+        assert bench.ring.slots[49 & 15]["price"] == 149.0
+        bench.actor.on_stop()
+
+
+def test_bad_frames_are_quarantined_and_the_good_ones_live(tmp_path: Path) -> None:
+    def venue(client: socket.socket) -> None:
+        admit(client)
+        client.sendall(frame(b"not json") + frame(b"\xff\xfe"))
+        say(client, trade(1) | {"p": -1}, trade(2), {"ev": "NEW"})
+        until_left(client)
+
+    with serving(venue) as server:
+        bench = Bench(server.url, tmp_path).start()
+        bench.until(lambda: bench.ring.published == 1)
+        bench.actor.on_stop()
+    assert (bench.count("frames_rejected"), bench.count("rejected"), bench.count("unknown_events")) == (
+        2,
+        1,
+        1,
+    )
+    assert bench.count("quarantined") == 3
+    lines = (tmp_path / "quarantine" / "run1.jsonl").read_text().splitlines()
+    assert json.loads(lines[0])["frame"] == "not json"
+
+
+def test_it_reconnects_resubscribes_and_counts_the_gap(tmp_path: Path) -> None:
+    turn = iter(range(10))
+
+    def venue(client: socket.socket) -> None:
+        number = next(turn)
+        admit(client)
+        say(client, trade(number))
+        if number == 2:
+            until_left(client)
+
+    with serving(venue) as server:
+        bench = Bench(server.url, tmp_path).start()
+        bench.until(lambda: bench.ring.published == 3)
+        bench.actor.on_stop()
+        assert server.accepted == 3
+    assert (bench.count("gaps"), bench.count("reconnects"), bench.count("losses")) == (2, 2, 2)
+
+
+def test_a_restarted_actor_counts_on_and_counts_the_gap(tmp_path: Path) -> None:
+    def venue(client: socket.socket) -> None:
+        admit(client)
+        say(client, trade(1))
+        until_left(client)
+
+    with serving(venue) as server:
+        bench = Bench(server.url, tmp_path).start()
+        bench.until(lambda: bench.count("events") == 1)
+        bench.actor._hang_up()  # its process died
+        bench.actor = FeedActor()
+        bench.start()
+        bench.until(lambda: bench.count("events") == 2)
+        bench.actor.on_stop()
+    assert (bench.count("gaps"), bench.count("reconnects")) == (1, 1)
+
+
+def test_a_wrong_key_is_fatal_with_the_remedy_and_without_the_key(tmp_path: Path) -> None:
+    def venue(client: socket.socket) -> None:
+        upgrade(client)
+        say(client, status("connected"))
+        receive(client)
+        say(client, status("auth_failed", f"authentication failed for {KEY}"))
+
+    with serving(venue) as server:
+        bench = Bench(server.url, tmp_path).start()
+        with pytest.raises(FatalError, match="POLYGON_API_KEY") as caught:
+            bench.until(lambda: False)
+        assert bench.state == "failed"
+        assert KEY not in str(caught.value) + "".join(bench.events)
+        bench.actor.on_stop()
+    assert bench.state == "failed"
+
+
+def test_a_missing_key_is_refused_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(FatalError, match="no API key"):
+        Bench("ws://127.0.0.1:1/stocks", tmp_path, api_key="").start()
+
+
+def test_the_duty_cycle_goes_on_while_a_handshake_hangs(tmp_path: Path) -> None:
+    asked = threading.Event()
+
+    def venue(client: socket.socket) -> None:
+        client.recv(4096)
+        asked.set()
+        until_left(client)
+
+    with serving(venue) as server:
+        bench = Bench(server.url, tmp_path).start()
+        bench.until(asked.is_set)
+        assert bench.state == "connecting"
+        assert bench.actor.wait_fd() is None
+        assert [bench.actor.do_work() for _ in range(100)] == [0] * 100
+        bench.actor.on_stop()
+
+
+def test_a_silent_venue_is_pinged_dropped_and_dialled_again(tmp_path: Path) -> None:
+    pings: list[int] = []
+
+    def venue(client: socket.socket) -> None:
+        admit(client)
+        if server.accepted == 1:
+            pings.append(receive(client)[0])
+        until_left(client)
+
+    with serving(venue) as server:
+        bench = Bench(server.url, tmp_path, quiet_after_ms=100, dead_after_ms=250).start()
+        bench.until(lambda: bench.count("reconnects") == 1)
+        bench.actor.on_stop()
+    assert pings == [9]
+    assert any("neither data nor pong" in text for text in bench.events)
+
+
+def test_a_venue_that_is_not_there_is_tried_again(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"ws://127.0.0.1:{listener.getsockname()[1]}/stocks"
+    bench = Bench(url, tmp_path).start()
+    bench.until(lambda: bench.count("losses") >= 3)
+    bench.actor.on_stop()
+    assert any("refused" in text and "feed.url" in text for text in bench.events)
+
+
+def test_it_waits_on_the_socket(tmp_path: Path) -> None:
+    def venue(client: socket.socket) -> None:
+        admit(client)
+        until_left(client)
+
+    with serving(venue) as server:
+        bench = Bench(server.url, tmp_path).start()
+        bench.until_state("live")
+        fd = bench.actor.wait_fd()
+        assert fd is not None and fd > 0
+        bench.actor.on_stop()
+        assert bench.actor.wait_fd() is None
+    assert isinstance(server, RawVenue)

@@ -1,0 +1,107 @@
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from raw_venue import frame
+
+from hft_engine.feed.frames import FrameError, FrameReader, Opcode
+
+LIMIT = 70_000
+
+
+def _all(reader: FrameReader) -> list[tuple[int, bytes]]:
+    messages = []
+    while (message := reader.next()) is not None:
+        messages.append(message)
+    return messages
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, LIMIT])
+def test_every_length_encoding_is_read(size: int) -> None:
+    reader = FrameReader(LIMIT)
+    payload = b"x" * size
+    reader.feed(frame(payload))
+    assert _all(reader) == [(Opcode.TEXT, payload)]
+    assert reader.pending_bytes == 0
+
+
+MESSAGES = st.lists(
+    st.one_of(
+        st.tuples(st.just(1), st.binary(max_size=300)),
+        st.tuples(st.just(2), st.binary(max_size=300)),
+        st.tuples(st.sampled_from([9, 10]), st.binary(max_size=125)),
+    ),
+    max_size=20,
+)
+
+
+@given(MESSAGES, st.lists(st.integers(1, 50), min_size=1, max_size=50), st.data())
+def test_messages_survive_any_cut_and_any_fragmentation(
+    messages: list[tuple[int, bytes]], cuts: list[int], data: st.DataObject
+) -> None:
+    wire = b""
+    for opcode, payload in messages:
+        split = data.draw(st.integers(0, len(payload))) if opcode < 8 else 0
+        if split:
+            wire += frame(payload[:split], opcode, final=False) + frame(payload[split:], 0)
+        else:
+            wire += frame(payload, opcode)
+    reader = FrameReader(LIMIT)
+    found = []
+    position = turn = 0
+    while position < len(wire):
+        step = cuts[turn % len(cuts)]
+        reader.feed(wire[position : position + step])
+        found += _all(reader)
+        position += step
+        turn += 1
+    assert found == messages
+    assert reader.pending_bytes == 0
+
+
+def test_ping_between_fragments_is_handed_over_at_once() -> None:
+    reader = FrameReader(LIMIT)
+    reader.feed(frame(b"ab", 1, final=False) + frame(b"p", 9) + frame(b"cd", 0))
+    assert _all(reader) == [(Opcode.PING, b"p"), (Opcode.TEXT, b"abcd")]
+
+
+@pytest.mark.parametrize(
+    ("wire", "said"),
+    [
+        (frame(b"x" * (LIMIT + 1))[:10], "over the limit"),  # refused by its header, not after its payload
+        (frame(b"x" * LIMIT, 1, final=False) + frame(b"y", 0), "over the limit"),
+        (frame(b"x", masked=True), "masks"),
+        (b"\xc1\x01x", "extension"),
+        (frame(b"x", 3), "opcode 3"),
+        (frame(b"x", 11), "opcode 11"),
+        (frame(b"x", 0), "out of place"),
+        (frame(b"x", 1, final=False) + frame(b"y", 1), "out of place"),
+        (frame(b"x", 9, final=False), "control"),
+        (frame(b"x" * 126, 9), "control"),
+    ],
+)
+def test_what_breaks_the_protocol_is_refused(wire: bytes, said: str) -> None:
+    reader = FrameReader(LIMIT)
+    reader.feed(wire)
+    with pytest.raises(FrameError, match=said):
+        _all(reader)
+
+
+def test_consumed_bytes_are_let_go() -> None:
+    reader = FrameReader(LIMIT)
+    for _ in range(1_000):
+        reader.feed(frame(b"x" * 1_000) + b"\x81")  # always a byte of the next frame behind
+        assert _all(reader) == [(Opcode.TEXT, b"x" * 1_000)]
+        reader.feed(frame(b"")[1:])
+        assert _all(reader) == [(Opcode.TEXT, b"")]
+    assert reader.pending_bytes == 0
+    assert len(reader._buffer) == 0
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_raise_anything_but_the_protocols_error(wire: bytes) -> None:
+    reader = FrameReader(LIMIT)
+    reader.feed(wire)
+    with contextlib.suppress(FrameError):
+        _all(reader)
