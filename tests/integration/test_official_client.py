@@ -12,12 +12,14 @@ from polygon.exceptions import AuthError
 from polygon.websocket.models import EquityAgg, EquityQuote, EquityTrade, FairMarketValue, LimitUpLimitDown
 
 from hft_engine.config.schema import SimulatorConfig
-from hft_engine.feed.recorded import Recording, join_ticks
+from hft_engine.feed.recorded import Recording, join_ticks, open_recording
 from hft_engine.feed.simulator.encode import Encoder
 from hft_engine.feed.simulator.generator import SyntheticMarket
 from hft_engine.feed.simulator.options import VenueOptions
 from hft_engine.feed.simulator.serving import RunningVenue
 from hft_engine.feed.simulator.source import RecordedSource, open_source
+from hft_engine.instruments import InstrumentTable
+from hft_engine.records import TickKind
 
 CUT = Path(__file__).parents[1] / "data/binance/usdm_btcusdt_20240808_cut.jsonl.gz"
 START_NS = 1_700_000_040_000_000_000
@@ -129,6 +131,24 @@ def test_a_recorded_market_arrives_whole() -> None:
     assert isinstance(source, RecordedSource)
     sent = sent_by(source, {("T", "BTCUSDT"), ("Q", "BTCUSDT")})
     assert as_set(got) == as_set([MODELS[event["ev"]].from_dict(event) for event in sent])
+    # And against the file itself, past our encoder.
+    instruments = InstrumentTable.private(1)
+    ticks = join_ticks(list(open_recording(CUT, instruments)))
+    quotes = [event for event in got if event.event_type == "Q"]
+    own = ticks[ticks["kind"] == TickKind.QUOTE]
+    assert [q.sequence_number for q in quotes] == own["venue_sequence"].tolist()
+    for name, theirs in (
+        ("bid", "bid_price"),
+        ("ask", "ask_price"),
+        ("bid_size", "bid_size"),
+        ("ask_size", "ask_size"),
+    ):
+        assert [getattr(q, theirs) for q in quotes] == own[name].tolist()
+    assert [q.timestamp for q in quotes] == (own["ts_venue_ns"] // 10**6).tolist()
+    trades = [event for event in got if event.event_type == "T"]
+    own = ticks[ticks["kind"] == TickKind.TRADE]
+    assert [int(t.id) for t in trades] == own["trade_id"].tolist()
+    assert [t.price for t in trades] == own["price"].tolist()
 
 
 def test_a_live_synthetic_market_arrives_at_once() -> None:

@@ -40,7 +40,9 @@ class Recording:
     _order: np.ndarray | None = field(default=None, repr=False)  # None: already in order
 
     @classmethod
-    def of(cls, symbols: Sequence[str], ticks: np.ndarray, description: str = "ticks in memory") -> "Recording":
+    def of(
+        cls, symbols: Sequence[str], ticks: np.ndarray, description: str = "ticks in memory"
+    ) -> "Recording":
         """A recording of ticks at hand; they are put in order of receive time."""
         return cls(tuple(symbols), len(ticks), description, {}, ticks, _order_of(ticks["ts_recv_ns"]))
 

@@ -59,7 +59,7 @@ async def _run(
 class RunningVenue:
     """A venue on a thread of this process, for notebooks and tests: ``with RunningVenue(config) as venue: ...``
 
-    Inside the block ``port``, ``url`` and ``counts`` hold; after it the thread is gone. Errors are those of ``serve``.
+    Inside the block ``port``, ``url`` and ``counts`` hold; after it the thread is gone. Errors: as ``serve``.
     """
 
     def __init__(

@@ -44,9 +44,6 @@ class Outbox:
         self.bytes_waiting = 0
         self.closed = False  # True: what is put in is dropped
 
-    def __len__(self) -> int:
-        return len(self._events)
-
     def put(self, event: bytes) -> None:
         if self.closed:
             return

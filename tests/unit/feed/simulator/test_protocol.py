@@ -47,7 +47,7 @@ def busy_venue(config: SimulatorConfig = CONFIG, **options: object) -> Iterator[
 
 def connect(running: RunningVenue, receive_buffer: int = 0) -> websocket.WebSocket:
     options = ((socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer),) if receive_buffer else ()
-    return websocket.create_connection(running.url, timeout=5, sockopt=options)
+    return websocket.create_connection(running.url, timeout=5, sockopt=options, skip_utf8_validation=True)
 
 
 @contextmanager
