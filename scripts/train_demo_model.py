@@ -257,6 +257,7 @@ def _metadata(config: IndicatorConfig, real: Samples, metrics: dict[str, float])
         params={**PARAMS, "num_iterations": TREES, "move_scales": list(MOVE_SCALES)},
         created=datetime.now(UTC).date().isoformat(),
         lightgbm_version=lightgbm.__version__,
+        needs_all_features=True,
         notes=(
             "For demonstration. Metrics are walk-forward, out of sample, folds from the years "
             + ", ".join(map(str, FOLDS))

@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit
 
 from hft_engine.inference.tables import COLUMN_DTYPE, HEADER_DTYPE, NODE_DTYPE
-from hft_engine.inference.trees import evaluate
+from hft_engine.inference.trees import any_missing, evaluate
 from hft_engine.records import FEATURE_DTYPE, FEATURES_MAX, OUTPUTS_MAX, PREDICTION_DTYPE
 from hft_engine.shm.clock import mono_ns
 from hft_engine.shm.histogram import record
@@ -12,8 +12,8 @@ from hft_engine.shm.ring import advance, claim, poll_into, publish, room
 from hft_engine.shm.wiring import wired
 
 # Order of ``counters``; the actor declares them by these names.
-COUNTERS = ("predictions", "passed_through", "late_dropped", "swaps", "swaps_refused")
-_PREDICTIONS, _PASSED_THROUGH, _LATE_DROPPED = 0, 1, 2
+COUNTERS = ("predictions", "passed_through", "late_dropped", "features_missing", "swaps", "swaps_refused")
+_PREDICTIONS, _PASSED_THROUGH, _LATE_DROPPED, _FEATURES_MISSING = range(4)
 DUTY_NS_MAX = 500_000  # a duty cycle ends here even inside a batch: a huge model must not delay the heartbeat
 
 
@@ -68,13 +68,13 @@ def duty(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
             _copy_features(features, prediction)
             prediction.sequence = sequence
             prediction.ts_deadline_ns = deadline
-            _predict(header, columns, nodes, bits, row, features, prediction)
+            outcome = _predict(header, columns, nodes, bits, row, features, prediction)
             now = mono_ns()
             prediction.ts_publish_ns = now
         if deadline == 0 or now <= deadline:
             publish(out_head, bells, sequence + 1)
             record(histogram, now - features.ts_publish_ns)
-            counters[_PREDICTIONS if header[0].model_id >= 0 else _PASSED_THROUGH] += 1
+            counters[outcome] += 1
         else:
             counters[_LATE_DROPPED] += 1
         advance(in_head, reader, 1)
@@ -102,11 +102,17 @@ def _copy_features(features, prediction):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _predict(header, columns, nodes, bits, row, features, prediction):  # type: ignore[no-untyped-def]
+    """Fills in the outputs, NaN where there are none; returns the counter to raise."""
     outputs = prediction.outputs
     for k in range(OUTPUTS_MAX):
         outputs[k] = np.nan
-    prediction.model_id = header[0].model_id
+    model = header[0]
+    prediction.model_id = model.model_id
     prediction.output_count = 0
-    if header[0].model_id >= 0:
-        evaluate(header, columns, nodes, bits, row, features.values, outputs)
-        prediction.output_count = np.int64(header[0].output_count)
+    if model.model_id < 0:
+        return _PASSED_THROUGH
+    prediction.output_count = np.int64(model.output_count)
+    if model.needs_all and any_missing(columns, features.values):
+        return _FEATURES_MISSING
+    evaluate(header, columns, nodes, bits, row, features.values, outputs)
+    return _PREDICTIONS

@@ -47,6 +47,7 @@ class ModelMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     params: dict[str, Any]
     created: str  # UTC date
     lightgbm_version: str
+    needs_all_features: bool = False  # trained without missing values: outputs are NaN until all are there
     notes: str = ""
 
 
@@ -158,7 +159,7 @@ def _compiled(
         )
     model_id = model_id_of(data)
     try:
-        tables = build_tables(ensemble, positions, model_id)
+        tables = build_tables(ensemble, positions, model_id, metadata.needs_all_features)
     except ValueError as error:
         raise ModelError(f"model {path}: {error}; train it with one of LightGBM's own objectives") from error
     return CompiledModel(metadata, ensemble, tables, model_id, outputs)

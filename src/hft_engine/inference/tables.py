@@ -84,6 +84,7 @@ HEADER_DTYPE = np.dtype(
         ("transform", "<i8"),  # Transform
         ("sigmoid", "<f8"),
         ("categorical", "<i8"),  # 1: some node tests a set of categories
+        ("needs_all", "<i8"),  # 1: no output while a feature it uses is NaN
     ]
 )
 COLUMN_DTYPE = np.dtype([("sign", "<f8"), ("source", "<u4"), ("mode", "<u4")])
@@ -118,9 +119,12 @@ def empty_tables() -> Tables:
     return Tables(header, columns, nodes, np.zeros(1, np.uint32), np.zeros(1))
 
 
-def build_tables(ensemble: Ensemble, positions: Sequence[int], model_id: int = 0) -> Tables:
+def build_tables(
+    ensemble: Ensemble, positions: Sequence[int], model_id: int = 0, needs_all: bool = False
+) -> Tables:
     """The tables of ``ensemble`` whose feature i is found at ``positions[i]`` of a feature vector.
 
+    ``needs_all`` is for the caller of ``trees.evaluate``, which itself takes NaN as LightGBM does.
     Raises ValueError for an objective that is not known.
     """
     builder = _Builder(ensemble.trees, positions)
@@ -130,6 +134,7 @@ def build_tables(ensemble: Ensemble, positions: Sequence[int], model_id: int = 0
     header["output_count"] = ensemble.trees_per_iteration
     header["divisor"] = _divisor(ensemble)
     header["transform"] = transform_of(ensemble.objective)
+    header["needs_all"] = needs_all
     header["sigmoid"] = ensemble.objective.sigmoid
     header["categorical"] = any(len(tree.cat_threshold) for tree in ensemble.trees)
     columns = np.array(builder.columns.rows, COLUMN_DTYPE)

@@ -58,6 +58,15 @@ def evaluate(header, columns, nodes, bits, row, values, out):  # type: ignore[no
 
 
 @njit(nogil=True, cache=True)
+def any_missing(columns, values):  # type: ignore[no-untyped-def]
+    """Whether a feature that the model uses is NaN."""
+    missing = False
+    for c in range(1, len(columns)):
+        missing |= np.isnan(values[columns[c].source])
+    return missing
+
+
+@njit(nogil=True, cache=True)
 def _fill_row(columns, values, row):  # type: ignore[no-untyped-def]
     row[0] = -np.inf
     for c in range(1, len(columns)):

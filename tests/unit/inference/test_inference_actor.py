@@ -149,6 +149,24 @@ def test_with_a_model_every_record_gets_its_prediction(bench: Callable[..., Benc
     assert b.events[0][0] == "model_loaded"
 
 
+def test_a_model_that_needs_all_features_gives_no_output_before_they_are_there(
+    bench: Callable[..., Bench], model: Path
+) -> None:
+    used = [Schema().index(f"f{i}") for i in range(FEATURES)]
+    write_model(model, model.read_text(), metadata(needs_all_features=True))
+    b = bench(model=model)
+    rows = feature_rows(200)
+    rows["values"][:, max(used) + 1] = np.nan  # one that the model does not use
+    b.features.publish_rows(rows)
+    out = b.run()
+    missing = np.isnan(rows["values"][:, used]).any(axis=1)
+    assert_carried(out, rows)
+    assert np.isnan(out["outputs"][missing]).all() and 0 < missing.sum() < 200
+    np.testing.assert_array_equal(out["outputs"][~missing, 0], expected_outputs(model, rows[~missing]))
+    assert b.count("features_missing") == missing.sum()
+    assert b.count("predictions") == 200 - missing.sum()
+
+
 def test_latency_runs_from_the_features_publication_to_ones_own(
     bench: Callable[..., Bench], model: Path
 ) -> None:
