@@ -195,11 +195,11 @@ def replay(
     run_replay(config, paths, speed, db, as_json)
 
 
-@main.command(context_settings={"ignore_unknown_options": True})
+@main.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def sim(arguments: tuple[str, ...]) -> None:
     """Run a venue simulator of its own: hft sim polygon --port 8765."""
-    from hft_engine.feed.simulator.polygon import main as simulate
+    from hft_engine.feed.simulator.serving import main as simulate
 
     sys.exit(simulate(list(arguments)))
 

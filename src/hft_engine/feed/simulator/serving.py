@@ -111,6 +111,7 @@ _DEFAULTS = SimulatorConfig()
 @click.command(
     name="sim", help="Serve a simulated Polygon stocks websocket on this machine until interrupted."
 )
+@click.argument("venue", type=click.Choice(["polygon"]), default="polygon")
 @click.option("--host", default=LOOPBACK, show_default=True)
 @click.option("--port", default=_DEFAULTS.port, show_default=True, help="0 = any free one")
 @click.option(
@@ -130,7 +131,7 @@ _DEFAULTS = SimulatorConfig()
 @click.option("--ticks-per-s", default=_DEFAULTS.ticks_per_s, show_default=True)
 @click.option("--api-key", default=_DEFAULTS.api_key, show_default=True)
 @click.option("--events-per-frame-max", default=_DEFAULTS.events_per_frame_max, show_default=True)
-def command(host: str, **settings: object) -> None:
+def command(venue: str, host: str, **settings: object) -> None:
     try:
         config = msgspec.convert(settings, SimulatorConfig)
         _serve_until_signal(config, host)
