@@ -1,6 +1,8 @@
 """Shared by all tests: the kernel cache, and the watcher that fails a test which leaves something behind."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,10 +23,15 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)
-def run_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No test touches a real run: engines of tests live in a root of their own, below /dev/shm where there is one."""
-    monkeypatch.setenv("HFT_RUN_ROOT", str(tmp_path))
-    return tmp_path
+def run_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """No test touches a real run: engines of tests live in a root of their own, which must be empty in the end."""
+    shm = Path("/dev/shm")
+    root = Path(tempfile.mkdtemp(prefix="hft-t-", dir=shm if os.access(shm, os.W_OK) else None))
+    monkeypatch.setenv("HFT_RUN_ROOT", str(root))
+    yield root
+    left = sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+    shutil.rmtree(root)
+    assert not left, f"left in the run root: {left}"
 
 
 @pytest.fixture(autouse=True)

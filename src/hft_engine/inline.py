@@ -5,7 +5,8 @@ The same actors over private rings that gate: a writer waits for its slowest rea
 
 import importlib
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,15 @@ class InlineEngine:
     actors: dict[str, Actor]
     instruments: InstrumentTable
 
-    def run(self, source: str = "replay") -> None:
+    def run(self, each_100ms: Callable[[], None] = lambda: None, source: str = "replay") -> None:
         """Cycle until the source has finished and every reader has caught up; then stop every actor."""
         finished = self.stats[source].counter("finished")
+        due_s = 0.0
         try:
             while self.runner.step() or not finished.value:
-                pass
+                if time.monotonic() >= due_s:
+                    due_s = time.monotonic() + 0.1
+                    each_100ms()
         finally:
             self.runner.stop()
 

@@ -4,6 +4,7 @@
 input with the same configuration give the same hash, whatever the layout and the speed.
 """
 
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -53,11 +54,9 @@ def open_source(paths: Sequence[str], instruments: InstrumentTable) -> Iterable[
 
 def _open_journal(path: Path, instruments: InstrumentTable) -> Iterable[np.ndarray]:
     from hft_engine.persistence.journal import JournalReader
+    from hft_engine.persistence.source import JournalTicks
 
-    reader = JournalReader(path)
-    for symbol in reader.instruments:  # in order of id: the table is empty, so every symbol keeps its id
-        instruments.id_of(symbol)
-    return reader
+    return JournalTicks(JournalReader(path), instruments)
 
 
 def _is_journal(path: Path) -> bool:
@@ -86,14 +85,15 @@ def replay(
 
     ``database``: also store bars and signals there. Raises ReplayError and what the files' readers raise.
     """
-    config = _for_replay(config, database)
     arguments = {"replay": {"paths": [str(Path(path).resolve()) for path in paths], "speed": speed}}
-    if config.engine.layout == "inline":
-        return _inline(config, arguments, database is not None, progress)
-    return _processes(config, arguments, database is not None, progress, say)
+    with tempfile.TemporaryDirectory(prefix="hft-replay-") as scratch:
+        config = _for_replay(config, database, scratch)
+        if config.engine.layout == "inline":
+            return _inline(config, arguments, database is not None, progress)
+        return _processes(config, arguments, database is not None, progress, say)
 
 
-def _for_replay(config: Config, database: Path | None) -> Config:
+def _for_replay(config: Config, database: Path | None, data_dir: str) -> Config:
     """No venue, no journal of a journal; a data directory of its own so that it may run beside a live engine."""
     replace = msgspec.structs.replace
     persistence = replace(
@@ -102,7 +102,6 @@ def _for_replay(config: Config, database: Path | None) -> Config:
         sqlite=True,
         sqlite_file=str(database.resolve()) if database else "",
     )
-    data_dir = str(Path(config.engine.data_dir) / "replay" / f"{time.time_ns():x}")
     return replace(
         config,
         simulator=None,
@@ -118,30 +117,14 @@ def _inline(
     progress: Callable[[int], None],
 ) -> ReplayResult:
     from hft_engine import inline
+    from hft_engine.persistence.hashing import signal_hash
 
     made = inline.make(config, "replay", persistence, arguments)
-    permille = made.stats["replay"].counter("progress_permille")
-    finished = made.stats["replay"].counter("finished")
     started = time.perf_counter()
-    due = started
-    try:
-        while made.runner.step() or not finished.value:
-            if time.perf_counter() > due:
-                due += 0.1
-                progress(permille.value)
-    finally:
-        made.runner.stop()
+    made.run(lambda: progress(made.stats["replay"].counter("progress_permille").value))
     seconds = time.perf_counter() - started
-    signals = made.rings["signals"]
-    last = (
-        signals.slots[(signals.published - 1) & (signals.capacity - 1)]["chain_hash"]
-        if signals.published
-        else 0
-    )
-    counts = {name: ring.published for name, ring in made.rings.items()}
-    return ReplayResult(
-        "inline", counts["ticks"], counts["bars"], counts["signals"], f"{int(last):016x}", seconds
-    )
+    ticks, bars, signals = (made.rings[name].published for name in ("ticks", "bars", "signals"))
+    return ReplayResult("inline", ticks, bars, signals, signal_hash(made.rings["signals"]), seconds)
 
 
 class _Watch:

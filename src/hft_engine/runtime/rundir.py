@@ -21,6 +21,8 @@ import msgspec
 SHM = Path("/dev/shm")
 MANIFEST = "run.json"
 LOCK = "run.lock"
+SOCKET_PATH_MAX = 107  # sun_path of a Unix socket, less its final zero
+_LONGEST_SOCKET = "control.ipc"
 
 
 class RunError(RuntimeError):
@@ -74,6 +76,8 @@ class RunDirectory:
         """A new directory with its lock taken. Raises RunError where it cannot be made."""
         run_id = f"{name}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
         path = base_dir(root) / run_id
+        if len(str(path / _LONGEST_SOCKET)) > SOCKET_PATH_MAX:
+            raise RunError(f"engine.run_root is too long for Unix sockets: {path}; choose a shorter one")
         for _ in range(3):  # somebody's clean-up may remove the empty parent between the two steps
             try:
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,0 +1,147 @@
+"""The duty cycle, driven by hand."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hft_engine.config.schema import Config
+from hft_engine.instruments import InstrumentTable
+from hft_engine.runtime.actor import ActorContext, BaseActor, ControlError
+from hft_engine.runtime.messages import Command, Ping, Reply, SetLogLevel, Stop, Subscribe
+from hft_engine.runtime.runner import ActorRun, ControlPort, Runner
+from hft_engine.runtime.wait import Input, RingWait
+from hft_engine.shm import layout
+from hft_engine.shm.counters import ActorState, Stats
+from hft_engine.shm.ring import Ring
+
+DTYPE = np.dtype([("sequence", "<i8"), ("value", "<f8")])
+
+
+class Copier(BaseActor):
+    """Moves records from one ring to another."""
+
+    role = "copier"
+    counters = ("copied",)
+
+    def on_start(self, ctx: ActorContext) -> None:
+        self.ctx = ctx
+        self.scratch = np.zeros(8, DTYPE)
+        self.stopped = False
+
+    def do_work(self) -> int:
+        count = self.ctx.ring("in").poll(0, self.scratch, 8)
+        if count:
+            self.ctx.ring("out").publish_rows(self.scratch[:count].copy())
+            self.ctx.counter("copied").add(count)
+        return count
+
+    def on_control(self, message: object) -> object:
+        if isinstance(message, Subscribe):
+            return list(message.symbols)
+        return super().on_control(message)
+
+    def on_stop(self) -> None:
+        self.stopped = True
+
+
+class Port(ControlPort):
+    def __init__(self, *commands: Command) -> None:
+        self.commands = list(commands)
+        self.replies: list[Reply] = []
+
+    def receive(self) -> tuple[str, Command] | None:
+        return ("copier", self.commands.pop(0)) if self.commands else None
+
+    def reply(self, role: str, reply: Reply) -> None:
+        self.replies.append(reply)
+
+
+def context(rings: dict[str, Ring]) -> ActorContext:
+    return ActorContext(
+        role="copier",
+        config=Config(),
+        log=logging.getLogger("test.copier"),
+        instruments=InstrumentTable.private(4),
+        stats=Stats.private(),
+        rings=rings,
+        feature_schema=None,  # type: ignore[arg-type]
+        run_id="test",
+        run_dir=Path(),
+        data_dir=Path(),
+        log_dir=Path(),
+    )
+
+
+@pytest.fixture
+def rings() -> dict[str, Ring]:
+    return {name: Ring.private(name, DTYPE, 64, ["copier"]) for name in ("in", "out")}
+
+
+def test_step_works_beats_and_counts(rings: dict[str, Ring]) -> None:
+    ctx = context(rings)
+    runner = Runner([ActorRun(Copier(), ctx)])
+    runner.start(pid=42)
+    assert ctx.stats.state is ActorState.RUNNING
+    rings["in"].publish_rows(np.zeros(3, DTYPE))
+    assert runner.step() == 3
+    assert runner.step() == 0
+    vitals = ctx.stats.vitals
+    assert vitals[layout.V_PID] == 42
+    assert vitals[layout.V_CYCLES] == 2
+    assert vitals[layout.V_WORK] == 3
+    assert vitals[layout.V_HEARTBEAT_NS] > 0
+    runner.stop()
+    assert ctx.stats.state is ActorState.STOPPED
+
+
+def test_stop_drains_what_upstream_had_published(rings: dict[str, Ring]) -> None:
+    actor = Copier()
+    stop_at_once = Runner([ActorRun(actor, context(rings), reads_rings=True)], stop_requested=lambda: True)
+    stop_at_once.start()
+    rings["in"].publish_rows(np.zeros(30, DTYPE))
+    stop_at_once.run()
+    assert rings["out"].published == 30
+    assert actor.stopped
+
+
+def test_commands_are_answered(rings: dict[str, Ring]) -> None:
+    port = Port(
+        Command(1, Ping()),
+        Command(2, Subscribe(("A",))),
+        Command(3, SetLogLevel("DEBUG")),
+        Command(4, Stop()),
+    )
+    ctx = context(rings)
+    runner = Runner([ActorRun(Copier(), ctx)], control=port)
+    runner.start()
+    runner.run()  # ends by the Stop
+    assert [(r.id, r.ok, r.payload) for r in port.replies] == [
+        (1, True, "copier"),
+        (2, True, ["A"]),
+        (3, True, None),
+        (4, True, None),
+    ]
+    assert ctx.log.level == logging.DEBUG
+
+
+def test_command_that_is_not_understood_is_refused(rings: dict[str, Ring]) -> None:
+    class Deaf(Copier):
+        def on_control(self, message: object) -> object:
+            raise ControlError("no")
+
+    port = Port(Command(1, Subscribe(())))
+    runner = Runner([ActorRun(Deaf(), context(rings))], control=port)
+    runner.start()
+    runner.step()
+    assert [(r.ok, r.error) for r in port.replies] == [(False, "no")]
+
+
+@pytest.mark.parametrize("mode", ["spin", "yield", "park", "sleep"])
+def test_a_wait_ends_when_a_record_is_there(mode: str, rings: dict[str, Ring]) -> None:
+    wait = RingWait(mode, [Input(rings["in"], 0)], rings["in"].bells, 0)
+    rings["in"].publish_rows(np.zeros(1, DTYPE))
+    wait.idle()  # returns: there is a record
+    rings["in"].poll(0, np.zeros(1, DTYPE), 1)
+    wait.idle()  # returns too: waits are bounded
