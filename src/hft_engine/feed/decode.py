@@ -35,7 +35,7 @@ from hft_engine.feed.events import (
     Trade,
     to_ns,
 )
-from hft_engine.instruments import InstrumentTable, InstrumentTableFull
+from hft_engine.instruments import InstrumentTable, InstrumentTableFullError
 from hft_engine.records import TICK_DTYPE, TickFlag, TickKind
 
 ROW_BYTES = TICK_DTYPE.itemsize
@@ -60,7 +60,7 @@ _UNKNOWN_BIT = int(TickFlag.CONDITION_UNKNOWN) << _FLAGS_SHIFT
 _OTC_BIT = int(TickFlag.OTC) << _FLAGS_SHIFT
 
 _PARSE_ERRORS = (msgspec.MsgspecError, UnicodeError, RecursionError)
-_PACK_ERRORS = (LayoutError, ValueError, OverflowError, InstrumentTableFull)
+_PACK_ERRORS = (LayoutError, ValueError, OverflowError, InstrumentTableFullError)
 
 
 class _InstrumentIds(dict[str, int]):
@@ -88,6 +88,19 @@ class _TradeWords(dict[tuple[int, ...] | None, tuple[int, int]]):
         found = conditions, self._word | flags << _FLAGS_SHIFT
         if len(self) < COMBINATIONS_MAX:
             self[codes] = found
+        return found
+
+
+class _QuoteConditions(dict[tuple[int | None, tuple[int, ...] | None], int]):
+    """(condition, indicators) of a quote -> its ``conditions`` field: the condition's slot, then indicators."""
+
+    def __missing__(self, key: tuple[int | None, tuple[int, ...] | None]) -> int:
+        condition, indicators = key
+        found = 0 if condition is None else pack((condition,))
+        if indicators:
+            found |= pack(indicators[: CODES_KEPT - 1]) << 16
+        if len(self) < COMBINATIONS_MAX:
+            self[key] = found
         return found
 
 
@@ -146,7 +159,7 @@ class FrameDecoder:
         self._words = {kind: int(kind) | venue_id << _VENUE_SHIFT for kind in TickKind}
         self._quote_word = self._words[TickKind.QUOTE]
         self._trade_words = _TradeWords(self._words[TickKind.TRADE])
-        self._quote_conditions = PackedConditions()
+        self._quote_conditions = _QuoteConditions()
         self._ids = _InstrumentIds(instruments)
         self._last_trade_q = [0] * instruments.capacity
         self._last_trade_id = [0] * instruments.capacity
@@ -229,9 +242,7 @@ class FrameDecoder:
         ask = ask or NAN
         if bid < 0.0 or ask < 0.0 or event.bs < 0.0 or event.as_ < 0.0:
             return self._reject(event, f"bid {bid} x {event.bs}, ask {ask} x {event.as_}")
-        conditions = 0
-        if event.c is not None or event.i is not None:
-            conditions = self._pack_quote_conditions(event)
+        conditions = self._quote_conditions[event.c, event.i]
         # fmt: off
         _QUOTE.pack_into(
             self._buffer, offset,
@@ -241,12 +252,6 @@ class FrameDecoder:
         )
         # fmt: on
         return ROW_BYTES
-
-    def _pack_quote_conditions(self, event: Quote) -> int:
-        # Slot 0 is the quote's condition, also when there is none; indicators follow.
-        indicators = 0 if event.i is None else self._quote_conditions[event.i][0]
-        condition = 0 if event.c is None else self._quote_conditions[(event.c,)][0]
-        return condition | (indicators << 16) & 0xFFFF_FFFF_FFFF_FFFF
 
     def _second_bar(self, event: SecondBar, offset: int) -> int:
         return self._bar(event, offset, self._words[TickKind.BAR_SECOND])

@@ -117,7 +117,7 @@ class FrameReader:
             self._fragments = []
             self._fragments_opcode = opcode
         self._fragments.append(payload)
-        self._fragments_bytes += len(payload)
+        self._fragments_bytes += max(len(payload), 1)  # empty fragments take memory as well
         if not final:
             return None
         message = self._fragments_opcode, b"".join(self._fragments)

@@ -286,7 +286,7 @@ class Session:
         was_live = self.state in (FeedState.LIVE, FeedState.QUIET)
         self.state = FeedState.DEAD
         self.losses += 1
-        if was_live and self._gap_start_ns is None:
+        if was_live:
             self._gap_start_ns = self._seen_ns
         delay_ms = self._delay_ms()
         if self._backoff.exhausted:

@@ -88,6 +88,22 @@ def test_what_breaks_the_protocol_is_refused(wire: bytes, said: str) -> None:
         _all(reader)
 
 
+def test_the_limit_is_for_each_message_alone() -> None:
+    reader = FrameReader(LIMIT)
+    for _ in range(5):
+        reader.feed(frame(b"x" * (LIMIT // 2), 1, final=False) + frame(b"y", 0))
+        assert len(_all(reader)) == 1
+
+
+def test_empty_fragments_do_not_pile_up_for_ever() -> None:
+    reader = FrameReader(100)
+    reader.feed(frame(b"", 1, final=False))
+    with pytest.raises(FrameError, match="over the limit"):
+        for _ in range(200):
+            reader.feed(frame(b"", 0, final=False))
+            _all(reader)
+
+
 def test_consumed_bytes_are_let_go() -> None:
     reader = FrameReader(LIMIT)
     for _ in range(1_000):
