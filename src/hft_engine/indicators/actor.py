@@ -6,6 +6,7 @@ from hft_engine.config.schema import IndicatorConfig
 from hft_engine.indicators import step
 from hft_engine.indicators.extension import ExtensionError
 from hft_engine.indicators.features import FeatureError
+from hft_engine.indicators.resume import resume
 from hft_engine.indicators.stage import IndicatorStage
 from hft_engine.records import BAR_DTYPE, FEATURE_DTYPE, TICK_DTYPE, TickKind
 from hft_engine.runtime.actor import ActorContext, BaseActor, FatalError
@@ -38,6 +39,9 @@ class IndicatorsActor(BaseActor):
             )
         except (FeatureError, ExtensionError, ValueError) as error:
             raise FatalError(str(error)) from error
+        again = resume(self._stage, ctx.ring("ticks"), ctx.reader("ticks"), ctx.ring("features"))
+        if again:
+            ctx.event("resumed", f"indicators were rebuilt from the last {again} ticks in the ring")
         ctx.log.info("feature set of %d, hash %s", len(self._stage.schema), self._stage.schema.hash[:16])
 
     def do_work(self) -> int:

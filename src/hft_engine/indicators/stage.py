@@ -4,6 +4,7 @@ Features go out in batches of at most ``BATCH_MAX``, so that under a burst the f
 last.
 """
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -208,6 +209,30 @@ class IndicatorStage:
         self.parameters = parameters_of(config)
         self._extensions, doubles = _bind_extensions(config, self.parameters)
         self.state: IndicatorState = new_state(instruments, doubles)
+        self._wire(ticks, reader, features, bars_ring, counts, latencies, ticks_max)
+
+    def on_rings(self, ticks: Ring, features: Ring, bars_ring: Ring) -> "IndicatorStage":
+        """The same state on other rings, as their first reader, with counts and latencies of its own."""
+        other = copy.copy(self)
+        counts, latencies = np.zeros(len(step.COUNTERS), np.int64), histogram.new_counts()
+        other._wire(ticks, 0, features, bars_ring, counts, latencies, self._ticks_max)
+        return other
+
+    def run(self) -> int:
+        """Take up what is there, at most ``ticks_max``. Returns how many ticks."""
+        return int(duty(*self._arguments))
+
+    def _wire(
+        self,
+        ticks: Ring,
+        reader: int,
+        features: Ring,
+        bars_ring: Ring,
+        counts: np.ndarray,
+        latencies: np.ndarray,
+        ticks_max: int,
+    ) -> None:
+        self._ticks_max = ticks_max
         self._arrays = {
             _TICKS_HEAD: ticks.head,
             _TICKS: ticks.slots,
@@ -226,10 +251,6 @@ class IndicatorStage:
         }
         wiring = wire([self._arrays[i] for i in range(_WIRES)])
         self._arguments = (wiring, reader, ticks_max)
-
-    def run(self) -> int:
-        """Take up what is there, at most ``ticks_max``. Returns how many ticks."""
-        return int(duty(*self._arguments))
 
 
 def _bind_extensions(config: IndicatorConfig, parameters: np.ndarray) -> tuple[list[Any], int]:

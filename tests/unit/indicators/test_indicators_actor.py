@@ -15,6 +15,7 @@ from hft_engine.indicators.offline import compute
 from hft_engine.instruments import InstrumentTable
 from hft_engine.records import BAR_DTYPE, FEATURE_DTYPE, TICK_DTYPE
 from hft_engine.runtime.actor import Actor, ActorContext, FatalError
+from hft_engine.shm import layout
 from hft_engine.shm.counters import Stats
 from hft_engine.shm.histogram import summary
 from hft_engine.shm.ring import Ring
@@ -142,6 +143,37 @@ def test_counters_and_latencies_are_those_of_the_stage(tmp_path: Path) -> None:
     assert counter("features").value == bench.features.published
     assert counter("bars").value == bench.bars.published
     assert summary(bench.context.histogram("indicators"))["count"] == bench.features.published
+
+
+@pytest.mark.parametrize("unacknowledged", [0, 5])
+def test_a_restarted_actor_goes_on_as_if_nothing_had_happened(tmp_path: Path, unacknowledged: int) -> None:
+    """Its predecessor may have died after publishing, before it let go of its input."""
+    ticks = market(7_000, 20, seed=4)
+    bench = Bench(tmp_path).start()
+    bench.ticks.publish_rows(ticks[:5_000].copy())
+    bench.run()
+    position = layout.W_READER_0 + layout.R_POSITION
+    bench.ticks.head[position] -= unacknowledged
+    bench.actor = IndicatorsActor()
+    bench.start()
+    bench.ticks.publish_rows(ticks[5_000:].copy())
+    for got, expected in zip(bench.run(), compute(ticks, IndicatorConfig(), INSTRUMENTS), strict=True):
+        assert without_stamps(got) == expected.tobytes()
+
+
+def test_a_restart_after_the_ring_went_round_rebuilds_from_what_is_left(tmp_path: Path) -> None:
+    ticks = trades(walk(30_000, 10.0, 1e-3))
+    bench = Bench(tmp_path).start()
+    for part in np.split(ticks, 10):
+        bench.ticks.publish_rows(part.copy())
+        bench.run()
+    bench.actor = IndicatorsActor()
+    bench.start()
+    bench.ticks.publish_rows(ticks[:1].copy())
+    assert bench.actor.do_work() == 1
+    newest = bench.features.slots[30_000 % 64]
+    assert newest["source_sequence"] == 30_000
+    assert np.isfinite(newest["values"][:19]).all()
 
 
 def test_a_configuration_that_cannot_work_is_fatal_with_the_key(tmp_path: Path) -> None:
