@@ -118,6 +118,9 @@ class FeedActor(BaseActor):
             elif not connection.read():
                 break
         if connection is self._connection:
+            if frames:
+                # Not the frame's stamp: a pause of our own while more waits in the socket is no silence of theirs.
+                self._session.data(time.monotonic_ns())
             connection.flush()
             if connection.controls != controls:
                 self._session.pong(connection.ts_mono_ns)
