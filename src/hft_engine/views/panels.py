@@ -1,0 +1,145 @@
+"""The status object as tables for a terminal; `hft status` prints them once, `hft top` again and again."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+BAR_CELLS = 12
+_STYLES = {
+    "running": "green",
+    "live": "green",
+    "finished": "green",
+    "starting": "yellow",
+    "connecting": "yellow",
+    "authenticating": "yellow",
+    "subscribing": "yellow",
+    "replaying": "yellow",
+    "stopping": "yellow",
+    "quiet": "yellow",
+    "backoff": "red",
+}
+# Counters that say that something was lost, left out or refused: shown as soon as they are not zero.
+_LOSSES = (
+    "rejected",
+    "quarantine",
+    "unknown",
+    "dropped",
+    "gap",
+    "late",
+    "failed",
+    "unjournaled",
+    "holes",
+    "lapped",
+    "suppressed",
+    "cooldown",
+    "weak",
+    "unpriced",
+    "congested",
+    "duplicates",
+    "losses",
+    "hung",
+)
+
+
+def overview(state: dict[str, Any], signals: RenderableType | None = None) -> Group:
+    """Header, actors, rings, latency, losses, and below them the latest signals if given."""
+    parts: list[RenderableType] = [header(state), actors(state["actors"]), rings(state["rings"])]
+    parts.append(latencies(state["latency_us"]))
+    lost = losses(state["counters"])
+    if lost:
+        parts.append(Panel(Text(lost), title="left out or lost", title_align="left", border_style="yellow"))
+    if signals is not None:
+        parts.append(signals)
+    return Group(*parts)
+
+
+def header(state: dict[str, Any]) -> Panel:
+    feed = state["feed"]
+    text = Text.assemble(
+        styled(state["state"]),
+        f"  {state['run_id']}  {state['layout']}  up {duration(state['uptime_s'])}\nfeed ",
+        feed["venue"],
+        " ",
+        styled(feed["state"]),
+        f"  {feed['frames']:,} frames  {feed['events']:,} events  {feed['rejected']:,} rejected  "
+        f"{feed['gaps']:,} gaps  {feed['reconnects']:,} reconnects\n",
+        (f"{state['signals']['published']:,} signals", "bold"),
+    )
+    return Panel(text, title="hft engine", title_align="left")
+
+
+def actors(rows: Sequence[dict[str, Any]]) -> Table:
+    table = _table("actor", "state", ">pid", ">restarts", ">heartbeat")
+    for row in rows:
+        age = row["heartbeat_age_ms"]
+        table.add_row(
+            row["role"],
+            styled(row["state"]),
+            str(row["pid"]),
+            str(row["restarts"]),
+            "-" if age is None else f"{age:.0f} ms",
+        )
+    return table
+
+
+def rings(rows: Sequence[dict[str, Any]]) -> Table:
+    table = _table("ring", ">published", "reader", ">lag", "of the ring", ">lapped")
+    for row in rows:
+        readers = row["readers"] or [{"role": "-", "lag": 0, "lapped": 0}]
+        for i, reader in enumerate(readers):
+            table.add_row(
+                row["name"] if i == 0 else "",
+                f"{row['published']:,}" if i == 0 else "",
+                reader["role"],
+                f"{reader['lag']:,}",
+                bar(reader["lag"] / row["capacity"]),
+                Text(f"{reader['lapped']:,}", "red" if reader["lapped"] else ""),
+            )
+    return table
+
+
+def latencies(hops: dict[str, dict[str, float]]) -> Table:
+    table = _table("latency, µs", ">count", ">p50", ">p99", ">p99.9", ">max")
+    for name, hop in hops.items():
+        figures = (f"{hop[key]:,.1f}" for key in ("p50", "p99", "p999", "max"))
+        table.add_row(name.replace("_to_", " → "), f"{hop['count']:,}", *figures)
+    return table
+
+
+def losses(counters: dict[str, dict[str, int]]) -> str:
+    """ "feed: rejected 3, gaps 1; signals: weak 12", or nothing."""
+    found = []
+    for role, counted in counters.items():
+        named = [f"{n} {v:,}" for n, v in counted.items() if v and any(word in n for word in _LOSSES)]
+        if named:
+            found.append(f"{role}: {', '.join(named)}")
+    return "\n".join(found)
+
+
+def bar(fraction: float) -> Text:
+    """How much of the ring a reader is behind: full means that it is about to be lapped."""
+    full = round(min(max(fraction, 0.0), 1.0) * BAR_CELLS)
+    style = "green" if fraction < 0.5 else "yellow" if fraction < 0.9 else "red"
+    return Text("█" * full + "·" * (BAR_CELLS - full), style)
+
+
+def styled(state: str) -> Text:
+    return Text(state, _STYLES.get(state, "bold red"))
+
+
+def duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left")
+    return table

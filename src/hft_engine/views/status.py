@@ -1,0 +1,124 @@
+"""`hft status`: one object that says what runs, how far each reader is, how fast it is and what was lost."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from hft_engine.feed.states import FEED_STATES
+from hft_engine.shm import layout
+from hft_engine.shm.counters import ActorState
+from hft_engine.shm.histogram_view import summary
+from hft_engine.views.run import RunView, is_alive
+
+ENGINE_STATES = ("starting", "running", "stopping", "failed")  # as the supervisor counts them; tested
+TOTAL = "tick_to_signal"
+
+
+def collect(run_dir: Path) -> dict[str, Any]:
+    """The object of `hft status --json`. Raises RunError where there is no run."""
+    return snapshot(RunView(run_dir))
+
+
+def snapshot(run: RunView) -> dict[str, Any]:
+    """``collect`` of a run that is already open.
+
+    ``state``: starting, running, stopping, failed, or dead when the supervisor is gone. An actor's ``state``: new,
+    starting, running, hung (no heartbeat for supervisor.heartbeat_limit_ms), stopping, stopped, failed, dead.
+    ``latency_us``: ``tick_to_signal`` and one entry a hop, in microseconds. ``counters``: of every role.
+    """
+    now_ns = time.monotonic_ns()
+    return {
+        "state": _engine_state(run),
+        "run_id": run.manifest.run_id,
+        "layout": run.manifest.layout,
+        "uptime_s": round((now_ns - run.manifest.started_mono_ns) / 1e9, 1),
+        "actors": [_actor(run, role, now_ns) for role in run.roles],
+        "rings": [_ring(run, name) for name in run.rings],
+        "feed": _feed(run),
+        "signals": {"published": run.rings["signals"].published},
+        "latency_us": _latencies(run),
+        "counters": {role: run.counters(role) for role in run.roles},
+    }
+
+
+def _engine_state(run: RunView) -> str:
+    if not is_alive(run.manifest.pid):
+        return "dead"
+    return ENGINE_STATES[run.counters("supervisor").get("engine_state", 0)]
+
+
+def _actor(run: RunView, role: str, now_ns: int) -> dict[str, Any]:
+    stats = run.stats[role]
+    heartbeat_ns, pid = int(stats.vitals[layout.V_HEARTBEAT_NS]), int(stats.vitals[layout.V_PID])
+    age_ms = max(now_ns - heartbeat_ns, 0) / 1e6 if heartbeat_ns else None
+    return {
+        "role": role,
+        "pid": pid,
+        "state": _actor_state(stats.state, pid, age_ms, run.setting("supervisor", "heartbeat_limit_ms")),
+        "restarts": run.counters("supervisor").get(f"restarts.{role}", 0),
+        "heartbeat_age_ms": None if age_ms is None else round(age_ms, 1),
+    }
+
+
+def _actor_state(own: ActorState, pid: int, age_ms: float | None, limit_ms: int) -> str:
+    """What the role says of itself, unless its process is gone or it does not move."""
+    if own in (ActorState.STARTING, ActorState.RUNNING, ActorState.STOPPING) and not is_alive(pid):
+        return "dead"
+    if own is ActorState.RUNNING and age_ms is not None and age_ms > limit_ms:
+        return "hung"
+    return own.name.lower()
+
+
+def _ring(run: RunView, name: str) -> dict[str, Any]:
+    ring = run.rings[name]
+    words = [ring.reader_words(i) for i in range(len(ring.roles))]
+    positions = [int(reader[layout.R_POSITION]) for reader in words]
+    published = ring.published  # after the positions: a lag is never negative
+    return {
+        "name": name,
+        "capacity": ring.capacity,
+        "published": published,
+        "readers": [
+            {
+                "role": role,
+                "position": position,
+                "lag": published - position,
+                "lapped": int(reader[layout.R_LAPPED]),
+            }
+            for role, position, reader in zip(ring.roles, positions, words, strict=True)
+        ],
+    }
+
+
+def _feed(run: RunView) -> dict[str, Any]:
+    source = run.manifest.source
+    counted = run.counters("feed")
+    if source == "feed":
+        state = FEED_STATES[counted["state"]] if "state" in counted else "starting"
+    else:
+        state = "finished" if run.counters(source).get("finished") else "replaying"
+    names = ("frames", "events", "rejected", "gaps", "reconnects")
+    return {
+        "venue": run.manifest.venue if source == "feed" else source,
+        "state": state,
+        **{name: counted.get(name, 0) for name in names},
+    }
+
+
+def _latencies(run: RunView) -> dict[str, dict[str, float]]:
+    found = {
+        name: summary(run.stats[role].histogram(name))
+        for role in run.roles
+        for name in run.stats[role].histogram_names
+    }
+    empty = {"count": 0, "p50": 0.0, "p99": 0.0, "p999": 0.0, "max": 0.0}
+    return {TOTAL: found.pop(TOTAL, empty), **found}
+
+
+def render(state: dict[str, Any]) -> None:
+    """The same for people."""
+    from rich.console import Console
+
+    from hft_engine.views.panels import overview
+
+    Console().print(overview(state))
