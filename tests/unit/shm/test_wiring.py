@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from hft_engine.shm.wiring import wire, wired
 from numba import njit
+
+from hft_engine.shm.wiring import wire, wired
 
 PAIR = np.dtype([("number", "<i8"), ("value", "<f8")])
 
