@@ -155,12 +155,15 @@ class _Watch:
         # Upstream first: once a ring's readers are through, what they publish from it is published.
         order = ("ticks", "features", "predictions", "bars", "signals")
         by_name = dict(zip(self._names, self._views, strict=True))
-        self._ended = time.perf_counter()
-        return all(by_name[name].drained() for name in order)
+        through = all(by_name[name].drained() for name in order)
+        self._ended = time.perf_counter() if through else 0.0
+        return through
 
     def on_end(self, run: engine.Run) -> None:
+        if not self._ended:
+            return  # stopped before everything was through
         by_name = dict(zip(self._names, self._views, strict=True))
-        last = by_name["signals"].last(1) if self._views else []
+        last: np.ndarray = by_name["signals"].last(1)
         self.result = ReplayResult(
             run.topology.layout,
             by_name["ticks"].published,

@@ -11,7 +11,7 @@ from ring_processes import DTYPE, STORES
 
 from hft_engine.shm.ring_file import create_ring
 
-RECORDS = int(os.environ.get("HFT_STRESS_RECORDS", 100_000_000))
+RECORDS = int(os.environ.get("HFT_STRESS_RECORDS", "100000000"))
 SCRIPT = Path(__file__).with_name("ring_processes.py")
 
 

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from support.engine import demo, hft, settings
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]

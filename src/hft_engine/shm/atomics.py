@@ -24,6 +24,11 @@ _FUTEX_WAIT, _FUTEX_WAKE = 0, 1  # not PRIVATE: the word is shared between proce
 CLOCK_MONOTONIC = 1
 
 
+def _compiled(function: Any) -> Any:
+    # numba's types describe an intrinsic by its generator, not by how kernels call it: no type at all is truer.
+    return intrinsic(function)
+
+
 def _word(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
     view = context.make_array(array_type)(context, builder, value=array)
     return cgutils.get_item_pointer(context, builder, array_type, view, [index], wraparound=False)
@@ -36,14 +41,14 @@ def _loader(order: str) -> Any:
 
         return types.int64(words, types.intp), codegen
 
-    return intrinsic(load)
+    return _compiled(load)
 
 
 load_acquire = _loader("acquire")
 load_relaxed = _loader("monotonic")
 
 
-@intrinsic
+@_compiled
 def store_release(typingctx: Any, words: Any, index: Any, value: Any) -> Any:
     """``words[index] = value``; everything written before it is visible to whoever acquires it."""
 
@@ -55,7 +60,7 @@ def store_release(typingctx: Any, words: Any, index: Any, value: Any) -> Any:
     return types.void(words, types.intp, types.int64), codegen
 
 
-@intrinsic
+@_compiled
 def fetch_add(typingctx: Any, words: Any, index: Any, value: Any) -> Any:
     """Atomically add; returns the value before. Only doorbells need it: they have several ringers."""
 
@@ -65,7 +70,7 @@ def fetch_add(typingctx: Any, words: Any, index: Any, value: Any) -> Any:
     return types.int64(words, types.intp, types.int64), codegen
 
 
-@intrinsic
+@_compiled
 def load_acquire_at(typingctx: Any, address: Any) -> Any:
     """Acquire the int64 at an address of this process."""
 
@@ -83,7 +88,7 @@ def _fence(order: str) -> Any:
 
         return types.void(), codegen
 
-    return intrinsic(fence)
+    return _compiled(fence)
 
 
 fence_acquire = _fence("acquire")
@@ -91,7 +96,7 @@ fence_release = _fence("release")
 fence_full = _fence("seq_cst")
 
 
-@intrinsic
+@_compiled
 def spin_hint(typingctx: Any) -> Any:
     """Tell the core that this is a spin loop: ``pause`` on x86-64, ``yield`` on ARM64."""
 
@@ -108,7 +113,7 @@ def spin_hint(typingctx: Any) -> Any:
     return types.void(), codegen
 
 
-@intrinsic
+@_compiled
 def copy_record(typingctx: Any, target: Any, target_index: Any, source: Any, source_index: Any) -> Any:
     """``target[target_index] = source[source_index]`` as one memory copy.
 
@@ -136,7 +141,7 @@ def copy_record(typingctx: Any, target: Any, target_index: Any, source: Any, sou
     return types.void(target, types.intp, source, types.intp), codegen
 
 
-@intrinsic
+@_compiled
 def leading_zeros(typingctx: Any, value: Any) -> Any:
     """Leading zero bits of a non-zero int64."""
 
@@ -154,7 +159,7 @@ def _timespec(builder: Any, total_ns: Any) -> Any:
     return spec
 
 
-@intrinsic
+@_compiled
 def mono_ns(typingctx: Any) -> Any:
     """CLOCK_MONOTONIC in nanoseconds."""
 
@@ -169,7 +174,7 @@ def mono_ns(typingctx: Any) -> Any:
     return types.int64(), codegen
 
 
-@intrinsic
+@_compiled
 def sched_yield(typingctx: Any) -> Any:
     """Let another runnable thread have this core."""
 
@@ -181,7 +186,7 @@ def sched_yield(typingctx: Any) -> Any:
     return types.void(), codegen
 
 
-@intrinsic
+@_compiled
 def sleep_ns(typingctx: Any, duration_ns: Any) -> Any:
     """nanosleep; may end early by a signal."""
 
@@ -202,7 +207,7 @@ def _futex(builder: Any, address: Any, operation: int, value: Any, spec: Any) ->
     builder.call(syscall, [number, address, op, value, spec, zero, zero])
 
 
-@intrinsic
+@_compiled
 def futex_wait(typingctx: Any, words: Any, index: Any, expected: Any, timeout_ns: Any) -> Any:
     """Sleep while the low 32 bits of ``words[index]`` equal those of ``expected``; at most ``timeout_ns``."""
 
@@ -216,7 +221,7 @@ def futex_wait(typingctx: Any, words: Any, index: Any, expected: Any, timeout_ns
     return types.void(words, types.intp, types.int64, types.int64), codegen
 
 
-@intrinsic
+@_compiled
 def futex_wake(typingctx: Any, words: Any, index: Any) -> Any:
     """Wake everybody who waits on ``words[index]``."""
 

@@ -30,7 +30,7 @@ def run(config: Config, paths: Sequence[str], speed: float, database: Path | Non
             speed,
             database,
             progress=lambda permille: bar.update(task, completed=permille),
-            say=lambda text: bar.console.print(text),
+            say=bar.console.print,
         )
     print(orjson.dumps(_fields(result)).decode() if as_json else _text(result))
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.waiting import wait_for
 
 from hft_engine.runtime.forkserver import ForkServer, ForkServerError
+from support.waiting import wait_for
 
 TESTS = Path(__file__).resolve().parents[2]
 ENV = {**os.environ, "PYTHONPATH": str(TESTS)}
@@ -35,13 +35,12 @@ def ended(pidfd: int) -> bool:
     [("leave", b"0", 0), ("leave", b"7", 7), ("crash", b"", 70), ("kill_itself", b"", -signal.SIGKILL)],
 )
 def test_exit_status_of_a_child_is_reported(
-    capfd: pytest.CaptureFixture[str], server: ForkServer, target: str, payload: bytes, status: int
+    server: ForkServer, target: str, payload: bytes, status: int
 ) -> None:
     pid, pidfd = server.spawn("child", f"support.children:{target}", payload)
     assert ended(pidfd)
     assert server.reap(pid) == status
     os.close(pidfd)
-    assert ("planted" in capfd.readouterr().err) == (target == "crash")
 
 
 def test_child_dies_with_the_fork_server(server: ForkServer) -> None:
@@ -51,7 +50,7 @@ def test_child_dies_with_the_fork_server(server: ForkServer) -> None:
     os.close(pidfd)
     wait_for(lambda: not server.alive(), "fork server seen dead")
     wait_for(lambda: not _runs(pid), "child gone")
-    with pytest.raises(ForkServerError, match="gone|ended|does not answer"):
+    with pytest.raises(ForkServerError, match=r"gone|ended|does not answer"):
         server.spawn("child", "support.children:stay", b"")
 
 

@@ -39,7 +39,7 @@ def test_what_a_killed_run_left_is_swept(run_root: Path) -> None:
 def test_find_run_names_the_runs_when_there_are_several(run_root: Path) -> None:
     runs = [RunDirectory.create(str(run_root), name) for name in ("one", "two")]
     try:
-        with pytest.raises(RunError, match="several engines are running .*--run"):
+        with pytest.raises(RunError, match=r"several engines are running .*--run"):
             rundir.find_run(str(run_root))
         assert rundir.find_run(str(run_root), "two") == runs[1].path
     finally:

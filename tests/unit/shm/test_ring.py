@@ -41,7 +41,10 @@ def test_poll_respects_limit_and_continues_where_it_stopped() -> None:
     assert out["value"][0] == 3.0
 
 
-@given(batches=st.lists(st.integers(1, 40), min_size=1, max_size=40), reads=st.lists(st.integers(0, 30), max_size=40))
+@given(
+    batches=st.lists(st.integers(1, 40), min_size=1, max_size=40),
+    reads=st.lists(st.integers(0, 30), max_size=40),
+)
 def test_published_equals_seen_plus_lapped_plus_lag(batches: list[int], reads: list[int]) -> None:
     ring = Ring.private("r", DTYPE, 32, ["a"])
     out = np.zeros(32, DTYPE)
