@@ -142,14 +142,9 @@ class Topology:
 def build(config: Config, source: str = "feed", persistence: bool = True) -> Topology:
     """The topology of a configuration. Raises TopologyError."""
     engine = [source, *_COMPUTE, "publisher"] + (["persistence"] if persistence else [])
-    grouping = {
-        "dedicated": [(role, (role,)) for role in engine],
-        "compact": [(source, (source,)), ("compute", _COMPUTE)]
-        + [(role, (role,)) for role in engine if role not in (source, *_COMPUTE)],
-        "inline": [("engine", tuple(engine))],
-    }[config.engine.layout]
+    grouping = _grouping(config.engine.layout, source, engine)
     if config.simulator is not None and source == "feed":
-        grouping.insert(0, ("simulator", ("simulator",)))
+        grouping = [("simulator", ("simulator",)), *grouping]
     processes = tuple(Process(name, tuple(ROLES[role] for role in roles)) for name, roles in grouping)
     topology = Topology(
         config.engine.layout,
@@ -161,6 +156,16 @@ def build(config: Config, source: str = "feed", persistence: bool = True) -> Top
     )
     validate(topology)
     return topology
+
+
+def _grouping(layout: str, source: str, engine: list[str]) -> list[tuple[str, tuple[str, ...]]]:
+    """(process, roles), in the order of the data's flow."""
+    if layout == "inline":
+        return [("engine", tuple(engine))]
+    if layout == "dedicated":
+        return [(role, (role,)) for role in engine]
+    others = [role for role in engine if role not in (source, *_COMPUTE)]
+    return [(source, (source,)), ("compute", _COMPUTE), *((role, (role,)) for role in others)]
 
 
 def _rings(config: Config, roles: list[Role]) -> tuple[RingEntry, ...]:

@@ -23,14 +23,14 @@ class _Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     pass
 
 
-class ActorTuning(_Section):
+class ActorTuning(_Section, frozen=True):
     """How one actor waits and where it runs. Empty ``cpus`` means anywhere."""
 
     wait: WaitName = "auto"
     cpus: tuple[NonNegative, ...] = ()
 
 
-class EngineConfig(_Section):
+class EngineConfig(_Section, frozen=True):
     name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}$")] = "hft"
     layout: Layout = "dedicated"
     run_root: str | None = None  # None: /dev/shm where there is one, else the temporary directory
@@ -41,7 +41,7 @@ class EngineConfig(_Section):
     actors: dict[str, ActorTuning] = {}  # by role
 
 
-class ReconnectConfig(_Section):
+class ReconnectConfig(_Section, frozen=True):
     """First retry at once, then capped exponential backoff with full jitter."""
 
     initial_ms: Positive = 500
@@ -52,7 +52,7 @@ class ReconnectConfig(_Section):
     attempts_max: NonNegative = 0  # 0 = never give up
 
 
-class FeedConfig(_Section):
+class FeedConfig(_Section, frozen=True):
     venue: Literal["polygon"] = "polygon"
     url: Annotated[str, Meta(pattern=r"^wss?://")] = "wss://socket.polygon.io/stocks"
     api_key: str = ""  # better: POLYGON_API_KEY or MASSIVE_API_KEY in the environment or .env
@@ -67,7 +67,7 @@ class FeedConfig(_Section):
     reconnect: ReconnectConfig = ReconnectConfig()
 
 
-class IndicatorConfig(_Section):
+class IndicatorConfig(_Section, frozen=True):
     """Periods count trades for ``tick_*`` features and bars of ``bar`` for ``bar_*`` features."""
 
     bar: Literal["second", "minute", "ticks"] = "second"
@@ -87,12 +87,12 @@ class IndicatorConfig(_Section):
     extensions: tuple[str, ...] = ()  # "package.module:function" or "file.py:function", see examples/
 
 
-class InferenceConfig(_Section):
+class InferenceConfig(_Section, frozen=True):
     model: str | None = None  # path of a LightGBM text model, its metadata beside it as <path>.meta.json
     deadline_ms: NonNegative = 0  # predictions later than this after the frame are dropped; 0 = never
 
 
-class RuleConfig(_Section):
+class RuleConfig(_Section, frozen=True):
     """One row of the rule table. It fires when ``feature`` crosses ``enter`` and re-arms past ``release``.
 
     ``feature`` is a name of the feature set, ``probability`` (the model's first output) or
@@ -136,14 +136,14 @@ DEFAULT_RULES = (
 )
 
 
-class SignalsConfig(_Section):
+class SignalsConfig(_Section, frozen=True):
     strength_min: Fraction = 0.5  # weaker signals are counted, not published
     cooldown_ms: NonNegative = 1_000  # per instrument and side, in event time
     expiry_ms: Positive = 5_000
     rules: tuple[RuleConfig, ...] = DEFAULT_RULES
 
 
-class PersistenceConfig(_Section):
+class PersistenceConfig(_Section, frozen=True):
     journal: bool = True
     journal_segment_mb: Annotated[int, Meta(ge=1, le=4_096)] = 256
     journal_flush_ms: Positive = 200
@@ -152,7 +152,7 @@ class PersistenceConfig(_Section):
     sqlite_commit_ms: Positive = 500
 
 
-class PublisherConfig(_Section):
+class PublisherConfig(_Section, frozen=True):
     """Where signals and events are published for programs outside, besides the run directory's socket."""
 
     tcp: str | None = None  # "127.0.0.1:5556"; another address than loopback needs both CURVE keys
@@ -161,7 +161,7 @@ class PublisherConfig(_Section):
     curve_client_keys_dir: str | None = None  # allowed clients' public keys; None with keys = any client
 
 
-class RingsConfig(_Section):
+class RingsConfig(_Section, frozen=True):
     """Capacity of each ring in records, a power of two."""
 
     ticks: Positive = 262_144
@@ -171,7 +171,7 @@ class RingsConfig(_Section):
     signals: Positive = 65_536
 
 
-class SupervisorConfig(_Section):
+class SupervisorConfig(_Section, frozen=True):
     restarts_max: NonNegative = 3
     restart_window_s: Positive = 60
     heartbeat_limit_ms: Positive = 1_000  # older: the actor is shown as hung
@@ -180,7 +180,7 @@ class SupervisorConfig(_Section):
     stop_deadline_ms: Positive = 3_000
 
 
-class SimulatorConfig(_Section):
+class SimulatorConfig(_Section, frozen=True):
     """The venue of ``--demo`` and of ``hft sim``."""
 
     port: Port = 0  # 0 = any free one
@@ -193,7 +193,7 @@ class SimulatorConfig(_Section):
     events_per_frame_max: Positive = 64
 
 
-class Config(_Section):
+class Config(_Section, frozen=True):
     engine: EngineConfig = EngineConfig()
     feed: FeedConfig = FeedConfig()
     indicators: IndicatorConfig = IndicatorConfig()

@@ -6,51 +6,40 @@ from numba import njit
 from hft_engine.records import TICK_DTYPE
 from hft_engine.shm.atomics import copy_record, mono_ns
 from hft_engine.shm.histogram import new_counts, record
-from hft_engine.shm.ring import Ring, as_words, claim, publish
+from hft_engine.shm.ring import Ring, claim, publish
+from hft_engine.shm.wiring import wire, wired
 
 
 @njit(nogil=True, cache=True)
-def publish_frame(
-    head: np.ndarray,
-    slots: np.ndarray,
-    bells: np.ndarray,
-    rows: np.ndarray,
-    count: int,
-    latency: np.ndarray,
-    ts_mono_ns: int,
-) -> int:
-    """Publish ``rows[:count]`` at once (count at most half the ring); returns the first sequence.
+def publish_frame(wiring: np.ndarray, begin: int, end: int, ts_mono_ns: int) -> None:
+    """Publish ``rows[begin:end]`` at once (at most half the ring).
 
-    ``slots`` and ``rows`` are int64[records, words]. ``latency`` gets one value: from ``ts_mono_ns``, when the
-    frame left the socket, until its ticks are visible.
+    ``wiring``: ring header, slots, doorbells, rows, latency histogram, which gets one value: from ``ts_mono_ns``,
+    when the frame left the socket, until its ticks are visible.
     """
+    head, slots = wired(wiring, 0, np.int64), wired(wiring, 1, TICK_DTYPE)
+    rows = wired(wiring, 3, TICK_DTYPE)
     mask = len(slots) - 1
-    first = claim(head, count)
-    for i in range(count):
-        rows[i, 0] = first + i
-        copy_record(slots, (first + i) & mask, rows, i)
-    publish(head, bells, first + count)
-    record(latency, mono_ns() - ts_mono_ns)
-    return first
+    first = claim(head, end - begin)
+    for i in range(end - begin):
+        rows[begin + i].sequence = first + i
+        copy_record(slots, (first + i) & mask, rows, begin + i)
+    publish(head, wired(wiring, 2, np.int64), first + end - begin)
+    record(wired(wiring, 4, np.int64), mono_ns() - ts_mono_ns)
 
 
 class TickStage:
     """The decoder's rows bound to the tick ring and the latency histogram."""
 
     def __init__(self, ring: Ring, rows: np.ndarray, latency: np.ndarray) -> None:
-        self._fixed = (ring.head, as_words(ring.slots), ring.bells)
-        self._words = as_words(rows)
-        self._latency = latency
+        self._arrays = (ring.head, ring.slots, ring.bells, rows, latency)
+        self._wiring = wire(self._arrays)
         self._batch_max = ring.capacity >> 1
 
     def publish(self, count: int, ts_mono_ns: int) -> None:
         """Publish the first ``count`` rows; a frame larger than half the ring goes in several batches."""
-        if count <= self._batch_max:
-            publish_frame(*self._fixed, self._words, count, self._latency, ts_mono_ns)
-            return
-        for start in range(0, count, self._batch_max):
-            part = self._words[start : min(count, start + self._batch_max)]
-            publish_frame(*self._fixed, part, len(part), self._latency, ts_mono_ns)
+        for begin in range(0, count, self._batch_max):
+            publish_frame(self._wiring, begin, min(count, begin + self._batch_max), ts_mono_ns)
 
 
 def warm() -> None:

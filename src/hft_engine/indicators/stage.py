@@ -8,7 +8,7 @@ import copy
 from typing import Any
 
 import numpy as np
-from numba import carray, njit  # type: ignore[attr-defined]
+from numba import njit
 
 from hft_engine.config.schema import IndicatorConfig
 from hft_engine.indicators import bars, step
@@ -22,11 +22,11 @@ from hft_engine.indicators.state import (
     new_state,
     parameters_of,
 )
-from hft_engine.indicators.wiring import pointer, wire
 from hft_engine.records import BAR_DTYPE, FEATURE_DTYPE, TICK_DTYPE
 from hft_engine.shm import histogram
 from hft_engine.shm.clock import mono_ns
 from hft_engine.shm.ring import Ring, advance, claim, poll_into, publish, room
+from hft_engine.shm.wiring import wire, wired
 
 BATCH_MAX = 16  # features made visible at once: bounds what a burst adds to the latency of its first tick
 DUE_MAX = 32  # bars closed by event time before they are made visible
@@ -52,11 +52,6 @@ _SPACE_MIN = bars.BARS_A_TRADE_MAX + 2  # a tick is taken up only when its bars 
     _LATENCIES,
     _WIRES,
 ) = range(15)
-
-
-@njit(nogil=True, error_model="numpy")
-def _wired(wiring: np.ndarray, i: int, dtype: Any) -> Any:
-    return carray(pointer(wiring[2 * i]), (wiring[2 * i + 1],), dtype)
 
 
 @njit(nogil=True, error_model="numpy")
@@ -136,7 +131,7 @@ def _batch(
             else:
                 counts[step.N_OUT_OF_RANGE] += 1
         i += 1
-    now_ns: int = mono_ns()  # type: ignore[call-arg]
+    now_ns: int = mono_ns()
     if bar_count > 0:
         _stamp_bars(bars_slots, bars_first, bar_count, now_ns)
         publish(bars_head, bells, bars_first + bar_count)
@@ -152,11 +147,11 @@ def _batch(
 @njit(nogil=True, cache=True, error_model="numpy")
 def duty(wiring: np.ndarray, reader: int, limit: int) -> int:
     """Take up to ``limit`` ticks through the stage; returns how many. Never waits. ``wiring``: see ``_WIRES``."""
-    ticks_head = _wired(wiring, _TICKS_HEAD, np.int64)
-    ticks_slots = _wired(wiring, _TICKS, TICK_DTYPE)
-    features_head = _wired(wiring, _FEATURES_HEAD, np.int64)
-    features_slots = _wired(wiring, _FEATURES, FEATURE_DTYPE)
-    scratch = _wired(wiring, _SCRATCH, TICK_DTYPE)
+    ticks_head = wired(wiring, _TICKS_HEAD, np.int64)
+    ticks_slots = wired(wiring, _TICKS, TICK_DTYPE)
+    features_head = wired(wiring, _FEATURES_HEAD, np.int64)
+    features_slots = wired(wiring, _FEATURES, FEATURE_DTYPE)
+    scratch = wired(wiring, _SCRATCH, TICK_DTYPE)
     polled = poll_into(ticks_head, ticks_slots, reader, scratch, min(limit, room(features_head)))
     batch_max = min(BATCH_MAX, len(features_slots) >> 1)
     done = 0
@@ -167,15 +162,15 @@ def duty(wiring: np.ndarray, reader: int, limit: int) -> int:
             min(done + batch_max, polled),
             features_head,
             features_slots,
-            _wired(wiring, _BARS_HEAD, np.int64),
-            _wired(wiring, _BARS, BAR_DTYPE),
-            _wired(wiring, _BELLS, np.int64),
-            _wired(wiring, _STATE, STATE_DTYPE),
-            _wired(wiring, _EXTENSIONS, np.float64),
-            _wired(wiring, _CLOCK, np.int64),
-            _wired(wiring, _PARAMETERS, PARAMETERS_DTYPE)[0],
-            _wired(wiring, _COUNTS, np.int64),
-            _wired(wiring, _LATENCIES, np.int64),
+            wired(wiring, _BARS_HEAD, np.int64),
+            wired(wiring, _BARS, BAR_DTYPE),
+            wired(wiring, _BELLS, np.int64),
+            wired(wiring, _STATE, STATE_DTYPE),
+            wired(wiring, _EXTENSIONS, np.float64),
+            wired(wiring, _CLOCK, np.int64),
+            wired(wiring, _PARAMETERS, PARAMETERS_DTYPE)[0],
+            wired(wiring, _COUNTS, np.int64),
+            wired(wiring, _LATENCIES, np.int64),
         )
         if count == 0 and closed == 0:
             break

@@ -56,7 +56,7 @@ def duty(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
     nodes, bits = wired(wiring, _NODES, NODE_DTYPE), wired(wiring, _BITS, np.uint32)
     row, counters = wired(wiring, _ROW, np.float64), wired(wiring, _COUNTERS, np.int64)
     histogram = wired(wiring, _HISTOGRAM, np.int64)
-    started: int = mono_ns()  # type: ignore[call-arg]
+    started: int = mono_ns()
     done = 0
     while done < count:
         features = scratch[done]

@@ -9,15 +9,17 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
 from hft_engine.config.schema import Config
 from hft_engine.instruments import InstrumentTable
-from hft_engine.runtime.control import ControlError
+from hft_engine.runtime.messages import ControlError
 from hft_engine.shm.counters import Counter, Stats
-from hft_engine.shm.ring import Ring
+
+if TYPE_CHECKING:
+    from hft_engine.shm.ring import Ring  # needs the compiler, which some actors do without
 
 
 class FatalError(RuntimeError):
@@ -43,7 +45,7 @@ class ActorContext:
     log: logging.Logger
     instruments: InstrumentTable
     stats: Stats
-    rings: dict[str, Ring]
+    rings: "dict[str, Ring]"
     feature_schema: FeatureSchemaLike
     run_id: str
     run_dir: Path
@@ -51,7 +53,7 @@ class ActorContext:
     log_dir: Path
     emit: Callable[[str, str], None] = field(default=lambda kind, text: None)
 
-    def ring(self, name: str) -> Ring:
+    def ring(self, name: str) -> "Ring":
         """Raises KeyError for a ring that the topology does not give this role."""
         return self.rings[name]
 

@@ -14,13 +14,9 @@ import msgspec
 import zmq
 
 from hft_engine.runtime.limits import COMMAND_TIMEOUT_MS, HIGH_WATER, LINGER_MS
-from hft_engine.runtime.messages import Body, Command, Event, Message, Reply, decode, encode
+from hft_engine.runtime.messages import Body, Command, ControlError, Event, Message, Reply, decode, encode
 
 SOCKET_NAME = "control.ipc"
-
-
-class ControlError(RuntimeError):
-    """A command was refused or not answered; the text says why."""
 
 
 def endpoint(run_dir: Path) -> str:

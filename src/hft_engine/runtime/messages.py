@@ -3,6 +3,10 @@
 import msgspec
 
 
+class ControlError(RuntimeError):
+    """A command was refused or not answered; the text says why."""
+
+
 class Stop(msgspec.Struct, frozen=True, tag=True):
     """Stop in order and leave."""
 

@@ -29,6 +29,7 @@ from hft_engine.shm.atomics import (
     store_release,
 )
 from hft_engine.shm.ring import Ring
+from hft_engine.shm.wiring import wire, wired, wired_rows
 
 _SPIN, _YIELD, _PARK, _SLEEP = range(4)
 WAIT_NS_MAX = 10_000_000  # longest wait without a look at control messages; well under the heartbeat limit
@@ -73,7 +74,9 @@ def _park(inputs: np.ndarray, bells: np.ndarray, bell: int, duration_ns: int) ->
 
 
 @njit(nogil=True, cache=True)
-def _wait(inputs: np.ndarray, bells: np.ndarray, bell: int, mode: int, duration_ns: int) -> None:
+def _wait(wiring: np.ndarray, bell: int, mode: int, duration_ns: int) -> None:
+    """``wiring``: the table of ``_addresses``, the doorbells."""
+    inputs, bells = wired_rows(wiring, 0, 2), wired(wiring, 1, np.int64)
     if mode == _SPIN:
         _spin(inputs, min(duration_ns, SPIN_NS_MAX), False)
     elif mode == _YIELD:
@@ -107,16 +110,19 @@ class RingWait:
 
     def __init__(self, mode: str, inputs: Sequence[Input], bells: np.ndarray, bell: int) -> None:
         self._rings = [item.ring for item in inputs]  # keeps the addresses valid
-        self._arguments = (_addresses(inputs), bells, bell, MODES.index(mode))
+        self._arrays = (_addresses(inputs), bells)
+        self._wiring = wire(self._arrays)
+        self._bell = bell
+        self._mode = MODES.index(mode)
         # Only on gating rings can there be input and still nothing to do: the ring downstream is full.
         self._gated = [item for item in inputs if item.ring.head[layout.W_GATING]]
 
     def idle(self) -> None:
         """Called after a duty cycle without work."""
         if any(item.ring.lag(item.reader) for item in self._gated):
-            _wait(self._arguments[0][:0], *self._arguments[1:3], _SLEEP, BLOCKED_NS)
+            _wait(self._wiring, self._bell, _SLEEP, BLOCKED_NS)
         else:
-            _wait(*self._arguments, WAIT_NS_MAX)
+            _wait(self._wiring, self._bell, self._mode, WAIT_NS_MAX)
 
 
 class FdWait:
@@ -146,5 +152,5 @@ def nap() -> None:
 def warm() -> None:
     """Compile (or load) the wait kernel."""
     ring = Ring.private("warm", np.dtype([("sequence", "<i8"), ("value", "<f8")]), 8)
-    RingWait("spin", [Input(ring, 0)], ring.bells, 0)
-    _wait(_addresses([Input(ring, 0)]), ring.bells, 0, _SPIN, 0)
+    ring.publish_rows(np.zeros(1, ring.dtype))  # there is a record: the wait ends at once
+    RingWait("spin", [Input(ring, 0)], ring.bells, 0).idle()

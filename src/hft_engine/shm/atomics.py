@@ -24,11 +24,6 @@ _FUTEX_WAIT, _FUTEX_WAKE = 0, 1  # not PRIVATE: the word is shared between proce
 CLOCK_MONOTONIC = 1
 
 
-def _compiled(function: Any) -> Any:
-    # numba's types describe an intrinsic by its generator, not by how kernels call it: no type at all is truer.
-    return intrinsic(function)
-
-
 def _word(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
     view = context.make_array(array_type)(context, builder, value=array)
     return cgutils.get_item_pointer(context, builder, array_type, view, [index], wraparound=False)
@@ -41,14 +36,14 @@ def _loader(order: str) -> Any:
 
         return types.int64(words, types.intp), codegen
 
-    return _compiled(load)
+    return intrinsic(load)
 
 
 load_acquire = _loader("acquire")
 load_relaxed = _loader("monotonic")
 
 
-@_compiled
+@intrinsic
 def store_release(typingctx: Any, words: Any, index: Any, value: Any) -> Any:
     """``words[index] = value``; everything written before it is visible to whoever acquires it."""
 
@@ -60,7 +55,7 @@ def store_release(typingctx: Any, words: Any, index: Any, value: Any) -> Any:
     return types.void(words, types.intp, types.int64), codegen
 
 
-@_compiled
+@intrinsic
 def fetch_add(typingctx: Any, words: Any, index: Any, value: Any) -> Any:
     """Atomically add; returns the value before. Only doorbells need it: they have several ringers."""
 
@@ -70,7 +65,7 @@ def fetch_add(typingctx: Any, words: Any, index: Any, value: Any) -> Any:
     return types.int64(words, types.intp, types.int64), codegen
 
 
-@_compiled
+@intrinsic
 def load_acquire_at(typingctx: Any, address: Any) -> Any:
     """Acquire the int64 at an address of this process."""
 
@@ -88,7 +83,7 @@ def _fence(order: str) -> Any:
 
         return types.void(), codegen
 
-    return _compiled(fence)
+    return intrinsic(fence)
 
 
 fence_acquire = _fence("acquire")
@@ -96,7 +91,7 @@ fence_release = _fence("release")
 fence_full = _fence("seq_cst")
 
 
-@_compiled
+@intrinsic
 def spin_hint(typingctx: Any) -> Any:
     """Tell the core that this is a spin loop: ``pause`` on x86-64, ``yield`` on ARM64."""
 
@@ -113,7 +108,7 @@ def spin_hint(typingctx: Any) -> Any:
     return types.void(), codegen
 
 
-@_compiled
+@intrinsic
 def copy_record(typingctx: Any, target: Any, target_index: Any, source: Any, source_index: Any) -> Any:
     """``target[target_index] = source[source_index]`` as one memory copy.
 
@@ -141,7 +136,7 @@ def copy_record(typingctx: Any, target: Any, target_index: Any, source: Any, sou
     return types.void(target, types.intp, source, types.intp), codegen
 
 
-@_compiled
+@intrinsic
 def leading_zeros(typingctx: Any, value: Any) -> Any:
     """Leading zero bits of a non-zero int64."""
 
@@ -159,7 +154,7 @@ def _timespec(builder: Any, total_ns: Any) -> Any:
     return spec
 
 
-@_compiled
+@intrinsic
 def mono_ns(typingctx: Any) -> Any:
     """CLOCK_MONOTONIC in nanoseconds."""
 
@@ -174,7 +169,7 @@ def mono_ns(typingctx: Any) -> Any:
     return types.int64(), codegen
 
 
-@_compiled
+@intrinsic
 def sched_yield(typingctx: Any) -> Any:
     """Let another runnable thread have this core."""
 
@@ -186,7 +181,7 @@ def sched_yield(typingctx: Any) -> Any:
     return types.void(), codegen
 
 
-@_compiled
+@intrinsic
 def sleep_ns(typingctx: Any, duration_ns: Any) -> Any:
     """nanosleep; may end early by a signal."""
 
@@ -207,7 +202,7 @@ def _futex(builder: Any, address: Any, operation: int, value: Any, spec: Any) ->
     builder.call(syscall, [number, address, op, value, spec, zero, zero])
 
 
-@_compiled
+@intrinsic
 def futex_wait(typingctx: Any, words: Any, index: Any, expected: Any, timeout_ns: Any) -> Any:
     """Sleep while the low 32 bits of ``words[index]`` equal those of ``expected``; at most ``timeout_ns``."""
 
@@ -221,7 +216,7 @@ def futex_wait(typingctx: Any, words: Any, index: Any, expected: Any, timeout_ns
     return types.void(words, types.intp, types.int64, types.int64), codegen
 
 
-@_compiled
+@intrinsic
 def futex_wake(typingctx: Any, words: Any, index: Any) -> Any:
     """Wake everybody who waits on ``words[index]``."""
 

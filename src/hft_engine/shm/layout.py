@@ -64,8 +64,8 @@ assert NAMES_BYTE + (COUNTERS_MAX + HISTOGRAMS_MAX) * NAME_BYTES <= HISTOGRAMS_B
 
 def dtype_hash(dtype: np.dtype) -> int:
     """A positive int63 that changes with any field's name, format or offset."""
-    fields = dtype.fields or {}
-    text = repr([(n, str(f[0]), f[1]) for n, f in fields.items()]) + str(dtype.itemsize)
+    fields = [(name, str(field[0]), field[1]) for name, field in (dtype.fields or {}).items()]
+    text = repr(fields) + str(dtype.itemsize)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 

@@ -264,19 +264,6 @@ class Ring:
         return int(_poll_words(self.head, self._slot_words, reader, as_words(scratch), limit))
 
 
-class Stage:
-    """A writer's staging rows, bound to their ring once: the cheap way to publish small batches from Python."""
-
-    def __init__(self, ring: Ring, rows: np.ndarray) -> None:
-        if rows.dtype != ring.dtype or len(rows) > ring.capacity >> 1:
-            raise SegmentError(f"staging rows must be {ring.name!r} records, at most {ring.capacity >> 1}")
-        self._arguments = (ring.head, as_words(ring.slots), ring.bells, as_words(rows))
-
-    def publish(self, count: int) -> int:
-        """Publish the first ``count`` staged rows; returns the first sequence. For rings that do not gate."""
-        return int(_publish_words(*self._arguments, count))
-
-
 def as_words(records: np.ndarray) -> np.ndarray:
     """A contiguous record array seen as int64[records, words]."""
     return records.view(np.int64).reshape(len(records), records.dtype.itemsize // layout.WORD)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import carray, njit, types  # type: ignore[attr-defined]
+from numba import carray, njit, types
 from numba.extending import intrinsic
 
 
@@ -22,16 +22,23 @@ def wire(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return words
 
 
-@njit(nogil=True, error_model="numpy")
-def wired(wiring: np.ndarray, i: int, dtype: Any) -> Any:
-    """The i-th wired array, of one dimension."""
-    address: Any = _pointer(wiring[2 * i])  # type: ignore[call-arg]
-    return carray(address, (wiring[2 * i + 1],), dtype)
-
-
-@intrinsic
-def _pointer(typingctx: Any, address: Any) -> Any:
+def _as_pointer(typingctx: Any, address: Any) -> Any:
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.inttoptr(args[0], context.get_value_type(types.voidptr))
 
     return types.voidptr(types.int64), codegen
+
+
+_pointer: Any = intrinsic(_as_pointer)
+
+
+@njit(nogil=True, inline="always", error_model="numpy")
+def wired(wiring: np.ndarray, i: int, dtype: Any) -> Any:
+    """The i-th wired array, of one dimension."""
+    return carray(_pointer(wiring[2 * i]), (wiring[2 * i + 1],), dtype)
+
+
+@njit(nogil=True, inline="always", error_model="numpy")
+def wired_rows(wiring: np.ndarray, i: int, columns: int) -> Any:
+    """The i-th wired array as int64[rows, columns]: records seen as words."""
+    return carray(_pointer(wiring[2 * i]), (wiring[2 * i + 1], columns), np.int64)

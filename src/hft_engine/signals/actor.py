@@ -1,7 +1,5 @@
 """The signals actor: predictions -> rule kernel -> signals, each published the moment it is decided."""
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 
@@ -12,6 +10,7 @@ from hft_engine.runtime.actor import ActorContext, BaseActor, FatalError
 from hft_engine.shm import histogram
 from hft_engine.shm.clock import mono_ns
 from hft_engine.shm.ring import Ring, advance, claim, poll_into, publish, room
+from hft_engine.shm.wiring import wire, wired
 from hft_engine.signals.chain import link
 from hft_engine.signals.checkpoint import DONE, Checkpoint, enter, leave
 from hft_engine.signals.rules import (
@@ -20,12 +19,20 @@ from hft_engine.signals.rules import (
     C_RULES,
     C_UNKNOWN,
     COUNTERS,
+    RULE_DTYPE,
+    STATE_DTYPE,
     decide,
     rule_table,
     write_signal,
 )
 
 BATCH = 256  # records a duty cycle: well under a millisecond
+
+
+# Order of the arrays that are wired into ``duty``; ``chain`` uint64[1]: hash of the last signal.
+_WIRES = 13
+_IN_HEAD, _IN, _OUT_HEAD, _OUT, _BELLS, _RULES, _STATES, _MEMORY, _CHAIN, _SCRATCH = range(10)
+_COUNTS, _HIST, _HIST_TOTAL = range(10, _WIRES)
 
 
 @njit(nogil=True, inline="always")
@@ -42,25 +49,19 @@ def _is_usable(predictions: np.ndarray, i: int, states: np.ndarray, counts: np.n
 
 
 @njit(nogil=True, cache=True)
-def duty(
-    in_head: np.ndarray,
-    in_slots: np.ndarray,
-    reader: int,
-    out_head: np.ndarray,
-    out_slots: np.ndarray,
-    bells: np.ndarray,
-    rules: np.ndarray,
-    states: np.ndarray,
-    memory: np.ndarray,
-    chain: np.ndarray,
-    scratch: np.ndarray,
-    counts: np.ndarray,
-    hist: np.ndarray,
-    hist_total: np.ndarray,
-    limit: int,
-) -> int:
-    """One duty cycle; returns the predictions handled. ``chain`` uint64[1]: hash of the last signal."""
-    n = poll_into(in_head, in_slots, reader, scratch, min(limit, room(out_head)))
+def duty(wiring: np.ndarray, reader: int) -> int:
+    """One duty cycle; returns the predictions handled. ``wiring``: the arrays of ``_WIRES``."""
+    in_head, out_head = wired(wiring, _IN_HEAD, np.int64), wired(wiring, _OUT_HEAD, np.int64)
+    scratch = wired(wiring, _SCRATCH, PREDICTION_DTYPE)
+    limit = min(len(scratch), room(out_head))
+    n = poll_into(in_head, wired(wiring, _IN, PREDICTION_DTYPE), reader, scratch, limit)
+    if n == 0:
+        return 0
+    out_slots, bells = wired(wiring, _OUT, SIGNAL_DTYPE), wired(wiring, _BELLS, np.int64)
+    rules, states = wired(wiring, _RULES, RULE_DTYPE), wired(wiring, _STATES, STATE_DTYPE)
+    memory, chain = wired(wiring, _MEMORY, np.int64), wired(wiring, _CHAIN, np.uint64)
+    counts, hist = wired(wiring, _COUNTS, np.int64), wired(wiring, _HIST, np.int64)
+    hist_total = wired(wiring, _HIST_TOTAL, np.int64)
     for i in range(n):
         now_ns = mono_ns()
         if scratch[i]["sequence"] < memory[DONE] or not _is_usable(scratch, i, states, counts, now_ns):
@@ -92,7 +93,7 @@ class SignalsActor(BaseActor):
 
     def __init__(self) -> None:
         self.counters = COUNTERS
-        self._arguments: tuple[Any, ...] = ()
+        self._arrays: tuple[np.ndarray, ...] = ()  # the wiring holds their addresses
 
     def on_start(self, ctx: ActorContext) -> None:
         """Raises FatalError for a rule on a feature that is not there."""
@@ -102,9 +103,8 @@ class SignalsActor(BaseActor):
         checkpoint = _checkpoint(ctx)
         if checkpoint.recover(target.published):
             ctx.log.warning("an earlier life died inside a record; the state was put right")
-        self._arguments = _arguments(
+        self._arrays = _arrays(
             source,
-            ctx.reader("predictions"),
             target,
             _table(ctx.config.signals, ctx.feature_schema.names),
             checkpoint,
@@ -112,9 +112,11 @@ class SignalsActor(BaseActor):
             ctx.histogram("signals"),
             ctx.histogram("tick_to_signal"),
         )
+        self._wiring = wire(self._arrays)
+        self._reader = ctx.reader("predictions")
 
     def do_work(self) -> int:
-        return int(duty(*self._arguments))
+        return int(duty(self._wiring, self._reader))
 
 
 def _checkpoint(ctx: ActorContext) -> Checkpoint:
@@ -132,20 +134,18 @@ def _table(config: SignalsConfig, names: tuple[str, ...]) -> np.ndarray:
         raise FatalError(f"signals.rules: {error}; correct the configuration") from None
 
 
-def _arguments(
+def _arrays(
     source: Ring,
-    reader: int,
     target: Ring,
     rules: np.ndarray,
     checkpoint: Checkpoint,
     counts: np.ndarray,
     hist: np.ndarray,
     hist_total: np.ndarray,
-) -> tuple[Any, ...]:
+) -> tuple[np.ndarray, ...]:
     return (
         source.head,
         source.slots,
-        reader,
         target.head,
         target.slots,
         target.bells,
@@ -157,7 +157,6 @@ def _arguments(
         counts,
         hist,
         hist_total,
-        BATCH,
     )
 
 
@@ -177,4 +176,5 @@ def warm() -> None:
     checkpoint = Checkpoint.private(1)
     source.publish_rows(np.zeros(1, PREDICTION_DTYPE))
     hist = histogram.new_counts()
-    duty(*_arguments(source, 0, target, rules, checkpoint, counts, hist, hist))
+    arrays = _arrays(source, target, rules, checkpoint, counts, hist, hist)
+    duty(wire(arrays), 0)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hft_engine.shm import layout
 from hft_engine.shm.doorbell import new_bells
-from hft_engine.shm.ring import Ring, RingFullError, Stage
+from hft_engine.shm.ring import Ring, RingFullError
 from hft_engine.shm.ring_file import RingView, create_ring
 from hft_engine.shm.segment import SegmentError
 
@@ -90,18 +90,6 @@ def test_large_batch_is_published_in_parts() -> None:
     out = np.zeros(16, DTYPE)
     assert ring.poll(0, out, 16) == 16
     assert out["value"].tolist() == [float(i) for i in range(16)]
-
-
-def test_stage_publishes_its_bound_rows() -> None:
-    ring = Ring.private("r", DTYPE, 16, ["a"])
-    staging = rows([1.0, 2.0, 3.0])
-    stage = Stage(ring, staging)
-    assert stage.publish(2) == 0
-    staging["value"][0] = 9.0
-    assert stage.publish(1) == 2
-    out = np.zeros(4, DTYPE)
-    assert ring.poll(0, out, 4) == 3
-    assert out["value"][:3].tolist() == [1.0, 2.0, 9.0]
 
 
 def test_half_written_slots_of_a_dead_writer_are_never_read() -> None:
