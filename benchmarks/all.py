@@ -1,0 +1,62 @@
+"""Runs every benchmark, one after the other: their tables, one table of all figures, one JSON object last."""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks import harness, machine
+
+NAMES = (
+    "micro.hop",
+    "micro.ring",
+    "micro.decode",
+    "micro.indicators",
+    "micro.inference",
+    "load.replay",
+    "load.tick_to_signal",
+)
+
+
+def run(name: str, options: list[str]) -> dict[str, Any] | None:
+    """One benchmark in a process of its own; its tables go on to our output. None when it failed."""
+    command = [sys.executable, "-m", f"benchmarks.{name}", *options]
+    done = subprocess.run(command, cwd=machine.ROOT, stdout=subprocess.PIPE, text=True)
+    *shown, last = done.stdout.rstrip("\n").split("\n")
+    print("\n".join(shown if done.returncode == 0 else [*shown, last]), flush=True)
+    if done.returncode:
+        print(f"benchmark {name} failed with status {done.returncode}; its output is above", file=sys.stderr)
+        return None
+    return dict(json.loads(last))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="all of it in under three minutes")
+    parser.add_argument("--full", action="store_true", help="three full runs of everything (the default)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the JSON object there")
+    parser.add_argument("--only", action="append", choices=NAMES, help="just this one; may be given again")
+    arguments = parser.parse_args()
+    options = ["--quick", "--runs", "1"] if arguments.quick and not arguments.full else []
+    started = time.monotonic()
+    done = {name: run(name, options) for name in arguments.only or NAMES}
+    reports = [report for report in done.values() if report is not None]
+    results = [result for report in reports for result in report["results"]]
+    harness.print_results(Console(width=160, highlight=False), "all figures", results)
+    print(f"\n{len(results)} figures in {time.monotonic() - started:.0f} s")
+    text = json.dumps(
+        {"benchmark": "all", "machine": machine.describe(), "results": results, "reports": reports}
+    )
+    if arguments.json:
+        arguments.json.write_text(text + "\n")
+    print(text)
+    return 0 if len(reports) == len(done) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

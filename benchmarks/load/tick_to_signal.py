@@ -1,0 +1,240 @@
+"""Latency from the frame leaving the socket to the signal visible in the ring: a whole engine under an open-loop load.
+
+    load process --websocket--> feed --> indicators --> inference --> signals     (persistence and publisher on)
+      10,000 ticks/s            stamp ts_mono_ns                       ts_publish_ns
+
+100 instruments, one event a frame, a model of 100 trees x 31 leaves on every tick, every tick gives a signal. Two
+layouts: ``dedicated`` with every stage parked, ``compact`` with feed and compute spinning. The latency is taken from
+the records' own stamps, read from outside; its excess is over an ideal system on the same schedule (see ``jitter``).
+"""
+
+import multiprocessing
+import os
+import time
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import harness, jitter, workload
+from benchmarks.load import venue
+from benchmarks.load.engine_run import EngineRun, Scratch
+from hft_engine.config.schema import (
+    ActorTuning,
+    Config,
+    EngineConfig,
+    FeedConfig,
+    InferenceConfig,
+    SignalsConfig,
+)
+from hft_engine.feed.simulator.symbols import market_symbols
+from hft_engine.shm.histogram_view import percentile
+
+RATE = 10_000.0
+WARM_UP_S = 3.0
+POLL_S = 0.25  # the signals ring holds 6.5 s of this load
+PERCENTS = (50.0, 99.0, 99.9, 100.0)
+HOPS = (
+    ("feed", "feed", "frame left socket -> ticks visible"),
+    ("indicators", "indicators", "frame left socket -> features visible"),
+    ("inference", "inference", "features visible -> prediction visible"),
+    ("signals", "signals", "prediction visible -> signal visible"),
+    ("signals", "tick_to_signal", "frame left socket -> signal visible"),
+)
+_PARK, _SPIN = ActorTuning(wait="park"), ActorTuning(wait="spin")
+LAYOUTS: dict[str, dict[str, ActorTuning]] = {
+    "dedicated": dict.fromkeys(("feed", "indicators", "inference", "signals"), _PARK),
+    "compact": {"feed": _SPIN, "compute": _SPIN},
+}
+
+
+@dataclass
+class Run:
+    """What one run showed, warm-up left out. Latencies in ns."""
+
+    latencies: np.ndarray
+    from_schedule: np.ndarray
+    predicted: float  # share of signals with a prediction of the model
+    hops: dict[str, np.ndarray] = field(default_factory=dict)
+    processes: list[tuple[str, float, float]] = field(default_factory=list)  # name, CPU %, switches/s
+    lateness: np.ndarray = field(default_factory=lambda: np.zeros(8, np.int64))
+    lost: int = 0
+
+    def us(self, percent: float) -> float:
+        return float(np.percentile(self.latencies, percent, method="higher")) / 1e3
+
+
+def configuration(layout: str, url: str, model: Path) -> Config:
+    """The engine as a user would configure it for this layout; everything else is a default."""
+    return Config(
+        engine=EngineConfig(name="bench", layout=layout, actors=LAYOUTS[layout]),  # type: ignore[arg-type]
+        feed=FeedConfig(
+            url=url, api_key="benchmark", channels=("T", "Q"), symbols=market_symbols(workload.INSTRUMENTS)
+        ),
+        indicators=workload.INDICATORS,
+        inference=InferenceConfig(model=str(model)),
+        signals=SignalsConfig(cooldown_ms=0, rules=workload.RULES),
+    )
+
+
+def run_once(layout: str, seconds: float, model: Path) -> Run:
+    """One engine, one load of WARM_UP_S + ``seconds``."""
+    load = venue.Load(RATE, int((WARM_UP_S + seconds) * RATE))
+    ours, theirs = multiprocessing.Pipe()
+    child = multiprocessing.get_context("spawn").Process(target=venue.serve, args=(load, os.getpid(), theirs))
+    child.start()
+    scratch = Scratch()
+    try:
+        url = f"ws://127.0.0.1:{_expect(ours)}/stocks"
+        with EngineRun(configuration(layout, url, model), scratch) as engine:
+            engine.until_live()
+            _expect(ours)  # "subscribed"
+            return _observe(engine, ours, load)
+    finally:
+        child.kill()
+        child.join()
+        scratch.remove()
+
+
+def _expect(connection: Connection, timeout_s: float = 120.0) -> Any:
+    if not connection.poll(timeout_s):
+        raise RuntimeError("the load process does not answer")
+    return connection.recv()
+
+
+def _observe(engine: EngineRun, channel: Connection, load: venue.Load) -> Run:
+    channel.send("go")
+    t0_ns = int(_expect(channel))
+    warm_at_ns = t0_ns + int(WARM_UP_S * 1e9)
+    signals = _Signals(engine)
+    before: tuple[dict[str, np.ndarray], dict[str, Any]] | None = None
+    while not channel.poll(POLL_S):
+        signals.read()
+        if before is None and time.monotonic_ns() >= warm_at_ns:
+            before, started = (_histograms(engine), _cpu(engine)), time.monotonic()
+    after, used, elapsed = _histograms(engine), _cpu(engine), time.monotonic() - started
+    sent, lateness = _expect(channel)
+    time.sleep(POLL_S)
+    signals.read()
+    assert before is not None
+    run = signals.result(t0_ns, load)
+    run.hops = {name: jitter.since(after[name], before[0][name]) for name in after}
+    run.processes = _busy(before[1], used, elapsed)
+    run.lateness, run.lost = lateness, engine.lapped() + sent - engine.stats("feed").counters()["events"]
+    return run
+
+
+class _Signals:
+    """Reads the signals ring from outside, slowing nobody."""
+
+    def __init__(self, engine: EngineRun) -> None:
+        self._view = engine.signals()
+        self._position = 0
+        self._parts: list[np.ndarray] = []
+
+    def read(self) -> None:
+        first, rows = self._view.read(self._position, self._view.capacity)
+        self._position = first + len(rows)
+        self._parts.append(rows)
+
+    def result(self, t0_ns: int, load: venue.Load) -> Run:
+        rows = np.concatenate(self._parts)
+        rows = rows[rows["source_sequence"] >= int(WARM_UP_S * load.rate)]
+        if not len(rows):
+            raise RuntimeError("no signal came of the load: a rule or the model does not fit it")
+        due = t0_ns + (rows["source_sequence"] * (1e9 / load.rate)).astype(np.int64)
+        return Run(
+            rows["ts_publish_ns"] - rows["ts_mono_ns"],
+            rows["ts_publish_ns"] - due,
+            float(np.mean(~np.isnan(rows["probability"]))),
+        )
+
+
+def _histograms(engine: EngineRun) -> dict[str, np.ndarray]:
+    return {name: engine.stats(role).histogram(name).copy() for role, name, _ in HOPS}
+
+
+def _cpu(engine: EngineRun) -> dict[str, tuple[float, int]]:
+    seen = {}
+    for name, process in engine.processes().items():
+        times, switches = process.cpu_times(), process.num_ctx_switches()
+        seen[name] = times.user + times.system, switches.voluntary + switches.involuntary
+    return seen
+
+
+def _busy(
+    before: dict[str, tuple[float, int]], after: dict[str, tuple[float, int]], elapsed_s: float
+) -> list[tuple[str, float, float]]:
+    return [
+        (
+            name,
+            100.0 * (after[name][0] - before[name][0]) / elapsed_s,
+            (after[name][1] - before[name][1]) / elapsed_s,
+        )
+        for name in after
+    ]
+
+
+# ---- what is shown ------------------------------------------------------------------------------------------------
+
+
+def _add(report: harness.Report, layout: str, runs: list[Run], own: jitter.Jitter) -> None:
+    targets = {"dedicated": {50.0: 120.0, 99.0: 1000.0}, "compact": {50.0: 10.0}}[layout]
+    for percent, label in zip(PERCENTS, ("p50", "p99", "p999", "max"), strict=True):
+        ideal = own.lateness_us(percent)
+        values = [run.us(percent) for run in runs]
+        name = f"tick_to_signal_{layout}_{label}_us"
+        reference = ("own jitter, same schedule", [ideal])
+        report.add(name, values, "us", reference)
+        if percent in targets:
+            excess = [value - ideal for value in values]
+            report.add(f"{name[:-3]}_excess_us", excess, "us", reference, targets[percent])
+    scheduled = [float(np.percentile(run.from_schedule, 50.0)) / 1e3 for run in runs]
+    report.add(f"schedule_to_signal_{layout}_p50_us", scheduled, "us")
+    scheduled = [float(np.percentile(run.from_schedule, 99.0)) / 1e3 for run in runs]
+    report.add(f"schedule_to_signal_{layout}_p99_us", scheduled, "us")
+
+
+def _show(report: harness.Report, layout: str, run: Run) -> None:
+    rows = [
+        [what, *(harness.number(percentile(run.hops[name], p) / 1e3) for p in PERCENTS[:3])]
+        for _, name, what in HOPS
+    ]
+    late = [harness.number(percentile(run.lateness, p) / 1e3) for p in PERCENTS[:3]]
+    rows.append(["(load: due -> sent)", *late])
+    report.show(f"{layout}: where the time goes, last run, us", ("hop", "p50", "p99", "p99.9"), rows)
+    report.show(
+        f"{layout}: processes, last run",
+        ("process", "CPU %", "context switches/s"),
+        [[name, f"{cpu:.0f}", f"{switches:,.0f}"] for name, cpu, switches in run.processes],
+    )
+    report.note(
+        f"{layout}: {len(run.latencies):,} signals of the last run, {run.predicted:.1%} with a prediction; "
+        f"lost ticks {run.lost}."
+    )
+
+
+def main() -> int:
+    report = harness.Report("tick_to_signal", harness.options(__doc__ or ""))
+    seconds = report.opts.seconds(10.0, 4.0)
+    scratch = Scratch()
+    try:
+        report.progress("training a model ...")
+        model = scratch.disk / "model.txt"
+        workload.train_model(model, workload.model_rows(20_000))
+        for layout in LAYOUTS:
+            first = len(report.jitters)
+            report.sense_jitter()
+            runs = report.measure(layout, lambda layout=layout: run_once(layout, seconds, model))  # type: ignore[misc]
+            report.sense_jitter()
+            _add(report, layout, runs, jitter.joined(report.jitters[first:]))
+            _show(report, layout, runs[-1])
+    finally:
+        scratch.remove()
+    return report.finish()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,43 @@
+"""A ring of 64-byte records as a file, for two processes of a benchmark; removed at the end."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from hft_engine.runtime.rundir import SHM
+from hft_engine.shm import layout
+from hft_engine.shm.ring import Ring
+from hft_engine.shm.ring_file import create_ring
+from hft_engine.shm.segment import Segment
+
+RECORD = np.dtype([("sequence", "<i8"), ("ts_ns", "<i8"), ("payload", "<i8", (6,))])
+CAPACITY = 65_536
+assert RECORD.itemsize == 64
+
+
+class Channel:
+    """``with Channel(gating) as channel``: ``channel.ring`` here, ``Channel.attach(directory)`` there."""
+
+    def __init__(self, gating: bool) -> None:
+        parent = SHM if SHM.is_dir() else Path(tempfile.gettempdir())
+        self.directory = Path(tempfile.mkdtemp(prefix="hft_bench-", dir=parent))
+        with Segment.create(self.directory / "bells", layout.BELLS_MAX * layout.BELL_WORDS * layout.WORD):
+            pass
+        create_ring(self.directory / "channel.ring", RECORD, CAPACITY, [("reader", 0)], gating)
+        self.ring = self.attach(self.directory)
+
+    @staticmethod
+    def attach(directory: Path) -> Ring:
+        bells = Segment.attach(directory / "bells").words
+        return Ring.attach(directory / "channel.ring", RECORD, bells)
+
+    def __enter__(self) -> "Channel":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self.directory, ignore_errors=True)

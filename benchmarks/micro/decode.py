@@ -1,0 +1,116 @@
+"""Events a second from frame bytes to the tick ring on one core: parse, check, pack, publish.
+
+Frames of the demo's market (two quotes to a trade) with 1, 10 and 50 events. Beside it, on the same frames:
+``orjson.loads`` and ``json.loads`` (to dicts, no checks, no ring) and the official polygon client's parsing.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import orjson
+
+from benchmarks import harness, workload
+from hft_engine.feed.decode import FrameDecoder
+from hft_engine.feed.duty import TickStage
+from hft_engine.instruments import InstrumentTable
+from hft_engine.records import TICK_DTYPE
+from hft_engine.shm.histogram import new_counts
+from hft_engine.shm.ring import Ring
+
+FRAME_EVENTS = (1, 10, 50)
+HEADLINE_EVENTS = 10  # the figure with the target: what a busy market's frames hold
+
+
+class Pipeline:
+    """What the feed does with a frame, without the socket."""
+
+    def __init__(self) -> None:
+        self._decoder = FrameDecoder(InstrumentTable.private(1_000), 1, 1_000_000)
+        ring = Ring.private("ticks", TICK_DTYPE, 65_536)
+        self._stage = TickStage(ring, self._decoder.rows, new_counts())
+        self._ring = ring
+
+    def run(self, frames: Sequence[bytes]) -> int:
+        """Returns the ticks published. Raises RuntimeError when an event was refused."""
+        decode, publish, before = self._decoder.decode, self._stage.publish, self._ring.published
+        for frame in frames:
+            now_ns = time.monotonic_ns()
+            count = decode(frame, now_ns, now_ns)
+            if count:
+                publish(count, now_ns)
+        refused = self._decoder.rejected + self._decoder.frames_rejected
+        if refused:
+            raise RuntimeError(f"{refused} events were refused: the frames are not what the decoder expects")
+        return self._ring.published - before
+
+
+def rate(work: Callable[[], object], events: int, seconds: float) -> float:
+    """Events a second of ``work``, which handles so many, repeated for about ``seconds``."""
+    work()
+    rounds, started = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - started) < seconds:
+        work()
+        rounds += 1
+    return rounds * events / elapsed
+
+
+def _each(parse: Callable[[bytes], object], frames: Sequence[bytes]) -> Callable[[], None]:
+    def work() -> None:
+        for frame in frames:
+            parse(frame)
+
+    return work
+
+
+def _official(frames: Sequence[bytes]) -> Callable[[], None] | None:
+    """The official client's way: json.loads, then a model object an event; None where it is not installed."""
+    try:
+        from polygon.websocket.models import parse
+        from polygon.websocket.models.common import Market
+    except ImportError:
+        return None
+    import logging
+
+    log = logging.getLogger("polygon")
+    return _each(lambda frame: parse(json.loads(frame), log, Market.Stocks), frames)
+
+
+def main() -> int:
+    report = harness.Report("decode", harness.options(__doc__ or ""))
+    seconds = report.opts.seconds(1.5, 0.4)
+    symbols, ticks = workload.market_ticks(report.opts.count(40_000, 10_000))
+    report.sense_jitter()
+    for events in FRAME_EVENTS:
+        _measure(report, workload.frames_of(symbols, ticks, events), len(ticks), events, seconds)
+    report.sense_jitter()
+    report.note(
+        f"decode: {len(ticks):,} distinct events; ours ends in the ring, the references end in Python objects."
+    )
+    return report.finish()
+
+
+def _measure(report: harness.Report, frames: list[bytes], count: int, events: int, seconds: float) -> None:
+    pipeline = Pipeline()
+    published = pipeline.run(frames)
+    label = f"{events} events a frame" if events > 1 else "1 event a frame"
+    with_orjson = report.measure(
+        f"{label}: orjson", lambda: rate(_each(orjson.loads, frames), count, seconds)
+    )
+    ours = report.measure(f"{label}: ours", lambda: rate(lambda: pipeline.run(frames), published, seconds))
+    name = "decode_events_per_s" if events == HEADLINE_EVENTS else f"decode_{events}_events_per_s"
+    target = 500_000.0 if events == HEADLINE_EVENTS else None
+    report.add(name, ours, "1/s", ("orjson.loads", with_orjson), target, more_is_better=True)
+    if events == HEADLINE_EVENTS:
+        with_json = report.measure("json", lambda: rate(_each(json.loads, frames), count, seconds))
+        report.add("decode_json_loads_per_s", with_json, "1/s", ("orjson.loads", with_orjson))
+        official = _official(frames)
+        if official is not None:
+            models = report.measure("official client", lambda: rate(official, count, seconds))
+            report.add("decode_official_client_per_s", models, "1/s", ("orjson.loads", with_orjson))
+
+
+if __name__ == "__main__":
+    np.seterr(all="raise")
+    raise SystemExit(main())
