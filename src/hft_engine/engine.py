@@ -30,6 +30,7 @@ from hft_engine.shm import layout
 from hft_engine.shm.counters import Stats
 from hft_engine.shm.ring_file import create_ring
 from hft_engine.shm.segment import Segment
+from hft_engine.summary import Summary
 from hft_engine.topology import DTYPES, PRELOAD, Process, Topology, build
 
 SCHEMA_FACTORY = "hft_engine.engine:feature_schema"
@@ -81,8 +82,9 @@ def run(
         directory.write_manifest(_manifest(made))
         log = logger("supervisor", Path(config.engine.log_dir), config.engine.log_level, "trading_agent")
         supervisor = _supervisor(made, log, say)
+        summary = Summary(directory.path, topology)
         code = supervisor.run(
-            lambda: on_ready(made), lambda: finished(made), lambda: _heartbeat_line(log, made)
+            lambda: on_ready(made), lambda: finished(made), lambda: _log_due(log, summary.due_line())
         )
         on_end(made)
         if code:
@@ -249,8 +251,9 @@ def _supervisor(made: Run, log: logging.Logger, say: Callable[[str], None]) -> S
     )
 
 
-def _heartbeat_line(log: logging.Logger, made: Run) -> None:
-    return None
+def _log_due(log: logging.Logger, line: str | None) -> None:
+    if line is not None:
+        log.info("%s", line)
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ class IndicatorConfig(_Section, frozen=True):
 
     bar: Literal["second", "minute", "ticks"] = "second"
     ticks_per_bar: Annotated[int, Meta(ge=1, le=1_000_000)] = 100
-    late_after_ms: NonNegative = 0  # a bar closes this long after its end, in event time
+    late_after_ms: NonNegative = 100  # a quiet instrument's bar closes this long after its end, in event time
     session_start_utc: ClockTime = "05:00"  # daily reset of VWAP: between US sessions all year round
     sma: Period = 20
     ema_fast: Period = 12

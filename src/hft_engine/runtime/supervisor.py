@@ -20,22 +20,12 @@ import numpy as np
 import zmq
 
 from hft_engine.config.schema import SupervisorConfig
-from hft_engine.runtime.control import Hub
 from hft_engine.runtime.forkserver import ForkServer, ForkServerError
-from hft_engine.runtime.limits import FORWARD_TIMEOUT_MS, SUPERVISOR_POLL_MS
-from hft_engine.runtime.messages import (
-    Command,
-    Event,
-    Message,
-    Ping,
-    Publish,
-    Reply,
-    Restart,
-    SetLogLevel,
-    Stop,
-)
+from hft_engine.runtime.limits import SUPERVISOR_POLL_MS
+from hft_engine.runtime.messages import Event
 from hft_engine.runtime.plan import EXIT_FATAL, ProcessPlan
 from hft_engine.runtime.policy import RestartPolicy
+from hft_engine.runtime.switchboard import Switchboard
 from hft_engine.shm import layout
 from hft_engine.shm.counters import ActorState, Counter, Stats
 
@@ -96,15 +86,14 @@ class Supervisor:
         self._bells = bells
         self._log = log
         self._say = say
-        self._hub = Hub(run_dir)
         self._own = Stats.attach(run_dir / "supervisor.stats")
         self.children = {plan.name: self._child(plan, run_dir) for plan in plans}
         self._stop_order = list(stop_order)
         self._process_of = {role: child.name for child in self.children.values() for role in child.roles}
         self._declare()
-        self._pending: dict[int, tuple[str, int, float]] = {}
-        self._next_id = 1
-        self._events = 0
+        self._board = Switchboard(
+            run_dir, self._process_of, log, self._event_count, self.request_stop, self._on_restart
+        )
         self._stop_requested = False
         self._wake_r, self._wake_w = socket.socketpair()
         self._server: ForkServer | None = None
@@ -124,7 +113,8 @@ class Supervisor:
         try:
             self._state.set(EngineState.STARTING)
             self._start_fork_server()
-            self._start_children()
+            if not self._stop_requested:
+                self._start_children()
             if not self._stop_requested:
                 self._state.set(EngineState.RUNNING)
                 self.announce("engine", "running")
@@ -144,7 +134,7 @@ class Supervisor:
 
     def announce(self, kind: str, text: str, role: str = "supervisor") -> None:
         """An event of our own."""
-        self._on_event(Event(time.time_ns(), role, kind, text))
+        self._board.on_event(Event(time.time_ns(), role, kind, text))
 
     # ---- start ------------------------------------------------------------------------------------------------
 
@@ -170,12 +160,17 @@ class Supervisor:
     def _start_fork_server(self) -> None:
         self._server = self._make_fork_server()
         started = time.monotonic()
-        for step in self._server.warming():
+        for step in self._server.warming(self._abandoned):
             if time.monotonic() - started > 2.0:  # only a cold start is worth a word
                 self._say(
                     f"  compiling kernels, first start only: {step.module} ({step.index + 1}/{step.total})"
                 )
         self._log.info("fork server ready after %.2f s, pid %d", time.monotonic() - started, self._server.pid)
+
+    def _abandoned(self) -> bool:
+        """Answers commands while kernels compile, which takes a minute at first; whether to stop."""
+        self._board.serve()
+        return self._stop_requested
 
     def _start_children(self) -> None:
         """In start order; the source only when everybody who reads is running."""
@@ -215,17 +210,15 @@ class Supervisor:
         before_s = time.monotonic()
         self._poll()
         self._own.vitals[layout.V_HEARTBEAT_NS] = time.monotonic_ns()
-        for peer, message in self._hub.receive():
-            self._on_message(peer, message)
+        self._board.serve()
         self._check_fork_server()
         self._check_exits()
         if time.monotonic() - before_s < STALLED_S:
             self._check_heartbeats()
-        self._expire_pending()
 
     def _poll(self) -> None:
         poller = zmq.Poller()
-        poller.register(self._hub.socket, zmq.POLLIN)
+        poller.register(self._board.socket, zmq.POLLIN)
         poller.register(self._wake_r.fileno(), zmq.POLLIN)
         for child in self.children.values():
             if child.alive:
@@ -253,11 +246,10 @@ class Supervisor:
 
     def _on_exit(self, child: Child, status: int) -> None:
         how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
-        for peer, message in self._hub.receive():  # its last words
-            self._on_message(peer, message)
+        self._board.serve()  # its last words
         if status == EXIT_FATAL:
             child.mark(ActorState.FAILED)
-            self._fail(self.reason or f"{child.name} gave up; see its log", EXIT_FATAL)
+            self._fail(self._board.last_error or f"{child.name} gave up; see its log", EXIT_FATAL)
         elif child.policy.allow(time.monotonic()):
             self.announce("restart", f"{child.name} (pid {child.pid}) ended with {how}; started again")
             for role in child.roles:
@@ -266,9 +258,8 @@ class Supervisor:
         else:
             child.mark(ActorState.FAILED)
             limit = f"{self._config.restarts_max} restarts in {self._config.restart_window_s} s"
-            self._fail(
-                f"{child.name} ended with {how} again after {limit}; last error: {self.reason or 'none'}", 4
-            )
+            last = self._board.last_error or "none"
+            self._fail(f"{child.name} ended with {how} again after {limit}; last error: {last}", 4)
 
     def _check_fork_server(self) -> None:
         if self._server is not None and not self._server.alive():
@@ -284,6 +275,8 @@ class Supervisor:
     def _start_fork_server_again(self) -> None:
         dead = [child for child in self.children.values() if child.alive]
         self._start_fork_server()
+        if self._stop_requested:
+            return
         for child in dead:
             os.close(child.pidfd)
             child.pidfd = -1
@@ -318,74 +311,14 @@ class Supervisor:
 
     # ---- messages ---------------------------------------------------------------------------------------------
 
-    def _on_message(self, peer: str, message: Message) -> None:
-        if isinstance(message, Event):
-            self._on_event(message)
-        elif isinstance(message, Command):
-            self._on_command(peer, message)
-        elif message.id in self._pending:
-            client, original, _ = self._pending.pop(message.id)
-            self._hub.send(client, msgspec.structs.replace(message, id=original))
-
-    def _on_event(self, event: Event) -> None:
-        event = msgspec.structs.replace(event, sequence=self._events)
-        self._events += 1
-        self._event_count.set(self._events)
-        self._log.info("[%s] %s: %s", event.role, event.kind, event.text)
-        if event.kind in ("fatal", "crash"):
-            self.reason = f"{event.role}: {event.text}"
-        publisher = self._process_of.get("publisher")
-        if publisher is not None:
-            self._hub.send(publisher, Command(0, Publish(event), "publisher"))
-
-    def _on_command(self, peer: str, command: Command) -> None:
-        body = command.body
-        if command.target:
-            self._forward(peer, command)
-        elif isinstance(body, Stop):
-            self._hub.send(peer, Reply(command.id, True, payload=os.getpid()))
-            self.request_stop("asked to")
-        elif isinstance(body, Ping):
-            self._hub.send(peer, Reply(command.id, True, payload="supervisor"))
-        elif isinstance(body, SetLogLevel):
-            self._log.setLevel(body.level)
-            for role, process in self._process_of.items():
-                self._hub.send(process, Command(0, body, role))
-            self._hub.send(peer, Reply(command.id, True))
-        elif isinstance(body, Restart):
-            self._on_restart(peer, command.id, body.role)
-        else:
-            self._hub.send(
-                peer, Reply(command.id, False, f"the supervisor does not do {type(body).__name__}")
-            )
-
-    def _on_restart(self, peer: str, identity: int, role: str) -> None:
+    def _on_restart(self, role: str) -> str:
+        """Kill the process of a role; it is started again like any that died. Returns why not, if not."""
         name = self._process_of.get(role)
         if name is None:
-            known = ", ".join(self._process_of)
-            self._hub.send(peer, Reply(identity, False, f"no role {role!r}; there are: {known}"))
-            return
-        self._hub.send(peer, Reply(identity, True))
+            return f"no role {role!r}; there are: {', '.join(self._process_of)}"
         if self.children[name].alive:
             self._kill(self.children[name], "restart was asked for")
-
-    def _forward(self, peer: str, command: Command) -> None:
-        process = self._process_of.get(command.target)
-        identity, self._next_id = self._next_id, self._next_id + 1
-        forwarded = msgspec.structs.replace(command, id=identity)
-        if process is None or not self._hub.send(process, forwarded):
-            known = ", ".join(self._process_of)
-            text = f"{command.target!r} is not there to be asked; roles: {known}"
-            self._hub.send(peer, Reply(command.id, False, text))
-            return
-        self._pending[identity] = (peer, command.id, time.monotonic() + FORWARD_TIMEOUT_MS / 1e3)
-
-    def _expire_pending(self) -> None:
-        now_s = time.monotonic()
-        for identity in [key for key, (_, _, due_s) in self._pending.items() if due_s < now_s]:
-            client, original, _ = self._pending.pop(identity)
-            text = f"the actor did not answer within {FORWARD_TIMEOUT_MS} ms"
-            self._hub.send(client, Reply(original, False, text))
+        return ""
 
     # ---- stop -------------------------------------------------------------------------------------------------
 
@@ -399,10 +332,7 @@ class Supervisor:
                 self._stop_child(child)
         if self._server is not None:
             self._server.close()
-        for _, message in self._hub.receive():
-            if isinstance(message, Event):
-                self._on_event(message)
-        self._hub.close()
+        self._board.close()
         signal.set_wakeup_fd(-1)
         self._wake_r.close()
         self._wake_w.close()
