@@ -123,7 +123,14 @@ class Report:
 
     def show(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A further table, for people."""
-        table = Table(*header, title=title, box=MARKDOWN, title_justify="left", title_style="bold")
+        table = Table(
+            *header,
+            title=title,
+            box=MARKDOWN,
+            min_width=len(title) + 2,
+            title_justify="left",
+            title_style="bold",
+        )
         for row in rows:
             table.add_row(*row)
         self.console.print(table)

@@ -21,12 +21,12 @@ GAP_NS = 1_000  # a shorter one is the loop itself
 @njit(nogil=True, cache=True)
 def _spin(duration_ns: int, period_ns: int, gaps: np.ndarray, lateness: np.ndarray) -> int:
     """Returns the nanoseconds that were lost in gaps over GAP_NS."""
-    started: int = mono_ns()  # type: ignore[call-arg]
+    started: int = mono_ns()
     before = started
     due = started + period_ns
     lost = 0
     while before - started < duration_ns:
-        now: int = mono_ns()  # type: ignore[call-arg]
+        now: int = mono_ns()
         gap = now - before
         record(gaps, gap)
         if gap > GAP_NS:

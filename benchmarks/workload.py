@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from hft_engine.config.schema import IndicatorConfig, RuleConfig, SimulatorConfig
-from hft_engine.feed.recorded import join_ticks
 from hft_engine.feed.simulator.encode import Encoder
 from hft_engine.feed.simulator.generator import SyntheticMarket
 from hft_engine.indicators.features import feature_schema
 from hft_engine.indicators.offline import compute
 from hft_engine.inference.model import ModelMetadata, write_model
-from hft_engine.records import TickKind
+from hft_engine.records import TickKind, join_ticks
 
 INSTRUMENTS = 100
 START_NS = 1_760_000_400_000_000_000  # 2025-10-09 09:00 UTC; any instant of an open session
@@ -36,14 +35,30 @@ MODEL_FEATURES = (
 )
 assert len(MODEL_FEATURES) == 30
 
+
+def _rule(name: str, feature: str, sign: float, enter: float, full: float) -> RuleConfig:
+    """Buys above ``enter`` (sign 1) or sells below its negative (sign -1); re-arms at the other side's."""
+    return RuleConfig(
+        name=name,
+        feature=feature,
+        side="buy" if sign > 0 else "sell",
+        when="above" if sign > 0 else "below",
+        enter=sign * enter,
+        release=-sign * enter,
+        full=sign * full,
+    )
+
+
 # Each instrument's trades alternate between two prices and its quotes between two imbalances, and each rule re-arms
 # at the other value: in the load of ``alternating_frames`` every tick gives exactly one signal.
+_UP, _FULL_UP = 1e-5, 1e-3
+_HEAVY, _FULL_HEAVY = 0.1, 0.9
 RULES = (
-    RuleConfig(name="uptick", feature="tick_return_1", side="buy", when="above", enter=1e-5, release=-1e-5, full=1e-3),
-    RuleConfig(name="downtick", feature="tick_return_1", side="sell", when="below", enter=-1e-5, release=1e-5, full=-1e-3),
-    RuleConfig(name="bid_heavy", feature="quote_imbalance", side="buy", when="above", enter=0.1, release=-0.1, full=0.9),
-    RuleConfig(name="ask_heavy", feature="quote_imbalance", side="sell", when="below", enter=-0.1, release=0.1, full=-0.9),
-)  # fmt: skip
+    _rule("uptick", "tick_return_1", 1.0, _UP, _FULL_UP),
+    _rule("downtick", "tick_return_1", -1.0, _UP, _FULL_UP),
+    _rule("bid_heavy", "quote_imbalance", 1.0, _HEAVY, _FULL_HEAVY),
+    _rule("ask_heavy", "quote_imbalance", -1.0, _HEAVY, _FULL_HEAVY),
+)
 TRADE_EVERY = 3  # ticks of an instrument: one trade, two quotes
 
 
@@ -110,7 +125,7 @@ def model_rows(count: int) -> np.ndarray:
     features, _ = compute(ticks, INDICATORS, INSTRUMENTS)
     names = feature_schema(INDICATORS).names
     columns = [names.index(name) for name in MODEL_FEATURES]
-    values = np.ascontiguousarray(features["values"][:, columns])
+    values: np.ndarray = np.ascontiguousarray(features["values"][:, columns])
     return values[~np.isnan(values).any(axis=1)][-count:]
 
 

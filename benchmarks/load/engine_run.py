@@ -46,7 +46,7 @@ class Scratch:
 
 
 class EngineRun:
-    """``hft start`` in a process of its own, from a configuration whose directories are replaced by private ones."""
+    """``hft start`` in a process of its own, with the configuration's directories replaced by private ones."""
 
     def __init__(self, config: Config, scratch: Scratch) -> None:
         engine = msgspec.structs.replace(

@@ -2,8 +2,8 @@
 
     journal --> replay actor --ticks--> indicators --features--> inference --predictions--> signals
 
-Every ring gates, nothing is lost. ``inline`` (one process) is what `hft replay` uses; ``compact`` puts the source in a
-process of its own. Then, inline again, how much of the time each stage took.
+Every ring gates, nothing is lost. ``inline`` (one process) is what `hft replay` uses; ``compact`` puts the source
+in a process of its own. Then, inline again, how much of the time each stage took.
 """
 
 import time
@@ -119,8 +119,8 @@ def _measure(report: harness.Report, scratch: Scratch, journal: Path, model: Pat
     )
     shown = results["inline"][0]
     report.note(
-        f"replay: {shown.ticks:,} ticks of {workload.INSTRUMENTS} instruments, {shown.bars:,} bars, {shown.signals:,} "
-        f"signals, hash {shown.signal_hash} in all {sum(map(len, results.values()))} runs; "
+        f"replay: {shown.ticks:,} ticks of {workload.INSTRUMENTS} instruments, {shown.bars:,} bars, "
+        f"{shown.signals:,} signals, hash {shown.signal_hash} in all {sum(map(len, results.values()))} runs; "
         f"{predicted / ticks:.1%} of the ticks with a prediction of the model."
     )
 

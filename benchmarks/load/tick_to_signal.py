@@ -1,11 +1,12 @@
-"""Latency from the frame leaving the socket to the signal visible in the ring: a whole engine under an open-loop load.
+"""Latency from the frame leaving the socket to the signal visible in the ring: a whole engine, open-loop load.
 
     load process --websocket--> feed --> indicators --> inference --> signals     (persistence and publisher on)
       10,000 ticks/s            stamp ts_mono_ns                       ts_publish_ns
 
-100 instruments, one event a frame, a model of 100 trees x 31 leaves on every tick, every tick gives a signal. Two
-layouts: ``dedicated`` with every stage parked, ``compact`` with feed and compute spinning. The latency is taken from
-the records' own stamps, read from outside; its excess is over an ideal system on the same schedule (see ``jitter``).
+100 instruments, one event a frame, a model of 100 trees x 31 leaves on every tick, every tick gives a signal.
+Two layouts: ``dedicated`` with every stage parked, ``compact`` with feed and compute spinning. The latency is
+taken from the records' own stamps, read from outside; its excess is over an ideal system on the same schedule
+(see ``jitter``).
 """
 
 import multiprocessing
@@ -177,7 +178,7 @@ def _busy(
     ]
 
 
-# ---- what is shown ------------------------------------------------------------------------------------------------
+# ---- what is shown ----
 
 
 def _add(report: harness.Report, layout: str, runs: list[Run], own: jitter.Jitter) -> None:

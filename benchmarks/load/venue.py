@@ -45,13 +45,13 @@ def _offer(
     """Send frame i at t0_ns + i * period_ns. Returns how many went out: fewer than all when the peer is gone."""
     for i in range(len(offsets) - 1):
         due = t0_ns + int(i * period_ns)
-        now: int = mono_ns()  # type: ignore[call-arg]
+        now: int = mono_ns()
         if due - now > SPIN_NS:
             sleep_ns(due - now - SPIN_NS)
-        now = mono_ns()  # type: ignore[call-arg]
+        now = mono_ns()
         while now < due:
             spin_hint()
-            now = mono_ns()  # type: ignore[call-arg]
+            now = mono_ns()
         record(lateness, now - due)
         length = offsets[i + 1] - offsets[i]
         if _send(fd, frames[offsets[i] :].ctypes, length, _NO_SIGNAL) != length:
@@ -144,4 +144,4 @@ def serve(load: Load, parent_pid: int, channel: Connection) -> None:
 
 @njit(nogil=True)
 def _now() -> int:
-    return mono_ns()  # type: ignore[call-arg,no-any-return]
+    return mono_ns()

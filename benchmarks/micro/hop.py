@@ -34,12 +34,12 @@ _write = types.ExternalFunction("write", types.int64(types.int32, types.voidptr,
 
 @njit(nogil=True, cache=True)
 def _send(head: np.ndarray, slots: np.ndarray, bells: np.ndarray, count: int, period_ns: int) -> None:
-    due: int = mono_ns()  # type: ignore[call-arg]
+    due: int = mono_ns()
     for _ in range(count):
         due += period_ns
         while mono_ns() < due:
             spin_hint()
-        now: int = mono_ns()  # type: ignore[call-arg]
+        now: int = mono_ns()
         sequence = claim(head, 1)
         slot = slots[sequence & (len(slots) - 1)]
         slot.sequence = sequence
@@ -133,13 +133,13 @@ def _pinned(core: int, work: Callable[[], object]) -> None:
         os.sched_setaffinity(0, allowed)
 
 
-# ---- references ---------------------------------------------------------------------------------------------------
+# ---- references ----
 
 
 @njit(nogil=True, cache=True)
 def _ping_line(words: np.ndarray, count: int, rounds: np.ndarray) -> None:
     for i in range(1, count + 1):
-        started: int = mono_ns()  # type: ignore[call-arg]
+        started: int = mono_ns()
         store_release(words, 0, i)
         while load_acquire(words, 32) != i:
             pass
@@ -159,7 +159,7 @@ def _ping_fd(there: int, back: int, count: int, rounds: np.ndarray) -> None:
     word = np.ones(1, np.int64)
     for _ in range(count):
         word[0] = 1
-        started: int = mono_ns()  # type: ignore[call-arg]
+        started: int = mono_ns()
         _write(there, word.ctypes, 8)
         _read(back, word.ctypes, 8)
         record(rounds, mono_ns() - started)
@@ -225,10 +225,10 @@ def record_latency(latencies: np.ndarray, sent_ns: int) -> None:
 
 @njit(nogil=True, cache=True)
 def _spin_until(due_ns: int) -> int:
-    now: int = mono_ns()  # type: ignore[call-arg]
+    now: int = mono_ns()
     while now < due_ns:
         spin_hint()
-        now = mono_ns()  # type: ignore[call-arg]
+        now = mono_ns()
     return now
 
 

@@ -42,7 +42,7 @@ def stage_ns(ticks: np.ndarray, rounds: int) -> float:
 
 
 def talib_ns(prices: np.ndarray, sizes: np.ndarray, count: int) -> float:
-    """Nanoseconds a tick of SMA, EMA, RSI, MACD, Bollinger and ATR over the last WINDOW prices, Python calls included."""
+    """Nanoseconds a tick of SMA, EMA, RSI, MACD, Bollinger, ATR over the last WINDOW prices, calls included."""
     import talib
 
     high, low = prices * 1.0001, prices * 0.9999
@@ -75,8 +75,8 @@ def main() -> int:
     trades = float(np.mean(ticks["kind"] == 1))
     report.add("indicators_per_tick_ns", ours, "ns", reference)
     report.note(
-        f"indicators: {len(ticks):,} ticks, {trades:.0%} trades, of {workload.INSTRUMENTS} instruments; 57 features a "
-        "record, ring in and out and the histogram included."
+        f"indicators: {len(ticks):,} ticks, {trades:.0%} trades, of {workload.INSTRUMENTS} instruments; 57 features "
+        "a record, ring in and out and the histogram included."
     )
     return report.finish()
 

@@ -56,17 +56,21 @@ class FastConfig:
     """LightGBM's C API: one row at a time with everything prepared beforehand."""
 
     def __init__(self, model: Path, columns: int) -> None:
-        from lightgbm.basic import _LIB, _safe_call
+        from lightgbm import basic
 
-        self._library, self._check = _LIB, _safe_call
+        library: Any = vars(basic)["_LIB"]  # as it is loaded already
+
+        self._library, self._check = library, basic._safe_call
         self._booster, self._config = ctypes.c_void_p(), ctypes.c_void_p()
         iterations = ctypes.c_int()
         name = ctypes.c_char_p(str(model).encode())
         self._check(
-            _LIB.LGBM_BoosterCreateFromModelfile(name, ctypes.byref(iterations), ctypes.byref(self._booster))
+            library.LGBM_BoosterCreateFromModelfile(
+                name, ctypes.byref(iterations), ctypes.byref(self._booster)
+            )
         )
         self._check(
-            _LIB.LGBM_BoosterPredictForMatSingleRowFastInit(
+            library.LGBM_BoosterPredictForMatSingleRowFastInit(
                 self._booster, _NORMAL, 0, -1, _FLOAT64, columns,
                 ctypes.c_char_p(b"num_threads=1"), ctypes.byref(self._config),
             )

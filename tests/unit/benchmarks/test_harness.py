@@ -3,14 +3,16 @@ import re
 from pathlib import Path
 
 import pytest
-
 from benchmarks import harness, jitter
+
 from hft_engine.shm.histogram_view import new_counts, percentile
 
 
 def _report() -> harness.Report:
     report = harness.Report("sample", harness.options("A sample.", ["--quick", "--runs", "3"]))
-    report.add("speed_per_s", [3.0e6, 1.0e6, 2.0e6], "1/s", ("peer", [4.0e6, 4.0e6]), 1.5e6, more_is_better=True)
+    report.add(
+        "speed_per_s", [3.0e6, 1.0e6, 2.0e6], "1/s", ("peer", [4.0e6, 4.0e6]), 1.5e6, more_is_better=True
+    )
     report.add("delay_us", [130.0], "us", target=120.0)
     return report
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-
 from benchmarks import workload
 from benchmarks.load import venue
 from benchmarks.micro.decode import Pipeline
+
 from hft_engine.config.schema import SignalsConfig
 from hft_engine.feed.frames import FrameReader
 from hft_engine.indicators.features import feature_schema
