@@ -19,7 +19,9 @@ from hft_engine.engine import feature_schema
 from hft_engine.instruments import InstrumentTable
 from hft_engine.runtime.actor import Actor, ActorContext
 from hft_engine.runtime.process import load
+from hft_engine.runtime.rundir import new_run_id
 from hft_engine.runtime.runner import ActorRun, Runner
+from hft_engine.runtime.wait import nap
 from hft_engine.shm.counters import Stats
 from hft_engine.shm.ring import Ring
 from hft_engine.topology import DTYPES, PRELOAD, Role, Topology, build
@@ -40,10 +42,12 @@ class InlineEngine:
         finished = self.stats[source].counter("finished")
         due_s = 0.0
         try:
-            while self.runner.step() or not finished.value:
+            while (work := self.runner.step()) or not finished.value:
                 if time.monotonic() >= due_s:
                     due_s = time.monotonic() + 0.1
                     each_100ms()
+                if not work:
+                    nap()  # a source that is paced has nothing due
         finally:
             self.runner.stop()
 
@@ -53,9 +57,12 @@ def make(
     source: str,
     persistence: bool,
     arguments: dict[str, dict[str, Any]],
-    run_id: str = "inline",
+    run_id: str = "",
 ) -> InlineEngine:
-    """An inline engine, every actor started. Raises what the actors' ``on_start`` raises."""
+    """An inline engine, every actor started. Raises what the actors' ``on_start`` raises.
+
+    ``run_id``: what stored rows are kept apart by; a new one where none is given.
+    """
     config = msgspec.structs.replace(config, engine=msgspec.structs.replace(config.engine, layout="inline"))
     require_known_features(config, feature_schema(config).names)
     topology = build(config, source, persistence)
@@ -65,6 +72,7 @@ def make(
     rings = _rings(topology, [role.name for role in roles])
     actors = {role.name: load(role.factory)(**arguments.get(role.name, {})) for role in roles}
     stats = {role.name: Stats.private() for role in roles}
+    run_id = run_id or new_run_id(config.engine.name)
     runs = [
         ActorRun(
             actors[role.name],

@@ -13,6 +13,7 @@ Prices are in the instrument's currency, sizes in units of the instrument (share
 A field that the venue did not send is NaN (floats) or 0 (integers).
 """
 
+from collections.abc import Sequence
 from enum import IntEnum, IntFlag
 
 import numpy as np
@@ -54,7 +55,8 @@ def _tick_dtype() -> np.dtype:
     #   LULD     upper  lower  -         -         -        -      -           -        conditions  exchanges
     #
     # ``conditions`` packs up to four 16-bit codes, each stored as code + 1 so that 0 means none, first code
-    # lowest. ``exchange`` is the trade's or the bid's exchange id, ``exchange_ask`` the ask's, ``tape`` 1-3.
+    # lowest; of a quote the first is its condition, the others its indicators. ``exchange`` is the trade's or
+    # the bid's exchange id, ``exchange_ask`` the ask's, ``tape`` 1-3.
     fields: list[tuple[str, str, int]] = [
         ("sequence", "<i8", 0),
         ("ts_venue_ns", "<i8", 8),
@@ -95,6 +97,13 @@ def _tick_dtype() -> np.dtype:
 
 TICK_DTYPE = _tick_dtype()
 assert TICK_DTYPE.itemsize == 128
+
+
+def join_ticks(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """One array of TICK_DTYPE. Plain ``np.concatenate`` would repack the records and part overlapping fields."""
+    whole = np.dtype(f"V{TICK_DTYPE.itemsize}")
+    joined: np.ndarray = np.concatenate([part.view(whole) for part in parts]).view(TICK_DTYPE)
+    return joined
 
 
 class BarKind(IntEnum):

@@ -12,14 +12,14 @@ from polygon.exceptions import AuthError
 from polygon.websocket.models import EquityAgg, EquityQuote, EquityTrade, FairMarketValue, LimitUpLimitDown
 
 from hft_engine.config.schema import SimulatorConfig
-from hft_engine.feed.recorded import Recording, join_ticks, open_recording
+from hft_engine.feed.recorded import Recording, open_recording
 from hft_engine.feed.simulator.encode import Encoder
 from hft_engine.feed.simulator.generator import SyntheticMarket
 from hft_engine.feed.simulator.options import VenueOptions
 from hft_engine.feed.simulator.serving import RunningVenue
 from hft_engine.feed.simulator.source import RecordedSource, open_source
 from hft_engine.instruments import InstrumentTable
-from hft_engine.records import TickKind
+from hft_engine.records import TickKind, join_ticks
 
 CUT = Path(__file__).parents[1] / "data/binance/usdm_btcusdt_20240808_cut.jsonl.gz"
 START_NS = 1_700_000_040_000_000_000

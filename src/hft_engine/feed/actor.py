@@ -21,6 +21,7 @@ __all__ = ["FeedActor", "warm"]
 FRAMES_MAX = 64  # per duty cycle
 WORK_NS_MAX = 800_000  # per duty cycle; one frame over it still leaves the cycle near a millisecond
 SYNC_NS = 10_000_000  # counters are at most this stale under load
+REFUSAL_EVERY_NS = 60_000_000_000  # refused events are counted each, one is told with its reason
 JOIN_S = 0.2  # for a dialer's thread at stop; it is a daemon and may outlive us by its time-outs
 
 VENUES: dict[str, type[Venue]] = {"polygon": Polygon}
@@ -63,7 +64,7 @@ class FeedActor(BaseActor):
         self._base = self._counters.copy()  # what an earlier life of this role counted
         self._base[:3] = 0
         self._frames = self._bytes = 0
-        self._sync_due_ns = 0
+        self._sync_due_ns = self._refusal_due_ns = 0
         self._dirty = False
         self._state: FeedState | None = None
         self._connection: Connection | None = None
@@ -151,6 +152,13 @@ class FeedActor(BaseActor):
         self._quarantine.keep(message, ts_recv_ns, self._decoder.reasons)
         if self._quarantine.trouble != known_trouble:
             self._ctx.event("feed", f"quarantine: {self._quarantine.trouble}")
+        now_ns = time.monotonic_ns()
+        if now_ns >= self._refusal_due_ns:
+            self._refusal_due_ns = now_ns + REFUSAL_EVERY_NS
+            reason, place_kept = self._decoder.reasons[0], self._quarantine.path
+            self._ctx.event(
+                "feed", f"an event was refused: {reason}; such are counted, and kept in {place_kept}"
+            )
 
     def _take_connection(self, dialer: Dialer) -> None:
         connection = dialer.result()

@@ -5,8 +5,8 @@ Sources of ``RULES``, consolidated (not market-centre) guidelines in each case:
 * codes 1-10: the recorded answer of ``/v3/reference/conditions?asset_class=stocks`` that comes with the
   official client (massive-com/client-python, test_rest/mocks, MIT);
 * the others: the same table as transcribed in QuantConnect/Lean, ToolBox/Polygon/PolygonSIPMappings.cs
-  (Apache-2.0), read against the sale-condition matrices of the CTA (CTS output specification) and UTP plans;
-  codes 17-19 are the CTS forms of 25, 28 and 8 (market-centre opening, reopening, closing trade).
+  (Apache-2.0); where it has none (17-19, 24, 41) the name of the condition in the CTA and UTP plans decided:
+  17-19 are the CTS forms of 25, 28 and 8 (market-centre opening, reopening, closing trade).
 
 How a print with several codes is judged: it may do only what every one of its codes allows.
 

@@ -15,11 +15,11 @@ import numpy as np
 
 from hft_engine.feed.recorded_binance import read_binance
 from hft_engine.feed.recorded_lean import LEAN_NAME, read_lean
-from hft_engine.feed.recorded_rows import RecordingError, join_ticks
+from hft_engine.feed.recorded_rows import RecordingError
 from hft_engine.instruments import InstrumentTable
-from hft_engine.records import TICK_DTYPE, TickKind
+from hft_engine.records import TICK_DTYPE, TickKind, join_ticks
 
-__all__ = ["CHUNK_TICKS_MAX", "Recording", "RecordingError", "join_ticks", "open_recording"]
+__all__ = ["CHUNK_TICKS_MAX", "Recording", "RecordingError", "open_recording"]
 
 CHUNK_TICKS_MAX = 4_096  # one chunk fits a quarter of the smallest sensible ring and half a megabyte of cache
 

@@ -60,7 +60,7 @@ class OfflineIndicators:
         if ticks.dtype != TICK_DTYPE:
             raise ValueError(
                 "ticks must be records.TICK_DTYPE; np.concatenate lays its overlapping fields out anew: "
-                'join with np.concatenate([a.view("V128"), b.view("V128")]).view(TICK_DTYPE)'
+                "join them with records.join_ticks"
             )
         features: list[np.ndarray] = []
         bars: list[np.ndarray] = []

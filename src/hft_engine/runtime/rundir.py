@@ -57,6 +57,11 @@ class Manifest(msgspec.Struct, frozen=True):
     config: dict[str, object]  # redacted
 
 
+def new_run_id(name: str) -> str:
+    """A name that no other run has: journals, database rows and run directories go by it."""
+    return f"{name}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+
+
 def base_dir(root: str | None) -> Path:
     """The directory of all runs of this user."""
     parent = Path(root) if root else (SHM if os.access(SHM, os.W_OK) else Path(tempfile.gettempdir()))
@@ -74,8 +79,7 @@ class RunDirectory:
     @classmethod
     def create(cls, root: str | None, name: str) -> "RunDirectory":
         """A new directory with its lock taken. Raises RunError where it cannot be made."""
-        run_id = f"{name}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
-        path = base_dir(root) / run_id
+        path = base_dir(root) / new_run_id(name)
         if len(str(path / _LONGEST_SOCKET)) > SOCKET_PATH_MAX:
             raise RunError(f"engine.run_root is too long for Unix sockets: {path}; choose a shorter one")
         for _ in range(3):  # somebody's clean-up may remove the empty parent between the two steps

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from hft_engine.feed.conditions import flags_of, unpack
-from hft_engine.feed.recorded import CHUNK_TICKS_MAX, Recording, RecordingError, join_ticks, open_recording
+from hft_engine.feed.recorded import CHUNK_TICKS_MAX, Recording, RecordingError, open_recording
 from hft_engine.feed.recorded_lean import _new_york_midnight_ns
 from hft_engine.instruments import InstrumentTable
-from hft_engine.records import TICK_DTYPE, TickFlag, TickKind
+from hft_engine.records import TICK_DTYPE, TickFlag, TickKind, join_ticks
 
 BINANCE_CUT = Path(__file__).parents[2] / "data/binance/usdm_btcusdt_20240808_cut.jsonl.gz"
 OPEN_MS = 34_200_000  # 09:30 in New York

@@ -187,3 +187,25 @@ def test_a_column_is_made_once_however_many_nodes_use_it() -> None:
     )
     assert len(tables.columns) <= 1 + FEATURES
     assert set(tables.columns["mode"][1:]) == {ColumnMode.NAN_IS_ZERO}
+
+
+def test_a_fraction_between_minus_one_and_zero_is_category_zero_as_in_lightgbm() -> None:
+    random = np.random.default_rng(SEED)
+    rows = random.integers(0, 3, (3_000, 1)).astype(float)
+    label = (rows[:, 0] == 0).astype(float) + random.normal(0, 0.1, len(rows))
+    data = lightgbm.Dataset(rows, label, categorical_feature=[0], params={"verbose": -1})
+    params = {
+        "objective": "regression",
+        "verbose": -1,
+        "num_threads": 1,
+        "min_data_per_group": 1,
+        "cat_smooth": 0,
+    }
+    model = lightgbm.train(params, data, 5)
+    edges = np.array(
+        [[-1.5], [-1.0], [-0.999], [-0.5], [-0.2], [0.0], [0.4], [0.999], [1.0], [2.0], [np.nan]]
+    )
+    expected = model.predict(edges)
+    assert len(set(expected)) > 1  # category 0 is told apart
+    tables = build_tables(parse_model(model.model_to_string().encode(), "m"), range(1))
+    assert [float(predict(tables, row)[0]) for row in edges] == expected.tolist()

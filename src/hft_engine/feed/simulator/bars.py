@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from hft_engine.feed.recorded import join_ticks
-from hft_engine.records import TICK_DTYPE, TickFlag, TickKind
+from hft_engine.records import TICK_DTYPE, TickFlag, TickKind, join_ticks
 
 SECOND_NS = 1_000_000_000
 MINUTE_NS = 60 * SECOND_NS

@@ -14,10 +14,9 @@ import numpy as np
 
 from hft_engine.config.schema import SimulatorConfig
 from hft_engine.feed.conditions import flags_of, pack
-from hft_engine.feed.recorded import join_ticks
 from hft_engine.feed.simulator import regimes as rg
 from hft_engine.feed.simulator.symbols import market_symbols
-from hft_engine.records import TICK_DTYPE, TickKind
+from hft_engine.records import TICK_DTYPE, TickKind, join_ticks
 
 BLOCK_NS = 100_000_000  # divides a second, so that no block straddles two bars
 BLOCK_S = BLOCK_NS / 1e9

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from hft_engine.config.schema import SimulatorConfig
-from hft_engine.feed.recorded import join_ticks
 from hft_engine.feed.simulator.bars import MINUTE_NS, SECOND_NS, BarMaker
 from hft_engine.feed.simulator.generator import SyntheticMarket
-from hft_engine.records import TICK_DTYPE, TickFlag, TickKind
+from hft_engine.records import TICK_DTYPE, TickFlag, TickKind, join_ticks
 
 START_NS = 1_700_000_040_000_000_000  # a whole minute
 assert START_NS % MINUTE_NS == 0

@@ -8,12 +8,11 @@ import pytest
 
 from hft_engine.config.schema import SimulatorConfig
 from hft_engine.feed.decode import FrameDecoder
-from hft_engine.feed.recorded import join_ticks
 from hft_engine.feed.simulator.encode import Encoder
 from hft_engine.feed.simulator.options import VenueOptions
 from hft_engine.feed.simulator.source import SyntheticSource
 from hft_engine.instruments import InstrumentTable
-from hft_engine.records import TICK_DTYPE, TickKind
+from hft_engine.records import TICK_DTYPE, TickKind, join_ticks
 
 DATA = Path(__file__).parents[3] / "data/polygon"
 START_NS = 1_700_000_040_000_000_000

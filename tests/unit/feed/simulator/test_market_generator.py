@@ -8,11 +8,10 @@ import pytest
 
 from hft_engine.config.schema import SimulatorConfig
 from hft_engine.feed.conditions import flags_of, unpack
-from hft_engine.feed.recorded import join_ticks
 from hft_engine.feed.simulator.generator import BLOCK_NS, SyntheticMarket, day_intensity
 from hft_engine.feed.simulator.source import SyntheticSource
 from hft_engine.feed.simulator.symbols import market_symbols
-from hft_engine.records import TickKind
+from hft_engine.records import TickKind, join_ticks
 
 START_NS = 1_700_000_000_000_000_000
 CONFIG = SimulatorConfig(seed=3, instruments=20, ticks_per_s=2_000.0)

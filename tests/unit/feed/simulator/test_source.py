@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from hft_engine.config.schema import SimulatorConfig
-from hft_engine.feed.recorded import Recording, RecordingError, join_ticks
+from hft_engine.feed.recorded import Recording, RecordingError
 from hft_engine.feed.simulator.source import RecordedSource, SyntheticSource, open_source
-from hft_engine.records import TICK_DTYPE, TickKind
+from hft_engine.records import TICK_DTYPE, TickKind, join_ticks
 
 CUT = Path(__file__).parents[3] / "data/binance/usdm_btcusdt_20240808_cut.jsonl.gz"
 NOW_NS = 1_700_000_000_123_456_789
