@@ -1,5 +1,6 @@
 """The demo as a person meets it: start, look, stop, with real processes and a real socket."""
 
+import os
 import time
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from support.engine import demo, hft, settings
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
+ROUNDS = int(os.environ.get("HFT_ROUNDS", "3"))
 ROLES = {"simulator", "feed", "indicators", "inference", "signals", "publisher", "persistence"}
 RINGS = {"ticks", "bars", "features", "predictions", "signals"}
 
@@ -60,8 +62,9 @@ def test_other_layouts_run_the_same_roles(tmp_path: Path, layout: str) -> None:
         assert len(pids) == {"compact": 5, "inline": 2}[layout]
 
 
+@pytest.mark.timeout(900)
 def test_rounds_of_start_and_stop_leave_nothing(tmp_path: Path, run_root: Path) -> None:
-    for _ in range(3):
+    for _ in range(ROUNDS):
         with demo(tmp_path):
             pass
         assert not list(run_root.iterdir())

@@ -52,8 +52,10 @@ class Segment:
         try:
             fd = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
             try:
-                access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
-                return cls(path, mmap.mmap(fd, 0, access=access))
+                if not writable:
+                    return cls(path, mmap.mmap(fd, 0, access=mmap.ACCESS_READ))
+                # Populated now: no page fault on the way of a record.
+                return cls(path, mmap.mmap(fd, 0, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE))
             finally:
                 os.close(fd)
         except (OSError, ValueError) as error:
