@@ -1,18 +1,23 @@
 """Starting the engine in the background: the starter follows it until it is live, then lets it go.
 
-The engine writes lines to a pipe whose descriptor is in HFT_READY_FD: ``say …``, ``ready <run>``, ``live``. When
-the pipe closes before that, the engine ended, and its exit code is the starter's.
+The engine writes lines to a pipe whose descriptor is in HFT_READY_FD: ``say …``, ``ready <run>``, and ``live`` or
+``trying``. When the pipe closes before that, the engine ended, and its exit code is the starter's. Overrides of the
+configuration go to it as its standard input, never in its arguments: anybody may read those as long as it runs.
 """
 
+import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 READY_FD = "HFT_READY_FD"
+STOP_TIMEOUT_S = 15.0  # after the starter was interrupted
 LIVE_TIMEOUT_S = 15.0  # after "ready": a feed that is not live by then is reported, not waited for
 
 
@@ -42,17 +47,26 @@ class Notifier:
             self._fd = -1
 
 
-def launch(arguments: Sequence[str], output: Path, say: Callable[[str], None]) -> tuple[int, str]:
+def inherited_overrides() -> list[str]:
+    """Of the starter, where this process was started by one. Call it before a Notifier is made."""
+    return list(json.load(sys.stdin)) if os.environ.get(READY_FD) else []
+
+
+def launch(
+    arguments: Sequence[str], overrides: Sequence[str], output: Path, say: Callable[[str], None]
+) -> tuple[int, str]:
     """Start ``python -m hft_engine <arguments>`` detached; returns (exit code, state): 0 and "live", 0 and
     "ready" when the feed is not live yet, or the code with which it ended and "ended".
+
+    Interrupted (Ctrl-C), it stops what it started before it raises.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     read_fd, write_fd = os.pipe()
     os.set_inheritable(write_fd, True)
-    with output.open("wb") as log:
+    with output.open("wb") as log, _file_in_memory(json.dumps(list(overrides)).encode()) as given:
         process = subprocess.Popen(
             [sys.executable, "-m", "hft_engine", *arguments],
-            stdin=subprocess.DEVNULL,
+            stdin=given,
             stdout=log,
             stderr=subprocess.STDOUT,
             pass_fds=[write_fd],
@@ -62,8 +76,28 @@ def launch(arguments: Sequence[str], output: Path, say: Callable[[str], None]) -
     os.close(write_fd)
     try:
         return _follow(process, read_fd, say)
+    except KeyboardInterrupt:
+        say("interrupted: stopping what was started")
+        _stop(process)
+        raise
     finally:
         os.close(read_fd)
+
+
+def _file_in_memory(content: bytes) -> BinaryIO:
+    file = os.fdopen(os.memfd_create("hft-overrides"), "w+b")
+    file.write(content)
+    file.seek(0)  # flushes
+    return file
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _follow(process: "subprocess.Popen[bytes]", fd: int, say: Callable[[str], None]) -> tuple[int, str]:
@@ -71,6 +105,8 @@ def _follow(process: "subprocess.Popen[bytes]", fd: int, say: Callable[[str], No
     for line in _lines(fd, deadline):
         if line == "live":
             return 0, "live"
+        if line == "trying":
+            return 0, "ready"
         if line.startswith("say "):
             say(line[4:])
         if line.startswith("ready"):

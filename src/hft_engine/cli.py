@@ -18,23 +18,23 @@ class _Commands(click.Group):
     """Turns the errors we mean for people into a message without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        from hft_engine.config.errors import ConfigError
-        from hft_engine.runtime.rundir import RunError
-        from hft_engine.shm.segment import SegmentError
-
         try:
             return super().invoke(ctx)
-        except (ConfigError, RunError, SegmentError) as error:
-            _die(str(error))
-        except RuntimeError as error:
-            if type(error) is RuntimeError or not type(error).__module__.startswith("hft_engine"):
-                raise
+        except Exception as error:
+            if not type(error).__module__.startswith("hft_engine"):
+                raise  # a fault of ours: the traceback belongs into the report
             _die(str(error))
 
 
 def _die(text: str, code: int = EXIT_ERROR) -> None:
     click.secho(f"error: {text}", fg="red", err=True)
     sys.exit(code)
+
+
+def _say(text: str) -> None:
+    """What a long command tells as it goes; errors to where errors go."""
+    error = text.startswith("error: ")
+    click.secho(text, fg="red" if error else None, err=error)
 
 
 def _configuration(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -96,16 +96,15 @@ def start(
     """Start the engine; Ctrl-C stops it."""
     from hft_engine import starting
 
+    overrides = (*starting.inherited_overrides(), *overrides)
     if layout:
         overrides = (*overrides, f"engine.layout={layout}")
     config = _load(config_path, overrides, demo)
     if detach:
         arguments = ["start", *(["--demo"] if demo else [])]
         arguments += ["--config", str(config_path)] if config_path else []
-        for override in overrides:
-            arguments += ["--set", override]
-        sys.exit(starting.detached(config, arguments, click.echo))
-    sys.exit(starting.foreground(config, click.echo))
+        sys.exit(starting.detached(config, arguments, overrides, _say))
+    sys.exit(starting.foreground(config, _say))
 
 
 @main.command()
@@ -116,7 +115,7 @@ def stop(config_path: Path | None, overrides: tuple[str, ...], run: str | None) 
     from hft_engine import stopping
 
     engine = _load(config_path, overrides).engine
-    sys.exit(stopping.stop(engine.run_root, run, Path(engine.data_dir), click.echo))
+    sys.exit(stopping.stop(engine.run_root, run, Path(engine.data_dir), _say))
 
 
 @main.command()

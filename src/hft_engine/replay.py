@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from hft_engine import engine
+from hft_engine import engine, preflight
 from hft_engine.config.schema import Config
 from hft_engine.instruments import InstrumentTable
 from hft_engine.shm.counters import Stats
@@ -44,9 +44,6 @@ def open_source(paths: Sequence[str], instruments: InstrumentTable) -> Iterable[
     """Chunks of ticks of a journal (session directory or segment) or of recorded files, merged by time."""
     from hft_engine.feed.recorded import open_recording
 
-    missing = [path for path in paths if not Path(path).exists()]
-    if missing:
-        raise ReplayError(f"no such file: {', '.join(missing)}")
     if len(paths) == 1 and _is_journal(Path(paths[0])):
         return _open_journal(Path(paths[0]), instruments)
     return open_recording([Path(path) for path in paths], instruments)
@@ -85,9 +82,13 @@ def replay(
 
     ``database``: also store bars and signals there. Raises ReplayError and what the files' readers raise.
     """
+    missing = [str(path) for path in paths if not Path(path).exists()]
+    if missing:
+        raise ReplayError(f"no such file: {', '.join(missing)}; `hft journal ls` lists what was recorded")
     arguments = {"replay": {"paths": [str(Path(path).resolve()) for path in paths], "speed": speed}}
     with tempfile.TemporaryDirectory(prefix="hft-replay-") as scratch:
         config = _for_replay(config, database, scratch)
+        preflight.check(config)
         if config.engine.layout == "inline":
             return _inline(config, arguments, database is not None, progress)
         return _processes(config, arguments, database is not None, progress, say)
@@ -182,6 +183,11 @@ def _processes(
     say: Callable[[str], None],
 ) -> ReplayResult:
     watch = _Watch(progress)
+    failures: list[str] = []
+
+    def tell(text: str) -> None:
+        failures.append(text) if text.startswith("error: ") else say(text)
+
     code = engine.run(
         config,
         "replay",
@@ -190,8 +196,9 @@ def _processes(
         on_ready=watch.on_ready,
         finished=watch.finished,
         on_end=watch.on_end,
-        say=say,
+        say=tell,
     )
     if code or watch.result is None:
-        raise ReplayError("the replay did not finish; see the messages above")
+        reason = failures[-1].removeprefix("error: ") if failures else "it was stopped"
+        raise ReplayError(f"the replay did not finish: {reason}")
     return watch.result

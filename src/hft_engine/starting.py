@@ -1,12 +1,15 @@
 """Starting the engine for a person: in the foreground, or in the background until it is live."""
 
 import os
+import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hft_engine import engine
-from hft_engine.background import Notifier, launch
+from hft_engine import engine, preflight
+from hft_engine.background import Notifier, inherited_overrides, launch
+from hft_engine.config.redact import redacted_url
 from hft_engine.config.schema import Config
 from hft_engine.feed.states import FEED_STATES
 from hft_engine.runtime import kernelcache
@@ -15,18 +18,24 @@ from hft_engine.runtime.rundir import DataLock
 from hft_engine.shm.counters import Stats
 from hft_engine.topology import PRELOAD
 
+__all__ = ["detached", "foreground", "inherited_overrides", "warm"]
+
 Say = Callable[[str], None]
+LOSSES_TELLING = 3  # attempts that failed, two of them at once, before the starter stops waiting for the feed
 
 
 def foreground(config: Config, say: Say) -> int:
     """Run until stopped. Returns the exit code."""
     notifier = Notifier()
+    for number in (signal.SIGTERM, signal.SIGHUP):  # until the supervisor listens: leave, but clean up
+        signal.signal(number, lambda n, frame: sys.exit(128 + n))
 
     def tell(text: str) -> None:
         say(text)
         notifier.line(f"say {text}")
 
     try:
+        preflight.check(config)
         return engine.run(
             config,
             on_ready=lambda run: _ready(run, notifier, say),
@@ -34,7 +43,7 @@ def foreground(config: Config, say: Say) -> int:
             say=tell,
         )
     except Exception as error:
-        tell(f"error: {error}") if notifier.active else None
+        notifier.line(f"say error: {error}")
         raise
     finally:
         notifier.close()
@@ -48,25 +57,29 @@ def _ready(run: engine.Run, notifier: Notifier, say: Say) -> None:
 
 def _watch_live(run: engine.Run, notifier: Notifier) -> bool:
     if notifier.active:
-        stats = Stats.attach(run.directory.path / "feed.stats", writable=False)
-        if FEED_STATES[stats.counters().get("state", 0)] == "live":
+        counters = Stats.attach(run.directory.path / "feed.stats", writable=False).counters()
+        if FEED_STATES[counters.get("state", 0)] == "live":
             notifier.line("live")
+            notifier.close()
+        elif counters.get("losses", 0) >= LOSSES_TELLING:
+            notifier.line("trying")
             notifier.close()
     return False
 
 
-def detached(config: Config, arguments: Sequence[str], say: Say) -> int:
+def detached(config: Config, arguments: Sequence[str], overrides: Sequence[str], say: Say) -> int:
     """Start in the background; returns when the feed is live (0), not live yet (0, saying so), or it failed."""
     log_dir = Path(config.engine.log_dir)
+    preflight.check(config)
     lock = DataLock(Path(config.engine.data_dir))  # refuse a second start at once, in so many words
     lock.release()
     started = time.monotonic()
     output = log_dir / "engine.out"
-    code, state = launch(arguments, output, say)
+    code, state = launch(arguments, overrides, output, say)
     seconds = time.monotonic() - started
     if state == "ended":
         if not code:
-            say(f"the engine ended at once; see {output}")
+            say(f"error: the engine was stopped before it was live; see {log_dir / 'trading_agent.log'}")
         return code or 1
     say(f"engine is running, feed {'live' if state == 'live' else 'not live yet'} ({seconds:.1f} s)")
     say(f"  logs        tail -f {log_dir / 'trading_agent.log'}")
@@ -74,8 +87,12 @@ def detached(config: Config, arguments: Sequence[str], say: Say) -> int:
         "  live view   hft top\n  signals     hft tail signals\n  status      hft status\n  stop        hft stop"
     )
     if state != "live":
-        say(f"  the feed keeps trying; see {log_dir / 'feed.log'}")
+        say(f"  the feed keeps trying to reach {_venue(config)}; why it fails: {log_dir / 'feed.log'}")
     return 0
+
+
+def _venue(config: Config) -> str:
+    return "the demo venue" if config.simulator is not None else redacted_url(config.feed.url)
 
 
 def warm(say: Say) -> int:

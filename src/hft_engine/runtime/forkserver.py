@@ -14,12 +14,13 @@ The server reports Progress while it warms up, then Ready.
 import gc
 import importlib
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -27,6 +28,7 @@ from hft_engine.runtime.limits import READY_TIMEOUT_S
 from hft_engine.runtime.linux import die_with_parent, set_name, thread_count
 
 _MESSAGE_MAX = 1 << 20
+WARMING_POLL_S = 0.05  # a stop that comes while kernels compile is heard this soon
 _SINGLE_THREADED = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
 
@@ -95,16 +97,22 @@ class ForkServer:
         )
         theirs.close()
         self._socket = ours
-        self._socket.settimeout(READY_TIMEOUT_S)
+        self._socket.settimeout(10.0)
         self.pid = self._process.pid
         self.pidfd = os.pidfd_open(self.pid)
 
-    def warming(self) -> Iterator[Progress]:
-        """Progress until it is ready. Raises ForkServerError."""
-        while True:
+    def warming(self, abandoned: Callable[[], bool] = lambda: False) -> Iterator[Progress]:
+        """Progress until it is ready, or ``abandoned``, which is asked every WARMING_POLL_S.
+
+        Raises ForkServerError.
+        """
+        deadline_s = time.monotonic() + READY_TIMEOUT_S
+        while not abandoned():
+            left_s = deadline_s - time.monotonic()
+            if left_s > 0 and not select.select([self._socket], [], [], min(left_s, WARMING_POLL_S))[0]:
+                continue
             answer = self._receive()
             if isinstance(answer, Ready):
-                self._socket.settimeout(10.0)
                 return
             if isinstance(answer, Failed):
                 raise ForkServerError(answer.error)

@@ -1,0 +1,33 @@
+"""What would only fail once processes run is looked at before any is started: the person waits for nothing."""
+
+import os
+from pathlib import Path
+
+from hft_engine.config.load import require_known_features
+from hft_engine.config.schema import Config
+from hft_engine.engine import StartError, feature_schema
+from hft_engine.inference.model import load_model
+
+
+def check(config: Config) -> None:
+    """Folders, extensions, rules and the model. Raises StartError, FeatureError, ExtensionError, ConfigError,
+    ModelError, each naming the key or the file and the remedy.
+    """
+    for key in ("data_dir", "log_dir"):
+        _check_folder(f"engine.{key}", Path(getattr(config.engine, key)))
+    schema = feature_schema(config)
+    require_known_features(config, schema.names)
+    if config.inference.model is not None:
+        load_model(Path(config.inference.model), schema)
+
+
+def _check_folder(key: str, path: Path) -> None:
+    """Makes it where it is missing."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(f"{key} {path} cannot be made: {error.strerror}; set it elsewhere") from error
+    # Asked, not tried: a full disk is no reason to refuse, the engine goes on without its journal. Root may
+    # write everywhere but on a read-only file system, which this tells too.
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise StartError(f"{key} {path} is not writable; change its permissions or set it elsewhere")
