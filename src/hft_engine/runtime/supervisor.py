@@ -30,6 +30,7 @@ from hft_engine.shm import layout
 from hft_engine.shm.counters import ActorState, Counter, Stats
 
 ENTRY = "hft_engine.runtime.process:run"
+COLD_S = 5.0  # kernels that are compiled already are loaded sooner, on a busy machine too
 STALLED_S = 0.5  # a longer gap in our own loop means that the machine stood still: judge nobody by it
 ENGINE_STATES = ("starting", "running", "stopping", "failed")
 
@@ -161,7 +162,7 @@ class Supervisor:
         self._server = self._make_fork_server()
         started = time.monotonic()
         for step in self._server.warming(self._abandoned):
-            if time.monotonic() - started > 2.0:  # only a cold start is worth a word
+            if time.monotonic() - started > COLD_S:
                 self._say(
                     f"  compiling kernels, first start only: {step.module} ({step.index + 1}/{step.total})"
                 )

@@ -156,6 +156,8 @@ def encode_block(kind: BlockKind, count: int, first_sequence: int, payload: byte
 
 
 def encode_ticks(rows: np.ndarray) -> bytes:
+    # numpy drops a dtype's padding in concatenate and the like; nobody could read such a block.
+    assert rows.itemsize == TICK_DTYPE.itemsize, rows.dtype
     return encode_block(BlockKind.TICKS, len(rows), int(rows["sequence"][0]), rows.tobytes())
 
 
