@@ -8,7 +8,6 @@ import psutil
 
 from support.waiting import wait_for
 
-
 PROGRESS = "  compiling kernels"  # of a slow machine, or where a test runs first
 
 
