@@ -1,6 +1,6 @@
 """Your own indicator in the compiled hot path: which side the trades come from.
 
-    python examples/02_own_indicator.py
+    .venv/bin/python examples/02_own_indicator.py
 
 A trade at or above the mid of the newest quote counts as bought, one below as sold; the indicator is
 (bought - sold) / (bought + sold), with older trades fading. The same function runs live with this configuration:
@@ -19,8 +19,12 @@ import numpy as np
 from hft_engine.config.schema import IndicatorConfig
 from hft_engine.indicators.extension import indicator
 from hft_engine.indicators.features import feature_schema
-from hft_engine.indicators.offline import compute
 from hft_engine.records import TICK_DTYPE, TickKind
+from hft_engine.runtime import kernelcache
+
+kernelcache.use()  # compiled kernels are kept between runs; before anything imports numba
+
+from hft_engine.indicators.offline import compute  # noqa: E402
 
 TRADE = int(TickKind.TRADE)
 MID, BOUGHT, SOLD = 0, 1, 2  # what each double of the state holds; all are 0 at first

@@ -1,6 +1,6 @@
 """Replay a recorded market through the whole engine, inside this program, and look at what came out.
 
-    python examples/03_replay_a_file.py [FILE ...]
+    .venv/bin/python examples/03_replay_a_file.py [FILE ...]
 
 Without a file: the cut of a Binance recording that ships in tests/data. The actors are those of a live run, on
 rings in this process's own memory; run it twice and the last line is the same.

@@ -17,7 +17,7 @@ from hft_engine.views.run import RunView
 from hft_engine.views.top import picture
 
 PICTURE = Path(__file__).with_name("top.svg")
-COLUMNS = 104
+COLUMNS = 120
 
 
 def main() -> None:
