@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import click
@@ -20,7 +21,9 @@ DOCUMENTS = sorted(
 )
 RUNNABLE = ["02_own_indicator.py", "03_replay_a_file.py"]
 NEED_AN_ENGINE = ["01_watch_signals.py"]
-EXAMPLE_TIMEOUT_S = 110  # the first one may have to compile every kernel
+EXAMPLE_TIMEOUT_S = (
+    110  # the first one may have to compile every kernel; `scripts/test.sh` has them compiled before
+)
 
 
 def run_example(name: str) -> "subprocess.CompletedProcess[str]":
@@ -28,6 +31,12 @@ def run_example(name: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=EXAMPLE_TIMEOUT_S, check=False
     )
+
+
+@cache
+def ran(name: str) -> "subprocess.CompletedProcess[str]":
+    """One run of an example for several tests to look at."""
+    return run_example(name)
 
 
 def links(document: Path) -> list[str]:
@@ -69,14 +78,14 @@ def options_of(command: click.Command) -> set[str]:
 
 @pytest.mark.parametrize("name", RUNNABLE)
 def test_example_runs_and_says_something(name: str) -> None:
-    done = run_example(name)
+    done = ran(name)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) >= 5
     assert not done.stderr
 
 
 def test_replay_example_prints_the_same_signals_again() -> None:
-    first, second = run_example("03_replay_a_file.py"), run_example("03_replay_a_file.py")
+    first, second = ran("03_replay_a_file.py"), run_example("03_replay_a_file.py")
     assert first.stdout == second.stdout
     assert re.search(r"^[1-9]\d* signals, hash [0-9a-f]{16}$", first.stdout, flags=re.MULTILINE)
 
