@@ -8,6 +8,7 @@ from the scheduled time.
 import argparse
 import json
 import os
+import signal
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -46,7 +47,13 @@ def options(description: str, arguments: Sequence[str] | None = None) -> Options
         "--runs", type=int, default=RUNS, help="runs of each measurement (default %(default)s)"
     )
     parsed = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, _terminated)
     return Options(parsed.quick, max(1, parsed.runs))
+
+
+def _terminated(number: int, frame: object) -> None:
+    # As an exception, so that every engine and directory that a benchmark made is removed on the way out.
+    sys.exit(128 + number)
 
 
 @dataclass(frozen=True)
