@@ -47,7 +47,8 @@ def options(description: str, arguments: Sequence[str] | None = None) -> Options
         "--runs", type=int, default=RUNS, help="runs of each measurement (default %(default)s)"
     )
     parsed = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _terminated)
+    if arguments is None:  # a program of its own, not a test
+        signal.signal(signal.SIGTERM, _terminated)
     return Options(parsed.quick, max(1, parsed.runs))
 
 
