@@ -171,7 +171,11 @@ def tail(
 @_configuration
 @click.argument("paths", nargs=-1, required=True)
 @click.option(
-    "--speed", default=0.0, show_default=True, help="1 = real time, 10 = tenfold, 0 = as fast as possible."
+    "--speed",
+    type=click.FloatRange(min=0.0),
+    default=0.0,
+    show_default=True,
+    help="1 = real time, 10 = tenfold, 0 = as fast as possible.",
 )
 @click.option(
     "--layout", type=click.Choice(["dedicated", "compact", "inline"]), default="inline", show_default=True

@@ -14,6 +14,7 @@ from hft_engine.persistence.sinks.store import BATCH_ROWS, StoreSink
 from hft_engine.records import TickKind
 from hft_engine.runtime.actor import ActorContext, BaseActor
 from hft_engine.runtime.limits import STOP_DRAIN_S
+from hft_engine.runtime.messages import Publish
 from hft_engine.shm.ring import Ring
 
 TICKS_PER_CYCLE = 2_048  # a quarter of a megabyte: copied, summed and written in well under a millisecond
@@ -90,6 +91,14 @@ class PersistenceActor(BaseActor):
         if self._store is not None:
             work += self._store.commit_if_due(now_ns)
         return work
+
+    def on_control(self, message: object) -> object:
+        """``Publish``: an event goes into the database too."""
+        if not isinstance(message, Publish):
+            return super().on_control(message)
+        if self._store is not None and self._store.store is not None and self._store.has_room:
+            self._store.store.add_event(message.event)
+        return None
 
     def on_stop(self) -> None:
         """Drain the rings, within the time an ordered stop grants, then flush and close."""

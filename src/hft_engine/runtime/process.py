@@ -24,7 +24,9 @@ from hft_engine.runtime.wait import Input
 from hft_engine.shm import layout
 from hft_engine.shm.counters import ActorState, Stats
 from hft_engine.shm.ring import Ring
-from hft_engine.shm.segment import Segment
+from hft_engine.shm.segment import Segment, SegmentError
+
+HOPELESS = (FatalError, SegmentError)  # no restart makes room in shared memory, or changes what a segment is
 
 
 def load(spec: str) -> Any:
@@ -130,7 +132,7 @@ def _prepare(plan: ProcessPlan) -> None:
 
 def _report(run: ActorRun, port: _SocketPort, error: BaseException) -> None:
     run.ctx.stats.state = ActorState.FAILED
-    kind = "fatal" if isinstance(error, FatalError) else "crash"
+    kind = "fatal" if isinstance(error, HOPELESS) else "crash"
     text = str(error) if kind == "fatal" else f"{type(error).__name__}: {error}"
     run.ctx.log.critical("%s: %s", kind, text, exc_info=kind == "crash")
     port.event(Event(time.time_ns(), run.actor.role, kind, text))
@@ -152,7 +154,7 @@ def run(payload: bytes) -> int:
         _prepare(plan)
         runner.run()
         return 0
-    except FatalError as error:
+    except HOPELESS as error:
         _report(runs[-1] if len(runs) == 1 else _failed(runs), port, error)
         return EXIT_FATAL
     except Exception as error:

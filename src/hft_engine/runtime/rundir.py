@@ -100,10 +100,16 @@ class RunDirectory:
         return cls(path, fd)
 
     def write_manifest(self, manifest: Manifest) -> None:
-        """Complete or not there: written beside and renamed."""
+        """Complete or not there: written beside and renamed. Raises RunError where there is no room for it."""
         draft = self.path / (MANIFEST + ".new")
-        draft.write_bytes(msgspec.json.encode(manifest))
-        draft.replace(self.path / MANIFEST)
+        try:
+            draft.write_bytes(msgspec.json.encode(manifest))
+            draft.replace(self.path / MANIFEST)
+        except OSError as error:
+            raise RunError(
+                f"cannot write {draft}: {error.strerror}; make rings.* smaller, or point engine.run_root at a "
+                "larger memory file system"
+            ) from error
 
     def remove(self) -> None:
         """Unlink everything; the mappings of processes that still live stay valid until they go."""
@@ -212,7 +218,8 @@ class DataLock:
 
     def describe(self, text: str) -> None:
         os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, text.encode(), 0)
+        with contextlib.suppress(OSError):  # on a full disk the owner has no name; the lock holds all the same
+            os.pwrite(self._fd, text.encode(), 0)
 
     def release(self) -> None:
         os.ftruncate(self._fd, 0)

@@ -24,6 +24,8 @@ from hft_engine.runtime.messages import (
 )
 from hft_engine.shm.counters import Counter
 
+EVENT_READERS = ("publisher", "persistence")  # roles that are told of every event
+
 
 class Switchboard:
     """``process_of``: role -> process. ``stop``, ``restart``: the supervisor's; ``restart`` returns a refusal."""
@@ -65,15 +67,15 @@ class Switchboard:
         self._hub.close()
 
     def on_event(self, event: Event) -> None:
-        """Number it, log it, hand it to the publisher."""
+        """Number it, log it, hand it to those who pass events on."""
         event = msgspec.structs.replace(event, sequence=self._events.value)
         self._events.add()
         self._log.info("[%s] %s: %s", event.role, event.kind, event.text)
         if event.kind in ("fatal", "crash"):
             self.last_error = f"{event.role}: {event.text}"
-        publisher = self._process_of.get("publisher")
-        if publisher is not None:
-            self._hub.send(publisher, Command(0, Publish(event), "publisher"))
+        for role in EVENT_READERS:
+            if role in self._process_of:
+                self._hub.send(self._process_of[role], Command(0, Publish(event), role))
 
     def _on_message(self, peer: str, message: Message) -> None:
         if isinstance(message, Event):

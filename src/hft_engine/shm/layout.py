@@ -3,7 +3,7 @@
 A *word* is 8 bytes. Every segment begins with the same eight identity words:
 
     word 0  magic          1  layout version    2  dtype hash     3  record size, bytes
-    word 4  capacity       5  reader count      6  gating (0/1)   7  epoch: incarnation of the writer
+    word 4  capacity       5  reader count      6  gating (0/1)   7  -
 
 Ring header, one 4096-byte page; each cursor has 128 bytes to itself, two cache lines, because the adjacent-line
 prefetcher of x86-64 fetches lines in pairs:
@@ -27,7 +27,7 @@ MAGIC = int.from_bytes(b"hft_shm1", "little")
 LAYOUT_VERSION = 1
 
 # identity
-W_MAGIC, W_VERSION, W_DTYPE, W_RECORD, W_CAPACITY, W_READERS, W_GATING, W_EPOCH = range(8)
+W_MAGIC, W_VERSION, W_DTYPE, W_RECORD, W_CAPACITY, W_READERS, W_GATING = range(7)
 
 # ring header
 W_INTENT = 16

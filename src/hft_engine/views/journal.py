@@ -10,13 +10,18 @@ from hft_engine.persistence.journal import JournalReport, check, cut
 from hft_engine.persistence.listing import sessions
 
 
+WIDTH_MIN = 110  # a session's id is there to be copied: better a long line than a cut one
+
+
 def _time(ts_ns: int) -> str:
     return datetime.fromtimestamp(ts_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S") if ts_ns else "-"
 
 
 def show_sessions(data_dir: Path) -> None:
     """A table of the recorded sessions."""
-    table = Table("session", "venue", "from (UTC)", "to (UTC)", "ticks", "MB", "symbols", "state")
+    table = Table(box=None, pad_edge=False)
+    for name in ("session", "venue", "from (UTC)", "seconds", "ticks", "MB", "symbols", "state"):
+        table.add_column(name, no_wrap=True)
     for report in sessions(data_dir):
         if not isinstance(report, JournalReport):
             Console(stderr=True).print(f"[red]{report}")
@@ -25,13 +30,14 @@ def show_sessions(data_dir: Path) -> None:
             report.run_id,
             report.venue,
             _time(report.first_ts_ns),
-            _time(report.last_ts_ns),
+            f"{(report.last_ts_ns - report.first_ts_ns) / 1e9:,.0f}",
             f"{report.ticks:,}",
             f"{report.bytes / 1e6:.1f}",
             str(len(report.symbols)),
             _state(report),
         )
-    Console().print(table)
+    console = Console()
+    console.print(table, width=max(console.width, WIDTH_MIN), crop=False, soft_wrap=True)
 
 
 def _state(report: JournalReport) -> str:

@@ -6,6 +6,7 @@ from persistence_samples import METADATA, make_bars, make_signals, make_ticks
 
 from hft_engine.persistence.sinks.database import StoreError, open_database
 from hft_engine.persistence.sinks.sqlite import SqliteStore
+from hft_engine.runtime.messages import Event
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_rows_are_stored_with_names_in_place_of_numbers(open_store, path):
     store = open_store()
     store.add_bars(make_bars(2))
     store.add_signals(make_signals(2))
-    store.add_event("feed", "gap", "12 missing")
+    store.add_event(Event(5, "feed", "gap", "12 missing", 0))
     minute = make_ticks(7, 1)
     minute["kind"] = 4
     minute["volume"] = 1234.0

@@ -118,7 +118,7 @@ def run_metadata(ctx: ActorContext) -> SegmentMetadata:
     """Which run, venue, configuration and code the records come from."""
     return SegmentMetadata(
         run_id=ctx.run_id,
-        venue=ctx.config.feed.venue,
+        venue="demo" if ctx.config.simulator is not None else ctx.config.feed.venue,
         config_hash=config_hash(ctx.config),
         code_version=__version__,
     )

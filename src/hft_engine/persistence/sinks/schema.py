@@ -37,9 +37,9 @@ CREATE TABLE signals (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX signals_by_symbol ON signals (symbol, ts_venue_ns);
 CREATE TABLE events (
-    id INTEGER PRIMARY KEY, run_id TEXT NOT NULL, ts_ns INTEGER NOT NULL, role TEXT NOT NULL,
-    kind TEXT NOT NULL, text TEXT NOT NULL
-) STRICT;
+    run_id TEXT NOT NULL, sequence INTEGER NOT NULL, ts_ns INTEGER NOT NULL, role TEXT NOT NULL,
+    kind TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (run_id, sequence)
+) STRICT, WITHOUT ROWID;
 """
 
 _ONCE = "ON CONFLICT (run_id, sequence) DO NOTHING"
@@ -47,6 +47,6 @@ INSERTS = {
     "bars": f"INSERT INTO bars VALUES ({','.join('?' * 16)}) {_ONCE}",
     "venue_bars": f"INSERT INTO venue_bars VALUES ({','.join('?' * 15)}) {_ONCE}",
     "signals": f"INSERT INTO signals VALUES ({','.join('?' * 16)}) {_ONCE}",
-    "events": "INSERT INTO events (run_id, ts_ns, role, kind, text) VALUES (?,?,?,?,?)",
+    "events": f"INSERT INTO events VALUES (?,?,?,?,?,?) {_ONCE}",
     "runs": "INSERT INTO runs VALUES (?,?,?,?,?) ON CONFLICT (run_id) DO NOTHING",
 }

@@ -11,6 +11,7 @@ from hft_engine.persistence.journal import SegmentMetadata
 from hft_engine.persistence.sinks.database import StoreError, explain, open_database
 from hft_engine.persistence.sinks.schema import INSERTS
 from hft_engine.records import BarKind, Side, TickKind
+from hft_engine.runtime.messages import Event
 
 Row = tuple[object, ...]
 
@@ -81,8 +82,9 @@ class SqliteStore:
         tail = (rows["ts_expiry_ns"].tolist(), latencies, hashes, rows["source_sequence"].tolist())
         self._add("signals", rows, *columns, *tail)
 
-    def add_event(self, role: str, kind: str, text: str) -> None:
-        self._pending["events"].append((self._run_id, time.time_ns(), role, kind, text))
+    def add_event(self, event: Event) -> None:
+        row = (self._run_id, event.sequence, event.ts_ns, event.role, event.kind, event.text)
+        self._pending["events"].append(row)
 
     def commit(self) -> int:
         """Write what was added in one transaction; returns how many rows. Raises StoreError, keeping them."""
