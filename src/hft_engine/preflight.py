@@ -12,8 +12,10 @@ SYNTHETIC = "synthetic"  # the simulator's own generator instead of a file
 
 
 def check(config: Config) -> None:
-    """Folders, the recorded file, extensions, rules, the model. Raises StartError, FeatureError, ExtensionError, ConfigError,
-    ModelError, each naming the key or the file and the remedy.
+    """Folders, the recorded file, extensions, rules, the model.
+
+    Raises StartError, FeatureError, ExtensionError, ConfigError, ModelError, each naming the key or the file and
+    the remedy.
     """
     for key in ("data_dir", "log_dir"):
         _check_folder(f"engine.{key}", Path(getattr(config.engine, key)))

@@ -9,7 +9,6 @@ from rich.table import Table
 from hft_engine.persistence.journal import JournalReport, check, cut
 from hft_engine.persistence.listing import sessions
 
-
 WIDTH_MIN = 110  # a session's id is there to be copied: better a long line than a cut one
 
 
@@ -36,8 +35,7 @@ def show_sessions(data_dir: Path) -> None:
             str(len(report.symbols)),
             _state(report),
         )
-    console = Console()
-    console.print(table, width=max(console.width, WIDTH_MIN), crop=False, soft_wrap=True)
+    Console(width=max(Console().width, WIDTH_MIN)).print(table)
 
 
 def _state(report: JournalReport) -> str:
