@@ -1,5 +1,6 @@
 """The ``hft`` command: parsing only. Every error a person can cause ends in one message and a non-zero code."""
 
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,7 +35,8 @@ def _die(text: str, code: int = EXIT_ERROR) -> None:
 def _say(text: str) -> None:
     """What a long command tells as it goes; errors to where errors go."""
     error = text.startswith("error: ")
-    click.secho(text, fg="red" if error else None, err=error)
+    with contextlib.suppress(OSError):  # a full disk or a closed terminal is no reason to end an engine
+        click.secho(text, fg="red" if error else None, err=error)
 
 
 def _configuration(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -106,6 +106,10 @@ BEFORE_START: dict[str, tuple[Case, tuple[str, ...]]] = {
         lambda d: ["--set", f"engine.run_root={d}/{'x' * 100}"],
         ("engine.run_root", "too long", "shorter"),
     ),
+    "recording_of_the_venue_missing": (
+        lambda d: ["--set", f"simulator.source={d}/none.jsonl.gz"],
+        ("simulator.source", "none.jsonl.gz", "no such file"),
+    ),
     "model_missing": (
         lambda d: ["--set", f"inference.model={d}/none.txt"],
         ("none.txt", "No such file", "inference.model"),
@@ -158,6 +162,15 @@ def test_shared_memory_too_small_for_the_rings_is_told_with_the_sizes(tmp_path: 
         answer = hft("start", "--demo", "--detach", *options, timeout_s=QUICK_S)
         assert_refused(answer, "cannot reserve 33.6 MB", "rings.*", "engine.run_root")
         assert not list(root.iterdir())
+
+
+def test_database_that_is_none_is_left_alone_and_named(tmp_path: Path) -> None:
+    database = tmp_path / "data" / "market_data.db"
+    database.parent.mkdir()
+    database.write_bytes(b"my thesis " * 5_000)
+    answer = hft("start", "--demo", "--detach", *settings(tmp_path), timeout_s=START_TIMEOUT_S)
+    assert_refused(answer, str(database), "not an SQLite database", "persistence.sqlite_file")
+    assert database.read_bytes() == b"my thesis " * 5_000
 
 
 # ---- the venue ---------------------------------------------------------------------------------------------
@@ -338,11 +351,25 @@ def test_commands_on_what_is_no_journal_are_refused(tmp_path: Path) -> None:
     assert_refused(hft("journal", "cut", str(segment), "--at", "77"), "byte 77", "hft journal check")
 
 
+def journal_failed(engine: Engine) -> bool:
+    return bool(engine.status()["counters"]["persistence"]["journal_failed"])
+
+
+def test_disk_that_is_full_from_the_start_does_not_stop_the_engine(tmp_path: Path) -> None:
+    with small_file_system(1) as folder:
+        (folder / "others").write_bytes(bytes(1 << 20))
+        folders = (f"engine.data_dir={folder}/data", f"engine.log_dir={folder}/logs")
+        with demo(tmp_path, *folders) as engine:
+            assert journal_failed(engine)
+            wait_for(lambda: engine.status()["counters"]["persistence"]["unjournaled_ticks"] > 0, "counted")
+            assert all(a["state"] == "running" and a["restarts"] == 0 for a in engine.status()["actors"])
+
+
 def test_full_disk_ends_the_journal_not_the_engine(tmp_path: Path) -> None:
     with small_file_system(2) as folder:
         options = (f"engine.data_dir={folder}", "simulator.ticks_per_s=10000")
         with demo(tmp_path, *options) as engine:
-            wait_for(lambda: engine.status()["counters"]["persistence"]["journal_failed"] == 1, "full", 60)
+            wait_for(lambda: journal_failed(engine), "the disk full", 60)
             status = engine.status()
             assert status["counters"]["persistence"]["unjournaled_ticks"] > 0
             assert all(a["state"] == "running" and a["restarts"] == 0 for a in status["actors"])

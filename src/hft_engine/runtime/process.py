@@ -29,6 +29,9 @@ from hft_engine.shm.segment import Segment, SegmentError
 HOPELESS = (FatalError, SegmentError)  # no restart makes room in shared memory, or changes what a segment is
 
 
+BACKGROUND_NICE = 5  # persistence, publisher and the demo venue give way to the path from tick to signal
+
+
 def load(spec: str) -> Any:
     """The object that "module:name" names."""
     module, name = spec.split(":")
@@ -128,6 +131,8 @@ def _prepare(plan: ProcessPlan) -> None:
     gc.freeze()
     if plan.hot:
         gc.disable()
+    else:
+        os.nice(BACKGROUND_NICE)
 
 
 def _report(run: ActorRun, port: _SocketPort, error: BaseException) -> None:

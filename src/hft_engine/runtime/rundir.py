@@ -218,7 +218,9 @@ class DataLock:
 
     def describe(self, text: str) -> None:
         os.ftruncate(self._fd, 0)
-        with contextlib.suppress(OSError):  # on a full disk the owner has no name; the lock holds all the same
+        with contextlib.suppress(
+            OSError
+        ):  # on a full disk the owner has no name; the lock holds all the same
             os.pwrite(self._fd, text.encode(), 0)
 
     def release(self) -> None:

@@ -69,3 +69,27 @@ def test_root_that_cannot_be_written_is_refused(run_root: Path) -> None:
     with pytest.raises(RunError, match=r"cannot make .*engine\.run_root"):
         RunDirectory.create(str(run_root), "a")
     in_the_way.unlink()
+
+
+def test_manifest_that_cannot_be_written_is_told_with_the_remedy(run_root: Path) -> None:
+    run = RunDirectory.create(str(run_root), "a")
+    (run.path / f"{rundir.MANIFEST}.new").mkdir()  # in the way, as a full file system would be
+    manifest = rundir.Manifest(
+        run_id=run.run_id,
+        name="a",
+        pid=1,
+        layout="dedicated",
+        source="feed",
+        venue="demo",
+        started_utc_ns=0,
+        started_mono_ns=0,
+        data_dir="",
+        log_dir="",
+        processes={},
+        rings=(),
+        rules=(),
+        config={},
+    )
+    with pytest.raises(RunError, match=r"cannot write .*engine\.run_root"):
+        run.write_manifest(manifest)
+    run.remove()
