@@ -215,7 +215,7 @@ def _plan(made: Run, process: Process) -> ProcessPlan:
             for r in process.roles
         ),
         hot=process.hot,
-        mode=resolve(tuning.wait, critical, os.cpu_count() or 1) if process.hot else "park",
+        mode=resolve(tuning.wait, process.hot, critical, os.cpu_count() or 1),
         bell=topology.bells[process.name],
         cpus=tuning.cpus,
         run_id=made.directory.run_id,

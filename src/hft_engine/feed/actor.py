@@ -109,6 +109,7 @@ class FeedActor(BaseActor):
         deadline_ns = time.monotonic_ns() + WORK_NS_MAX
         controls = connection.controls
         frames = 0
+        connection.drained = False
         while frames < FRAMES_MAX and connection is self._connection:
             message = connection.next_message()
             if message is not None:
@@ -116,7 +117,7 @@ class FeedActor(BaseActor):
                 frames += 1
                 if time.monotonic_ns() >= deadline_ns:
                     break
-            elif not connection.read():
+            elif connection.drained or not connection.read():
                 break
         if connection is self._connection:
             if frames:

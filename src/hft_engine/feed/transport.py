@@ -44,6 +44,9 @@ class Connection:
         self.ts_mono_ns = 0
         self.bytes_read = 0
         self.controls = 0  # pings and pongs that came: signs of life
+        # A short read has emptied a plain socket; a TLS one hands out a record at a time.
+        self._short_is_empty = not isinstance(self._socket, ssl.SSLSocket)
+        self.drained = False  # the last read took all there was: another would be a system call for nothing
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -60,6 +63,7 @@ class Connection:
         self.ts_mono_ns = time.monotonic_ns()
         if not chunk:
             raise TransportError("the venue dropped the connection without a close frame")
+        self.drained = self._short_is_empty and len(chunk) < READ_BYTES
         self.bytes_read += len(chunk)
         self._reader.feed(chunk)
         return True

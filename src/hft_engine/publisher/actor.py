@@ -65,6 +65,9 @@ class PublisherActor(BaseActor):
         self._outlets.close()
 
     def _send(self, rows: np.ndarray) -> None:
+        if not self._outlets.subscriptions:  # nobody listens: nothing is encoded
+            self._pass_over(rows)
+            return
         for row in rows:
             sequence = int(row["sequence"])
             symbol = self._ctx.instruments.symbol_of(int(row["instrument_id"]))
@@ -72,6 +75,11 @@ class PublisherActor(BaseActor):
             self._outlets.send(frames(TOPIC_SIGNAL, sequence, body))
             self._next_sequence.set(sequence + 1)
             self._signals.add()
+
+    def _pass_over(self, rows: np.ndarray) -> None:
+        if len(rows):
+            self._next_sequence.set(int(rows[-1]["sequence"]) + 1)
+            self._signals.add(len(rows))
 
     def _tell(self, event: Event) -> None:
         self._file.append(event)

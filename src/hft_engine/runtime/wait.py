@@ -9,6 +9,7 @@ heartbeats, control messages and signals are served.
 
 import os
 import select
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,11 +32,14 @@ from hft_engine.shm.atomics import (
 from hft_engine.shm.ring import Ring
 from hft_engine.shm.wiring import wire, wired, wired_rows
 
-_SPIN, _YIELD, _PARK, _SLEEP = range(4)
+_SPIN, _YIELD, _PARK, _SLEEP, _NAP = range(5)
 WAIT_NS_MAX = 10_000_000  # longest wait without a look at control messages; well under the heartbeat limit
 SPIN_NS_MAX = 1_000_000  # one compiled spin; a signal handler waits for its end
 PARK_SPIN_NS = 3_000  # spin before parking: cheaper than a futex round trip when records come in clusters
 NAP_NS = 50_000
+BACKGROUND_NAP_NS = (
+    2_000_000  # of processes off the hot path: nobody rings for them, they take what has gathered
+)
 BLOCKED_NS = 20_000  # nap of a writer whose gating ring is full
 
 
@@ -83,6 +87,8 @@ def _wait(wiring: np.ndarray, bell: int, mode: int, duration_ns: int) -> None:
         _spin(inputs, min(duration_ns, SPIN_NS_MAX), True)
     elif mode == _SLEEP:
         sleep_ns(min(duration_ns, NAP_NS))
+    elif mode == _NAP:
+        sleep_ns(min(duration_ns, BACKGROUND_NAP_NS))
     elif not _spin(inputs, min(duration_ns, PARK_SPIN_NS), False):
         _park(inputs, bells, bell, duration_ns)
 
@@ -130,6 +136,8 @@ class FdWait:
 
     def __init__(self, mode: str) -> None:
         self._mode = mode
+        self._poller = select.poll()
+        self._fd = -1
 
     def idle(self, fd: int) -> None:
         if self._mode == "spin":
@@ -137,16 +145,23 @@ class FdWait:
         if self._mode == "yield":
             os.sched_yield()
             return
-        timeout_ms = WAIT_NS_MAX // 1_000_000 if self._mode == "park" else 0
-        poller = select.poll()
-        poller.register(fd, select.POLLIN)
-        if not poller.poll(timeout_ms) and self._mode == "sleep":
-            select.select([], [], [], NAP_NS / 1e9)
+        self._watch(fd)
+        if self._mode == "park":
+            self._poller.poll(WAIT_NS_MAX // 1_000_000)
+        elif not self._poller.poll(0):
+            time.sleep(NAP_NS / 1e9)
+
+    def _watch(self, fd: int) -> None:
+        # Also when the number is the same: after a reconnect it may be another socket, which poll does not mind.
+        if fd != self._fd:
+            self._poller = select.poll()
+            self._poller.register(fd, select.POLLIN)
+            self._fd = fd
 
 
 def nap() -> None:
     """A pause of a process that has nothing to wait on."""
-    select.select([], [], [], 0.002)
+    time.sleep(BACKGROUND_NAP_NS / 1e9)
 
 
 def warm() -> None:
