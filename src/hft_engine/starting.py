@@ -1,6 +1,7 @@
 """Starting the engine for a person: in the foreground, or in the background until it is live."""
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -21,6 +22,7 @@ from hft_engine.topology import PRELOAD
 __all__ = ["detached", "foreground", "inherited_overrides", "warm"]
 
 Say = Callable[[str], None]
+CORES_FOR_DEDICATED = 6  # a core for each hot process and two for the rest
 LOSSES_TELLING = 3  # attempts that failed, two of them at once, before the starter stops waiting for the feed
 
 
@@ -52,7 +54,14 @@ def foreground(config: Config, say: Say) -> int:
 def _ready(run: engine.Run, notifier: Notifier, say: Say) -> None:
     notifier.line(f"ready {run.directory.run_id}")
     say(f"engine {run.directory.run_id} is running, layout {run.topology.layout}")
-    say("  hft top           live view\n  hft tail signals  signals as they happen\n  Ctrl-C            stop")
+    _say_commands(("live view", "top"), ("signals", "tail signals"), say=say)
+    say("  stop        Ctrl-C")
+
+
+def _say_commands(*commands: tuple[str, str], say: Say) -> None:
+    hft = "hft" if shutil.which("hft") else os.path.relpath(Path(sys.executable).with_name("hft"))
+    for name, command in commands:
+        say(f"  {name:<11} {hft} {command}")
 
 
 def _watch_live(run: engine.Run, notifier: Notifier) -> bool:
@@ -83,9 +92,11 @@ def detached(config: Config, arguments: Sequence[str], overrides: Sequence[str],
         return code or 1
     say(f"engine is running, feed {'live' if state == 'live' else 'not live yet'} ({seconds:.1f} s)")
     say(f"  logs        tail -f {log_dir / 'trading_agent.log'}")
-    say(
-        "  live view   hft top\n  signals     hft tail signals\n  status      hft status\n  stop        hft stop"
+    _say_commands(
+        ("live view", "top"), ("signals", "tail signals"), ("status", "status"), ("stop", "stop"), say=say
     )
+    if config.engine.layout == "dedicated" and (os.cpu_count() or 1) < CORES_FOR_DEDICATED:
+        say(f"  tip         {os.cpu_count()} cores: --layout compact has less latency (docs/performance.md)")
     if state != "live":
         say(f"  the feed keeps trying to reach {_venue(config)}; why it fails: {log_dir / 'feed.log'}")
     return 0
