@@ -314,17 +314,30 @@ def test_replay_of_what_is_no_recording_is_refused(tmp_path: Path) -> None:
     assert_refused(answer, "notes.csv")
 
 
-@pytest.mark.parametrize("layout", ["inline", "dedicated"])
-def test_corrupt_journal_is_refused_with_the_command_that_repairs_it(tmp_path: Path, layout: str) -> None:
-    segment = write_journal(tmp_path)
-    middle = segment.stat().st_size // 2
+def damaged_journal(directory: Path) -> tuple[Path, int]:
+    """The segment, and the byte in its middle that is wrong."""
+    segment = write_journal(directory)
     data = bytearray(segment.read_bytes())
+    middle = len(data) // 2
     data[middle] ^= 0xFF
     segment.write_bytes(data)
+    return segment, middle
+
+
+def test_corrupt_journal_is_refused_by_a_replay_in_processes(tmp_path: Path) -> None:
+    segment, _ = damaged_journal(tmp_path)
+    arguments = ["replay", str(segment.parent), "--layout", "dedicated", *settings(tmp_path)]
+    answer = hft(*arguments, timeout_s=START_TIMEOUT_S)
+    assert_refused(answer, str(segment), "damaged at byte", f"hft journal cut {segment} --at ")
+
+
+def test_corrupt_journal_is_refused_with_the_command_that_repairs_it(tmp_path: Path) -> None:
+    segment, middle = damaged_journal(tmp_path)
+    data = segment.read_bytes()
     checked = hft("journal", "check", str(segment.parent))
     assert checked.returncode == 1
     assert "damaged" in checked.stdout
-    arguments = ["replay", str(segment.parent), "--layout", layout, "--json", *settings(tmp_path)]
+    arguments = ["replay", str(segment.parent), "--json", *settings(tmp_path)]
     refused = hft(*arguments, timeout_s=START_TIMEOUT_S)
     assert_refused(refused, str(segment), "damaged at byte", "hft journal cut")
     command = shlex.split(refused.stderr[refused.stderr.index("hft journal cut") :])
@@ -338,7 +351,7 @@ def test_corrupt_journal_is_refused_with_the_command_that_repairs_it(tmp_path: P
     assert replayed.returncode == 0, replayed.stderr
     assert json.loads(replayed.stdout)["ticks"] > 2_000
     kept = next(path for path in segment.parent.iterdir() if ".cut-" in path.name)
-    assert segment.read_bytes() + kept.read_bytes() == bytes(data)
+    assert segment.read_bytes() + kept.read_bytes() == data
 
 
 def test_commands_on_what_is_no_journal_are_refused(tmp_path: Path) -> None:
