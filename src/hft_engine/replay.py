@@ -14,13 +14,14 @@ import msgspec
 import numpy as np
 
 from hft_engine import engine, preflight
-from hft_engine.config.schema import Config
+from hft_engine.config.schema import ActorTuning, Config
 from hft_engine.instruments import InstrumentTable
 from hft_engine.shm.counters import Stats
 from hft_engine.shm.ring_file import RingView
-from hft_engine.topology import DTYPES
+from hft_engine.topology import DTYPES, ROLES
 
 JOURNAL_SUFFIX = ".hftj"
+READERS = tuple(role.name for role in ROLES.values() if role.reads)
 
 
 class ReplayError(RuntimeError):
@@ -87,11 +88,25 @@ def replay(
         raise ReplayError(f"no such file: {', '.join(missing)}; `hft journal ls` lists what was recorded")
     arguments = {"replay": {"paths": [str(Path(path).resolve()) for path in paths], "speed": speed}}
     with tempfile.TemporaryDirectory(prefix="hft-replay-") as scratch:
-        config = _for_replay(config, database, scratch)
+        config = _for_replay(config if speed else at_full_speed(config), database, scratch)
         preflight.check(config)
         if config.engine.layout == "inline":
             return _inline(config, arguments, database is not None, progress)
         return _processes(config, arguments, database is not None, progress, say)
+
+
+def at_full_speed(config: Config) -> Config:
+    """Readers nap where their wait is not chosen in the configuration.
+
+    Nobody waits for a single record then. A parked reader costs its writer a system call for each record; while it
+    naps, records gather.
+    """
+    actors = dict(config.engine.actors)
+    for role in READERS:
+        tuning = actors.get(role, ActorTuning())
+        if tuning.wait == "auto":
+            actors[role] = msgspec.structs.replace(tuning, wait="sleep")
+    return msgspec.structs.replace(config, engine=msgspec.structs.replace(config.engine, actors=actors))
 
 
 def _for_replay(config: Config, database: Path | None, data_dir: str) -> Config:

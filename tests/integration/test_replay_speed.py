@@ -9,7 +9,7 @@ import pytest
 
 from hft_engine.config.load import load_config
 from hft_engine.config.schema import Config
-from hft_engine.replay import replay
+from hft_engine.replay import at_full_speed, replay
 from support.engine import hft
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,3 +56,11 @@ def test_processes_keep_the_pace_too(short_recording: tuple[Path, float]) -> Non
     found = json.loads(answer.stdout.splitlines()[-1])
     assert found["signal_hash"] == replay(config(), [str(path)]).signal_hash
     assert found["seconds"] >= span_s / 2
+
+
+def test_at_full_speed_readers_nap_unless_told_otherwise() -> None:
+    told = load_config(CONFIG, ("engine.actors={signals: {wait: spin}, inference: {cpus: [0]}}",))
+    actors = at_full_speed(told).engine.actors
+    assert actors["signals"].wait == "spin"
+    assert (actors["inference"].wait, actors["inference"].cpus) == ("sleep", (0,))
+    assert {"indicators", "publisher", "persistence"} <= {r for r, a in actors.items() if a.wait == "sleep"}
