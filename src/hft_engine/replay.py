@@ -143,6 +143,12 @@ def _inline(
     return ReplayResult("inline", ticks, bars, signals, signal_hash(made.rings["signals"]), seconds)
 
 
+def _first_tick_s(ticks: RingView) -> float:
+    """When the replay began: its first tick, which is on the ring before the supervisor sees everybody running."""
+    rows = ticks.last(ticks.published)
+    return int(rows[0]["ts_mono_ns"]) / 1e9 if len(rows) else time.monotonic()
+
+
 class _Watch:
     """Sees a replay in other processes through its segments."""
 
@@ -155,12 +161,12 @@ class _Watch:
         self.result: ReplayResult | None = None
 
     def on_ready(self, run: engine.Run) -> None:
-        self._started = time.perf_counter()
         self._stats = Stats.attach(run.directory.path / "replay.stats", writable=False)
         self._views = [
             RingView(run.directory.path / entry.file, DTYPES[entry.dtype]) for entry in run.topology.rings
         ]
         self._names = [entry.name for entry in run.topology.rings]
+        self._started = _first_tick_s(self._views[self._names.index("ticks")])
 
     def finished(self, run: engine.Run) -> bool:
         assert self._stats is not None
@@ -172,7 +178,7 @@ class _Watch:
         order = ("ticks", "features", "predictions", "bars", "signals")
         by_name = dict(zip(self._names, self._views, strict=True))
         through = all(by_name[name].drained() for name in order)
-        self._ended = time.perf_counter() if through else 0.0
+        self._ended = time.monotonic() if through else 0.0
         return through
 
     def on_end(self, run: engine.Run) -> None:
