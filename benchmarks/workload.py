@@ -59,6 +59,7 @@ RULES = (
     _rule("bid_heavy", "quote_imbalance", 1.0, _HEAVY, _FULL_HEAVY),
     _rule("ask_heavy", "quote_imbalance", -1.0, _HEAVY, _FULL_HEAVY),
 )
+TRADE_RULES = RULES[:2]
 TRADE_EVERY = 3  # ticks of an instrument: one trade, two quotes
 
 

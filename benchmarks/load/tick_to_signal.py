@@ -3,7 +3,8 @@
     load process --websocket--> feed --> indicators --> inference --> signals     (persistence and publisher on)
       10,000 ticks/s            stamp ts_mono_ns                       ts_publish_ns
 
-100 instruments, one event a frame, a model of 100 trees x 31 leaves on every tick, every tick gives a signal.
+100 instruments, one event a frame, a model of 100 trees x 31 leaves on every tick, every trade (a third of the
+ticks) gives a signal.
 Two layouts: ``dedicated`` with every stage parked, ``compact`` with compute spinning and the feed parked. The latency is
 taken from the records' own stamps, read from outside; its excess is over an ideal system on the same schedule
 (see ``jitter``).
@@ -76,7 +77,7 @@ def configuration(layout: str, url: str, model: Path) -> Config:
         ),
         indicators=workload.INDICATORS,
         inference=InferenceConfig(model=str(model)),
-        signals=SignalsConfig(cooldown_ms=0, rules=workload.RULES),
+        signals=SignalsConfig(cooldown_ms=0, rules=workload.TRADE_RULES),
     )
 
 

@@ -24,7 +24,7 @@ from hft_engine.shm.atomics import sleep_ns, spin_hint
 from hft_engine.shm.clock import mono_ns
 from hft_engine.shm.histogram import new_counts, record
 
-SPIN_NS = 10_000  # a nap ends this long before the tick is due; the rest is spun
+SPIN_NS = 2_000  # a nap ends this long before the tick is due; the rest is spun
 LEAD_NS = 200_000_000  # between "go" and the first tick
 _NO_SIGNAL = 0x4000  # MSG_NOSIGNAL
 _send = types.ExternalFunction("send", types.int64(types.int32, types.voidptr, types.int64, types.int32))

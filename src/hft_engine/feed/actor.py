@@ -109,6 +109,7 @@ class FeedActor(BaseActor):
         deadline_ns = time.monotonic_ns() + WORK_NS_MAX
         controls = connection.controls
         frames = 0
+        message: bytes | None = None
         connection.drained = False
         while frames < FRAMES_MAX and connection is self._connection:
             message = connection.next_message()
@@ -119,6 +120,9 @@ class FeedActor(BaseActor):
                     break
             elif connection.drained or not connection.read():
                 break
+        self.more = (
+            message is not None
+        )  # left with work in hand; else the socket is empty and its descriptor tells
         if connection is self._connection:
             if frames:
                 # Not the frame's stamp: a pause of our own while more waits in the socket is no silence of theirs.

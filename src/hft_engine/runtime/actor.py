@@ -79,11 +79,15 @@ class ActorContext:
 
 @runtime_checkable
 class Actor(Protocol):
-    """See the module's text. ``counters`` and ``histograms`` are declared before ``on_start``."""
+    """See the module's text. ``counters`` and ``histograms`` are declared before ``on_start``.
+
+    ``more``: whether, after a cycle that did work, there may be some left that ``wait_fd`` would not tell.
+    """
 
     role: str
     counters: tuple[str, ...]
     histograms: tuple[str, ...]
+    more: bool
 
     def on_start(self, ctx: ActorContext) -> None: ...
     def do_work(self) -> int: ...
@@ -98,6 +102,7 @@ class BaseActor:
     role = ""
     counters: tuple[str, ...] = ()
     histograms: tuple[str, ...] = ()
+    more = True
 
     def on_control(self, message: object) -> object:
         raise ControlError(f"{self.role} does not understand {type(message).__name__}")

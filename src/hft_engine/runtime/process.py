@@ -22,7 +22,7 @@ from hft_engine.runtime.plan import BELLS_FILE, EXIT_FATAL, INSTRUMENTS_FILE, Pr
 from hft_engine.runtime.runner import ActorRun, ControlPort, Runner
 from hft_engine.runtime.wait import Input
 from hft_engine.shm import layout
-from hft_engine.shm.counters import ActorState, Stats
+from hft_engine.shm.counters import ActorState, Stats, words_view
 from hft_engine.shm.ring import Ring
 from hft_engine.shm.segment import Segment, SegmentError
 
@@ -89,7 +89,7 @@ class _Stopping:
     """Told to stop: by SIGTERM, or by the word in shared memory."""
 
     def __init__(self, bells: np.ndarray, bell: int) -> None:
-        self._bells = bells
+        self._words = words_view(bells)
         self._word = bell * layout.BELL_WORDS + layout.B_STOP
         self._signalled = False
         signal.signal(signal.SIGTERM, self._on_signal)
@@ -98,7 +98,7 @@ class _Stopping:
         self._signalled = True
 
     def __call__(self) -> bool:
-        return self._signalled or bool(self._bells[self._word])
+        return self._signalled or self._words[self._word] != 0
 
 
 def _context(plan: ProcessPlan, role: RolePlan, attached: Attachments, port: _SocketPort) -> ActorContext:

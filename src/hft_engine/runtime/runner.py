@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from hft_engine.runtime.actor import Actor, ActorContext, ControlError
+from hft_engine.runtime.actor import Actor, ActorContext, BaseActor, ControlError
 from hft_engine.runtime.limits import CONTROL_POLL_NS, CYCLE_LONG_NS, STOP_DRAIN_S
 from hft_engine.runtime.messages import Command, Event, Ping, Reply, SetLogLevel, Stop
 from hft_engine.runtime.wait import FdWait, Input, RingWait, nap
 from hft_engine.shm import layout
-from hft_engine.shm.counters import ActorState
+from hft_engine.shm.counters import ActorState, words_view
 
 _HEARTBEAT, _CYCLES, _MAX = layout.V_HEARTBEAT_NS, layout.V_CYCLES, layout.V_CYCLE_NS_MAX
 _LONG, _WORK = layout.V_LONG_CYCLES, layout.V_WORK
@@ -27,6 +27,8 @@ class ActorRun:
         self.actor = actor
         self.ctx = ctx
         self.reads_rings = reads_rings
+        self.waits_on_fd = getattr(type(actor), "wait_fd", None) is not BaseActor.wait_fd
+        self._vitals = words_view(ctx.stats.vitals)
         ctx.stats.declare(actor.counters, actor.histograms)
 
     def start(self, pid: int) -> None:
@@ -47,7 +49,7 @@ class ActorRun:
             raise
 
     def beat(self, now_ns: int, cycle_ns: int, work: int) -> None:
-        vitals = self.ctx.stats.vitals
+        vitals = self._vitals
         vitals[_HEARTBEAT] = now_ns
         vitals[_CYCLES] += 1
         vitals[_WORK] += work
@@ -89,6 +91,7 @@ class Runner:
         self._control_due_ns = 0
         self._ring_wait = RingWait(mode, inputs, bells, bell) if bells is not None and inputs else None
         self._fd_wait = FdWait(mode)
+        self._fd_actor = next((run.actor for run in runs if run.waits_on_fd), None)
 
     def start(self, pid: int = 0) -> None:
         """on_start of every actor, in order."""
@@ -114,8 +117,7 @@ class Runner:
         """Cycle until told to stop, then ``on_stop`` in order."""
         try:
             while not (self._stopping or self._stop_requested()):
-                if self.step() == 0:
-                    self._idle()
+                self._idle(self.step())
             self._drain()
         finally:
             self.stop()
@@ -139,13 +141,16 @@ class Runner:
         if failures:
             raise failures[0]
 
-    def _idle(self) -> None:
-        fds = [fd for run in self._runs if (fd := run.actor.wait_fd()) is not None]
-        if fds:
-            self._fd_wait.idle(fds[0])
+    def _idle(self, work: int) -> None:
+        fd = None if self._fd_actor is None else self._fd_actor.wait_fd()
+        if fd is not None:
+            if not (work and self._fd_actor.more):  # type: ignore[union-attr]
+                self._fd_wait.idle(fd)
         elif self._ring_wait is not None:
-            self._ring_wait.idle()
-        else:
+            # A prompt wait ends at once when there is more, and costs less than a cycle that finds nothing.
+            if not work or self._ring_wait.prompt:
+                self._ring_wait.idle()
+        elif not work:
             nap()
 
     def _serve_control(self) -> None:

@@ -66,6 +66,17 @@ def fetch_add(typingctx: Any, words: Any, index: Any, value: Any) -> Any:
 
 
 @intrinsic
+def exchange(typingctx: Any, words: Any, index: Any, value: Any) -> Any:
+    """Atomically set; returns the value before."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = _word(context, builder, sig.args[0], *args[:2])
+        return builder.atomic_rmw("xchg", pointer, args[2], "seq_cst")
+
+    return types.int64(words, types.intp, types.int64), codegen
+
+
+@intrinsic
 def load_acquire_at(typingctx: Any, address: Any) -> Any:
     """Acquire the int64 at an address of this process."""
 
