@@ -86,6 +86,7 @@ _COMPUTE = ("indicators", "inference", "signals")
 PRELOAD = (
     "hft_engine.shm.ring",
     "hft_engine.runtime.wait",
+    "hft_engine.runtime.chain",
     "hft_engine.feed.actor",
     "hft_engine.indicators.actor",
     "hft_engine.inference.actor",

@@ -10,6 +10,7 @@ from hft_engine.indicators.resume import resume
 from hft_engine.indicators.stage import IndicatorStage
 from hft_engine.records import BAR_DTYPE, FEATURE_DTYPE, TICK_DTYPE, TickKind
 from hft_engine.runtime.actor import ActorContext, BaseActor, FatalError
+from hft_engine.runtime.chain import NativeCall
 from hft_engine.shm import histogram
 from hft_engine.shm.ring import Ring
 
@@ -47,6 +48,9 @@ class IndicatorsActor(BaseActor):
     def do_work(self) -> int:
         return self._stage.run()
 
+    def native(self) -> NativeCall:
+        return self._stage.native()
+
 
 def warm() -> None:
     """Compile the stage's kernel, or load it from the cache."""
@@ -61,3 +65,4 @@ def warm() -> None:
     row["kind"], row["price"] = int(TickKind.TRADE), 1.0
     ticks.publish_rows(row)
     stage.run()
+    stage.native()

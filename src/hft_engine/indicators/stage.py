@@ -5,10 +5,11 @@ last.
 """
 
 import copy
+import functools
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import carray, njit
 
 from hft_engine.config.schema import IndicatorConfig
 from hft_engine.indicators import bars, step
@@ -23,6 +24,7 @@ from hft_engine.indicators.state import (
     parameters_of,
 )
 from hft_engine.records import BAR_DTYPE, FEATURE_DTYPE, TICK_DTYPE
+from hft_engine.runtime.chain import NativeCall, entry
 from hft_engine.shm import histogram
 from hft_engine.shm.clock import mono_ns
 from hft_engine.shm.ring import Ring, advance, claim, poll_into, publish, room
@@ -179,6 +181,16 @@ def duty(wiring: np.ndarray, reader: int, limit: int) -> int:
     return done
 
 
+def _call(wiring: Any, words: int, reader: int, limit: int) -> int:
+    return duty(carray(wiring, (words,)), reader, limit)
+
+
+@functools.cache
+def native_entry() -> Any:
+    """The stage's C function, for ``runtime.chain``."""
+    return entry(_call)
+
+
 class IndicatorStage:
     """The stage bound to its rings and state: what the actor and ``offline`` call.
 
@@ -204,6 +216,7 @@ class IndicatorStage:
         self.parameters = parameters_of(config)
         self._extensions, doubles = _bind_extensions(config, self.parameters)
         self.state: IndicatorState = new_state(instruments, doubles)
+        self._native: NativeCall | None = None
         self._wire(ticks, reader, features, bars_ring, counts, latencies, ticks_max)
 
     def on_rings(self, ticks: Ring, features: Ring, bars_ring: Ring) -> "IndicatorStage":
@@ -216,6 +229,13 @@ class IndicatorStage:
     def run(self) -> int:
         """Take up what is there, at most ``ticks_max``. Returns how many ticks."""
         return int(duty(*self._arguments))
+
+    def native(self) -> NativeCall:
+        """``run`` for a chain of stages; new when the rings are."""
+        if self._native is None:
+            wiring, reader, ticks_max = self._arguments
+            self._native = NativeCall(native_entry().address, wiring, reader, ticks_max)
+        return self._native
 
     def _wire(
         self,
@@ -246,6 +266,7 @@ class IndicatorStage:
         }
         wiring = wire([self._arrays[i] for i in range(_WIRES)])
         self._arguments = (wiring, reader, ticks_max)
+        self._native = None
 
 
 def _bind_extensions(config: IndicatorConfig, parameters: np.ndarray) -> tuple[list[Any], int]:

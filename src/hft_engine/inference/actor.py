@@ -1,9 +1,11 @@
 """The inference actor: features ring in, predictions ring out, the model swapped between two records."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numba import carray
 
 from hft_engine.inference.errors import ModelError
 from hft_engine.inference.kernels import COUNTERS, duty
@@ -11,6 +13,7 @@ from hft_engine.inference.model import CompiledModel, load_model
 from hft_engine.inference.tables import Tables, empty_tables
 from hft_engine.records import FEATURE_DTYPE, PREDICTION_DTYPE
 from hft_engine.runtime.actor import ActorContext, BaseActor, ControlError, FatalError
+from hft_engine.runtime.chain import NativeCall, entry
 from hft_engine.runtime.messages import SwapModel
 from hft_engine.shm import layout
 from hft_engine.shm.histogram import new_counts
@@ -29,6 +32,7 @@ class InferenceActor(BaseActor):
 
     def __init__(self) -> None:
         self._arguments: tuple[Any, ...] = ()
+        self._native: NativeCall | None = None
         self._arrays: list[np.ndarray] = []  # what the wiring points to must live as long as it
 
     def on_start(self, ctx: ActorContext) -> None:
@@ -42,6 +46,11 @@ class InferenceActor(BaseActor):
 
     def do_work(self) -> int:
         return int(duty(*self._arguments))
+
+    def native(self) -> NativeCall:
+        if self._native is None:
+            self._native = NativeCall(native_entry().address, *self._arguments)
+        return self._native
 
     def on_control(self, message: object) -> object:
         """``SwapModel``: the reply names the model in use from the next record on."""
@@ -88,6 +97,7 @@ class InferenceActor(BaseActor):
     def _use(self, tables: Tables) -> None:
         latencies, counters = self._ctx.histogram("inference"), self._ctx.counter_array()
         self._arrays = _arrays(self._features, self._predictions, self._scratch, tables, latencies, counters)
+        self._native = None
         self._arguments = (wire(self._arrays), self._ctx.reader("features"), self._deadline_ns)
 
 
@@ -103,6 +113,16 @@ def _arrays(
     rings = [features.head, features.slots, predictions.head, predictions.slots, predictions.bells]
     model = [tables.header, tables.columns, tables.nodes, tables.bits, tables.row]
     return [*rings, scratch, *model, latencies, counters]
+
+
+def _call(wiring: Any, words: int, reader: int, deadline_ns: int) -> int:
+    return duty(carray(wiring, (words,)), reader, deadline_ns)
+
+
+@functools.cache
+def native_entry() -> Any:
+    """The stage's C function, for ``runtime.chain``."""
+    return entry(_call)
 
 
 def _deadline_ns(ctx: ActorContext, predictions: Ring) -> int:
@@ -124,3 +144,4 @@ def warm() -> None:
     scratch, counters = np.zeros(1, FEATURE_DTYPE), np.zeros(len(COUNTERS), np.int64)
     arrays = _arrays(features, predictions, scratch, empty_tables(), new_counts(), counters)
     duty(wire(arrays), 0, 0)
+    native_entry()

@@ -19,6 +19,7 @@ from hft_engine.runtime.messages import ControlError
 from hft_engine.shm.counters import Counter, Stats
 
 if TYPE_CHECKING:
+    from hft_engine.runtime.chain import NativeCall
     from hft_engine.shm.ring import Ring  # needs the compiler, which some actors do without
 
 
@@ -94,6 +95,7 @@ class Actor(Protocol):
     def on_control(self, message: object) -> object: ...
     def on_stop(self) -> None: ...
     def wait_fd(self) -> int | None: ...
+    def native(self) -> "NativeCall | None": ...
 
 
 class BaseActor:
@@ -111,6 +113,10 @@ class BaseActor:
         return None
 
     def wait_fd(self) -> int | None:
+        return None
+
+    def native(self) -> "NativeCall | None":
+        """``do_work`` as a compiled call; the same object until it changes. None: only through Python."""
         return None
 
 

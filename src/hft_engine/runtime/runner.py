@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from hft_engine.runtime.actor import Actor, ActorContext, BaseActor, ControlError
+from hft_engine.runtime.chain import Chain, NativeCall
 from hft_engine.runtime.limits import CONTROL_POLL_NS, CYCLE_LONG_NS, STOP_DRAIN_S
 from hft_engine.runtime.messages import Command, Event, Ping, Reply, SetLogLevel, Stop
 from hft_engine.runtime.wait import FdWait, Input, RingWait, nap
@@ -48,15 +49,14 @@ class ActorRun:
             self.ctx.stats.state = ActorState.FAILED
             raise
 
-    def beat(self, now_ns: int, cycle_ns: int, work: int) -> None:
+    def beat(self, now_ns: int, cycles: int, cycle_ns_max: int, long_cycles: int, work: int) -> None:
         vitals = self._vitals
         vitals[_HEARTBEAT] = now_ns
-        vitals[_CYCLES] += 1
+        vitals[_CYCLES] += cycles
         vitals[_WORK] += work
-        if cycle_ns > vitals[_MAX]:
-            vitals[_MAX] = cycle_ns
-        if cycle_ns > CYCLE_LONG_NS:
-            vitals[_LONG] += 1
+        vitals[_LONG] += long_cycles
+        if cycle_ns_max > vitals[_MAX]:
+            vitals[_MAX] = cycle_ns_max
 
 
 class ControlPort:
@@ -89,6 +89,7 @@ class Runner:
         self._stop_requested = stop_requested
         self._stopping = False
         self._control_due_ns = 0
+        self._inputs, self._mode, self._bells, self._bell = inputs, mode, bells, bell
         self._ring_wait = RingWait(mode, inputs, bells, bell) if bells is not None and inputs else None
         self._fd_wait = FdWait(mode)
         self._fd_actor = next((run.actor for run in runs if run.waits_on_fd), None)
@@ -105,19 +106,22 @@ class Runner:
         for run in self._runs:
             work = run.actor.do_work()
             now_ns = time.monotonic_ns()
-            run.beat(now_ns, now_ns - before_ns, work)
+            cycle_ns = now_ns - before_ns
+            run.beat(now_ns, 1, cycle_ns, cycle_ns > CYCLE_LONG_NS, work)
             before_ns = now_ns
             total += work
-        if before_ns >= self._control_due_ns:
-            self._control_due_ns = before_ns + CONTROL_POLL_NS
-            self._serve_control()
+        self._serve_control_if_due(before_ns)
         return total
 
     def run(self) -> None:
         """Cycle until told to stop, then ``on_stop`` in order."""
         try:
+            chain = self._chain()
             while not (self._stopping or self._stop_requested()):
-                self._idle(self.step())
+                if chain is None:
+                    self._idle(self.step())
+                else:
+                    self._turn(chain)
             self._drain()
         finally:
             self.stop()
@@ -140,6 +144,30 @@ class Runner:
                 failures.append(error)
         if failures:
             raise failures[0]
+
+    def _chain(self) -> Chain | None:
+        """The stages as one compiled chain, where every actor of the process offers its own."""
+        calls = self._calls()
+        if self._bells is None or calls is None:
+            return None
+        return Chain(calls, self._inputs, self._bells, self._bell, self._mode)
+
+    def _calls(self) -> list[NativeCall] | None:
+        calls = [call for run in self._runs if (call := run.actor.native()) is not None]
+        return calls if len(calls) == len(self._runs) else None
+
+    def _turn(self, chain: Chain) -> None:
+        chain.use(self._calls() or [])
+        cycles, cycle_ns_max, long_cycles, *works = chain.turn()
+        now_ns = time.monotonic_ns()
+        for run, work in zip(self._runs, works, strict=True):
+            run.beat(now_ns, cycles, cycle_ns_max, long_cycles, work)
+        self._serve_control_if_due(now_ns)
+
+    def _serve_control_if_due(self, now_ns: int) -> None:
+        if now_ns >= self._control_due_ns:
+            self._control_due_ns = now_ns + CONTROL_POLL_NS
+            self._serve_control()
 
     def _idle(self, work: int) -> None:
         fd = None if self._fd_actor is None else self._fd_actor.wait_fd()

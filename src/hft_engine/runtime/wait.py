@@ -44,7 +44,7 @@ BLOCKED_NS = 20_000  # nap of a writer whose gating ring is full
 
 
 @njit(nogil=True, inline="always")
-def _ready(inputs: np.ndarray) -> bool:
+def ready(inputs: np.ndarray) -> bool:
     for i in range(len(inputs)):  # noqa: SIM110 - numba compiles the loop, not the generator
         if load_acquire_at(inputs[i, 0]) != load_acquire_at(inputs[i, 1]):
             return True
@@ -52,11 +52,11 @@ def _ready(inputs: np.ndarray) -> bool:
 
 
 @njit(nogil=True, inline="always")
-def _spin(inputs: np.ndarray, duration_ns: int, yielding: bool) -> bool:
+def spin(inputs: np.ndarray, duration_ns: int, yielding: bool) -> bool:
     deadline = mono_ns() + duration_ns
     while True:
         for _ in range(32):
-            if _ready(inputs):
+            if ready(inputs):
                 return True
             if yielding:
                 sched_yield()
@@ -67,12 +67,12 @@ def _spin(inputs: np.ndarray, duration_ns: int, yielding: bool) -> bool:
 
 
 @njit(nogil=True, inline="always")
-def _park(inputs: np.ndarray, bells: np.ndarray, bell: int, duration_ns: int) -> None:
+def park(inputs: np.ndarray, bells: np.ndarray, bell: int, duration_ns: int) -> None:
     word = bell * layout.BELL_WORDS
     sequence = load_acquire(bells, word + layout.B_SEQUENCE)
     store_release(bells, word + layout.B_PARKED, 1)
     fence_full()
-    if not _ready(inputs):
+    if not ready(inputs):
         futex_wait(bells, word + layout.B_SEQUENCE, sequence, duration_ns)
     store_release(bells, word + layout.B_PARKED, 0)
 
@@ -82,15 +82,15 @@ def _wait(wiring: np.ndarray, bell: int, mode: int, duration_ns: int) -> None:
     """``wiring``: the table of ``_addresses``, the doorbells."""
     inputs, bells = wired_rows(wiring, 0, 2), wired(wiring, 1, np.int64)
     if mode == _SPIN:
-        _spin(inputs, min(duration_ns, SPIN_NS_MAX), False)
+        spin(inputs, min(duration_ns, SPIN_NS_MAX), False)
     elif mode == _YIELD:
-        _spin(inputs, min(duration_ns, SPIN_NS_MAX), True)
+        spin(inputs, min(duration_ns, SPIN_NS_MAX), True)
     elif mode == _SLEEP:
         sleep_ns(min(duration_ns, NAP_NS))
     elif mode == _NAP:
         sleep_ns(min(duration_ns, BACKGROUND_NAP_NS))
-    elif not _spin(inputs, min(duration_ns, PARK_SPIN_NS), False):
-        _park(inputs, bells, bell, duration_ns)
+    elif not spin(inputs, min(duration_ns, PARK_SPIN_NS), False):
+        park(inputs, bells, bell, duration_ns)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Input:
     reader: int
 
 
-def _addresses(inputs: Sequence[Input]) -> np.ndarray:
+def addresses(inputs: Sequence[Input]) -> np.ndarray:
     """int64[inputs, 2]: addresses of the published cursor and of the reader's position."""
     table = np.zeros((len(inputs), 2), np.int64)
     for i, item in enumerate(inputs):
@@ -116,7 +116,7 @@ class RingWait:
 
     def __init__(self, mode: str, inputs: Sequence[Input], bells: np.ndarray, bell: int) -> None:
         self._rings = [item.ring for item in inputs]  # keeps the addresses valid
-        self._arrays = (_addresses(inputs), bells)
+        self._arrays = (addresses(inputs), bells)
         self._wiring = wire(self._arrays)
         self._bell = bell
         self._mode = MODES.index(mode)

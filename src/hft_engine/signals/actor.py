@@ -1,12 +1,16 @@
 """The signals actor: predictions -> rule kernel -> signals, each published the moment it is decided."""
 
+import functools
+from typing import Any
+
 import numpy as np
-from numba import njit
+from numba import carray, njit
 
 from hft_engine.config.schema import DEFAULT_RULES, SignalsConfig
 from hft_engine.records import PREDICTION_DTYPE, SIGNAL_DTYPE
 from hft_engine.runtime import rundir
 from hft_engine.runtime.actor import ActorContext, BaseActor, FatalError
+from hft_engine.runtime.chain import NativeCall, entry
 from hft_engine.shm import histogram
 from hft_engine.shm.clock import mono_ns
 from hft_engine.shm.ring import Ring, advance, claim, poll_into, publish, room
@@ -85,6 +89,16 @@ def duty(wiring: np.ndarray, reader: int) -> int:
     return n
 
 
+def _call(wiring: Any, words: int, reader: int, argument: int) -> int:
+    return duty(carray(wiring, (words,)), reader)
+
+
+@functools.cache
+def native_entry() -> Any:
+    """The stage's C function, for ``runtime.chain``."""
+    return entry(_call)
+
+
 class SignalsActor(BaseActor):
     """Reads ``predictions``, writes ``signals``; the rules are those of the configuration."""
 
@@ -93,6 +107,7 @@ class SignalsActor(BaseActor):
 
     def __init__(self) -> None:
         self.counters = COUNTERS
+        self._native: NativeCall | None = None
         self._arrays: tuple[np.ndarray, ...] = ()  # the wiring holds their addresses
 
     def on_start(self, ctx: ActorContext) -> None:
@@ -117,6 +132,11 @@ class SignalsActor(BaseActor):
 
     def do_work(self) -> int:
         return int(duty(self._wiring, self._reader))
+
+    def native(self) -> NativeCall:
+        if self._native is None:
+            self._native = NativeCall(native_entry().address, self._wiring, self._reader)
+        return self._native
 
 
 def _checkpoint(ctx: ActorContext) -> Checkpoint:
@@ -178,3 +198,4 @@ def warm() -> None:
     hist = histogram.new_counts()
     arrays = _arrays(source, target, rules, checkpoint, counts, hist, hist)
     duty(wire(arrays), 0)
+    native_entry()

@@ -94,7 +94,7 @@ def test_a_slow_reader_of_bars_in_a_replay_stops_the_stage_and_loses_nothing(tmp
         stamps_ns=np.full(INSTRUMENTS, MONDAY_NS),
         instrument=np.arange(INSTRUMENTS),
     )
-    last = trades(np.array([11.0]), stamps_ns=MONDAY_NS + MINUTE_NS)
+    last = trades(np.array([11.0]), stamps_ns=MONDAY_NS + MINUTE_NS + 1_000_000_000)
     bench = Bench(tmp_path, bars=32).start()
     bench.ticks.publish_rows(joined(ticks, last))
     while bench.actor.do_work():

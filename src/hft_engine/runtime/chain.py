@@ -1,0 +1,150 @@
+"""Duty cycles that stay in compiled code: the stages of a process called by address, and the wait between.
+
+A process whose actors all offer a ``NativeCall`` comes back to Python only every ``TURN_NS``, for heartbeat and
+control messages; no interpreter stands between a record and the next stage. What an actor does is the same kernel
+that its ``do_work`` calls.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import cfunc, njit, types
+from numba.extending import intrinsic
+
+from hft_engine.runtime.limits import CYCLE_LONG_NS
+from hft_engine.runtime.wait import BLOCKED_NS, PARK_SPIN_NS, Input, addresses, park, ready, spin
+from hft_engine.runtime.wait_mode import MODES
+from hft_engine.shm import layout
+from hft_engine.shm.atomics import mono_ns, sleep_ns
+from hft_engine.shm.wiring import wire, wired, wired_rows
+
+TURN_NS = 5_000_000  # in compiled code at most this long, unless asleep
+_SPIN, _YIELD, _PARK = (MODES.index(name) for name in ("spin", "yield", "park"))
+_COLUMNS = 5  # of a stage's row: address, wiring's address and length, reader, argument
+_CYCLES, _CYCLE_NS_MAX, _LONG, _WORK = range(4)  # what a turn reports; from _WORK on one word a stage
+
+_ENTRY = types.int64(types.CPointer(types.int64), types.int64, types.int64, types.int64)
+
+
+class NativeCall(NamedTuple):
+    """A stage's compiled entry: ``address`` of an ``entry``, and what to hand it."""
+
+    address: int
+    wiring: np.ndarray
+    reader: int
+    argument: int = 0
+
+
+def entry(call: Any) -> Any:
+    """The C function of ``call(wiring, words, reader, argument) -> records``, a module's own function so that it
+    can be cached; its ``address`` goes into a NativeCall. ``carray(wiring, (words,))`` is what a kernel takes.
+    """
+    return cfunc(_ENTRY, cache=True)(call)
+
+
+def _call_stage(typingctx: Any, address: Any, wiring: Any, words: Any, reader: Any, argument: Any) -> Any:
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        word = ir.IntType(64)
+        kind = ir.FunctionType(word, [word] * 4)  # pointers and words travel alike
+        return builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+
+    return types.int64(*[types.int64] * 5), codegen
+
+
+_stage: Any = intrinsic(_call_stage)
+
+
+@njit(nogil=True, inline="always")
+def _pass(stages: np.ndarray, report: np.ndarray) -> int:
+    work = 0
+    for i in range(len(stages)):
+        done = _stage(stages[i, 0], stages[i, 1], stages[i, 2], stages[i, 3], stages[i, 4])
+        report[_WORK + i] += done
+        work += done
+    return work
+
+
+@njit(nogil=True, inline="always")
+def _rest(inputs: np.ndarray, bells: np.ndarray, bell: int, mode: int, gated: bool, until_ns: int) -> None:
+    left_ns = until_ns - mono_ns()
+    if left_ns <= 0:
+        return
+    if ready(inputs):
+        if gated:
+            sleep_ns(BLOCKED_NS)  # input, and nothing was done: the ring downstream is full
+    elif mode in (_SPIN, _YIELD):
+        spin(inputs, left_ns, mode == _YIELD)
+    elif mode == _PARK:
+        if not spin(inputs, min(left_ns, PARK_SPIN_NS), False):
+            park(inputs, bells, bell, left_ns)
+    else:
+        sleep_ns(min(left_ns, 50_000))
+
+
+@njit(nogil=True, cache=True)
+def _turn(wiring: np.ndarray, bell: int, mode: int, gated: bool, turn_ns: int) -> None:
+    """Passes over the stages, and waits, for ``turn_ns``. ``wiring``: stages, inputs, doorbells, report."""
+    stages, inputs = wired_rows(wiring, 0, _COLUMNS), wired_rows(wiring, 1, 2)
+    bells, report = wired(wiring, 2, np.int64), wired(wiring, 3, np.int64)
+    now_ns = mono_ns()
+    until_ns = now_ns + turn_ns
+    while now_ns < until_ns:
+        work = _pass(stages, report)
+        before_ns, now_ns = now_ns, mono_ns()
+        report[_CYCLES] += 1
+        report[_CYCLE_NS_MAX] = max(report[_CYCLE_NS_MAX], now_ns - before_ns)
+        if now_ns - before_ns > CYCLE_LONG_NS:
+            report[_LONG] += 1
+        if work == 0:
+            _rest(inputs, bells, bell, mode, gated, until_ns)
+            now_ns = mono_ns()
+
+
+class Chain:
+    """The stages of one process. ``calls`` may change between turns: a model was swapped."""
+
+    def __init__(
+        self, calls: Sequence[NativeCall], inputs: Sequence[Input], bells: np.ndarray, bell: int, mode: str
+    ) -> None:
+        self._rings = [item.ring for item in inputs]  # keeps the addresses valid
+        self._stages = np.zeros((len(calls), _COLUMNS), np.int64)
+        self._calls: list[NativeCall | None] = [None] * len(calls)
+        self._report = np.zeros(_WORK + len(calls), np.int64)
+        self._arrays = (self._stages, addresses(inputs), bells, self._report)
+        self._wiring = wire(self._arrays)
+        self._bell = bell
+        self._mode = MODES.index(mode)
+        self._gated = any(bool(ring.head[layout.W_GATING]) for ring in self._rings)
+        self.use(calls)
+
+    def use(self, calls: Sequence[NativeCall]) -> None:
+        """Take up calls that changed."""
+        for i, call in enumerate(calls):
+            if call is not self._calls[i]:
+                wiring = call.wiring
+                self._stages[i] = call.address, wiring.ctypes.data, len(wiring), call.reader, call.argument
+                self._calls[i] = call
+
+    def turn(self, turn_ns: int = TURN_NS) -> list[int]:
+        """Run for ``turn_ns``. Returns cycles, longest cycle in ns, long cycles, then the work of each stage."""
+        self._report[:] = 0
+        _turn(self._wiring, self._bell, self._mode, self._gated, turn_ns)
+        report: list[int] = self._report.tolist()
+        return report
+
+
+def _nothing(wiring: Any, words: int, reader: int, argument: int) -> int:
+    return 0
+
+
+def warm() -> None:
+    """Compile (or load) the turn."""
+    wiring = np.zeros(2, np.int64)
+    call = NativeCall(entry(_nothing).address, wiring, 0)
+    bells = np.zeros(layout.BELL_WORDS, np.int64)
+    Chain([call], [], bells, 0, "spin").turn(0)
+
+
+__all__ = ["TURN_NS", "Chain", "NativeCall", "entry", "warm"]

@@ -1,0 +1,112 @@
+"""Stages called by address: the same records as through Python, in every wait mode, and told of changes."""
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import carray, njit
+
+from hft_engine.runtime.chain import Chain, NativeCall, entry
+from hft_engine.runtime.wait import Input
+from hft_engine.shm.ring import Ring, advance, claim, poll_into, publish, room
+from hft_engine.shm.wiring import wire, wired
+
+DTYPE = np.dtype([("sequence", "<i8"), ("value", "<f8")])
+
+
+@njit(nogil=True)
+def add(wiring: np.ndarray, reader: int, amount: int) -> int:
+    """Copies records on, ``amount`` added."""
+    in_head, in_slots = wired(wiring, 0, np.int64), wired(wiring, 1, DTYPE)
+    out_head, out_slots = wired(wiring, 2, np.int64), wired(wiring, 3, DTYPE)
+    scratch = wired(wiring, 5, DTYPE)
+    count = poll_into(in_head, in_slots, reader, scratch, min(len(scratch), room(out_head)))
+    first = claim(out_head, count)
+    for i in range(count):
+        slot = out_slots[(first + i) & (len(out_slots) - 1)]
+        slot.sequence = first + i
+        slot.value = scratch[i].value + amount
+    publish(out_head, wired(wiring, 4, np.int64), first + count)
+    advance(in_head, reader, count)
+    return count
+
+
+def call_add(wiring: Any, words: int, reader: int, amount: int) -> int:
+    return add(carray(wiring, (words,)), reader, amount)
+
+
+ENTRY = entry(call_add)
+
+
+def stage(source: Ring, target: Ring, amount: int) -> tuple[NativeCall, list[np.ndarray]]:
+    arrays = [source.head, source.slots, target.head, target.slots, target.bells, np.zeros(8, DTYPE)]
+    return NativeCall(ENTRY.address, wire(arrays), 0, amount), arrays
+
+
+def three_rings(gating: bool = False) -> list[Ring]:
+    return [Ring.private(name, DTYPE, 32, ["next"], gating) for name in ("a", "b", "c")]
+
+
+@pytest.mark.parametrize("mode", ["spin", "yield", "park", "sleep"])
+def test_records_pass_both_stages_in_one_turn(mode: str) -> None:
+    rings = three_rings()
+    first, keep_first = stage(rings[0], rings[1], 1)
+    second, keep_second = stage(rings[1], rings[2], 10)
+    chain = Chain([first, second], [Input(rings[0], 0), Input(rings[1], 0)], rings[0].bells, 0, mode)
+    rows = np.zeros(20, DTYPE)
+    rows["value"] = np.arange(20)
+    rings[0].publish_rows(rows)
+    cycles, longest_ns, _, *works = chain.turn(2_000_000)
+    assert works == [20, 20]
+    assert cycles >= 3  # eight records a cycle
+    assert longest_ns > 0
+    out = np.zeros(32, DTYPE)
+    assert rings[2].poll(0, out, 32) == 20
+    assert out["value"][:20].tolist() == [float(i + 11) for i in range(20)]
+    assert len(keep_first) == len(keep_second)
+
+
+def test_changed_call_holds_from_the_next_turn_on() -> None:
+    rings = three_rings()
+    call, keep = stage(rings[0], rings[1], 1)
+    chain = Chain([call], [Input(rings[0], 0)], rings[0].bells, 0, "spin")
+    rings[0].publish_rows(np.zeros(1, DTYPE))
+    chain.turn(0)
+    chain.turn(1_000_000)
+    chain.use([call._replace(argument=5)])
+    rings[0].publish_rows(np.zeros(1, DTYPE))
+    chain.turn(1_000_000)
+    out = np.zeros(4, DTYPE)
+    assert rings[1].poll(0, out, 4) == 2
+    assert out["value"][:2].tolist() == [1.0, 5.0]
+    assert keep
+
+
+def test_full_gating_ring_holds_the_stage_back_without_loss() -> None:
+    rings = three_rings(gating=True)
+    call, keep = stage(rings[0], rings[1], 0)
+    chain = Chain([call], [Input(rings[0], 0)], rings[0].bells, 0, "park")
+    out = np.zeros(32, DTYPE)
+    got: list[float] = []
+    for start in range(0, 96, 32):
+        rows = np.zeros(32, DTYPE)
+        rows["value"] = np.arange(start, start + 32)
+        rings[0].publish_rows(rows)
+        chain.turn(500_000)
+        assert rings[1].lag(0) == 32
+        got += out["value"][: rings[1].poll(0, out, 32)].tolist()
+        chain.turn(500_000)
+        got += out["value"][: rings[1].poll(0, out, 32)].tolist()
+    assert got == [float(i) for i in range(96)]
+    assert keep
+
+
+def test_a_turn_without_work_ends_in_time() -> None:
+    rings = three_rings()
+    call, keep = stage(rings[0], rings[1], 0)
+    chain = Chain([call], [Input(rings[0], 0)], rings[0].bells, 0, "park")
+    started = time.monotonic()
+    assert chain.turn(3_000_000)[3:] == [0]
+    assert time.monotonic() - started < 5.0  # it came back at all
+    assert keep
