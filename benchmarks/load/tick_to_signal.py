@@ -5,9 +5,9 @@
 
 100 instruments, one event a frame, a model of 100 trees x 31 leaves on every tick, every trade (a third of the
 ticks) gives a signal.
-Two layouts: ``dedicated`` with every stage parked, ``compact`` with compute spinning and the feed parked. The latency is
-taken from the records' own stamps, read from outside; its excess is over an ideal system on the same schedule
-(see ``jitter``).
+Two layouts: ``dedicated`` with every stage parked, ``compact`` with compute spinning and the feed parked. The
+latency is taken from the records' own stamps, read from outside; its excess is over an ideal system on the same
+schedule (see ``jitter``).
 """
 
 import multiprocessing
@@ -48,7 +48,10 @@ HOPS = (
 _PARK, _SPIN = ActorTuning(wait="park"), ActorTuning(wait="spin")
 LAYOUTS: dict[str, dict[str, ActorTuning]] = {
     "dedicated": dict.fromkeys(("feed", "indicators", "inference", "signals"), _PARK),
-    "compact": {"feed": _PARK, "compute": _SPIN},  # one spinner: the other core is for feed, load and the rest
+    "compact": {
+        "feed": _PARK,
+        "compute": _SPIN,
+    },  # one spinner: the other core is for feed, load and the rest
 }
 
 

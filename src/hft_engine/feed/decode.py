@@ -110,13 +110,14 @@ class FrameDecoder:
     ``rows``      staging array of ``TICK_DTYPE``; after ``decode`` returned n, ``rows[:n]`` are the frame's
                   ticks in the venue's order, with ``sequence`` 0
     ``statuses``  what the venue said about the session in the last frame
+    ``ids``       symbol -> instrument id of all symbols met so far, in the order they were met
+    ``last_trade_q``, ``last_trade_id``  int64[instruments_max]: of each instrument's last trade, 0 before one
     ``reasons``   why events of the last frame were refused, at most REASONS_MAX; empty for a clean frame
     """
 
     # With slots, because beyond 30 attributes Python 3.11 reads them at half the speed.
     __slots__ = (
         "_buffer",
-        "_ids",
         "_last_trade_id",
         "_last_trade_q",
         "_packers",
@@ -132,7 +133,11 @@ class FrameDecoder:
         "duplicates",
         "events",
         "frames_rejected",
+        "ids",
         "ignored_events",
+        "instruments",
+        "last_trade_id",
+        "last_trade_q",
         "reasons",
         "rejected",
         "rows",
@@ -160,9 +165,13 @@ class FrameDecoder:
         self._quote_word = self._words[TickKind.QUOTE]
         self._trade_words = _TradeWords(self._words[TickKind.TRADE])
         self._quote_conditions = _QuoteConditions()
-        self._ids = _InstrumentIds(instruments)
-        self._last_trade_q = [0] * instruments.capacity
-        self._last_trade_id = [0] * instruments.capacity
+        self.instruments = instruments
+        self.ids: dict[str, int] = _InstrumentIds(instruments)
+        self.last_trade_q = np.zeros(instruments.capacity, np.int64)
+        self.last_trade_id = np.zeros(instruments.capacity, np.int64)
+        # Seen as memoryviews, because these give Python's own integers, at a third of the time.
+        self._last_trade_q = memoryview(self.last_trade_q)
+        self._last_trade_id = memoryview(self.last_trade_id)
         self._ts_recv_ns = 0
         self._ts_mono_ns = 0
         self._parse = msgspec.json.Decoder(list[Event]).decode
@@ -210,7 +219,7 @@ class FrameDecoder:
         t = event.t
         if not (event.p > 0.0 and 0.0 <= size < INFINITY and t > 0):
             return self._reject(event, f"price {event.p}, size {size}, time {t}")
-        instrument_id = self._ids[event.sym]
+        instrument_id = self.ids[event.sym]
         try:
             trade_id = int(event.i)
         except ValueError:
@@ -247,7 +256,7 @@ class FrameDecoder:
         _QUOTE.pack_into(
             self._buffer, offset,
             t * 1_000_000 if MS_MIN <= t < US_MIN else to_ns(t), self._ts_recv_ns, self._ts_mono_ns,
-            event.q, self._ids[event.sym], self._quote_word,
+            event.q, self.ids[event.sym], self._quote_word,
             bid, ask, event.bs, event.as_, conditions, event.bx, event.ax, event.z,
         )
         # fmt: on
@@ -269,7 +278,7 @@ class FrameDecoder:
         _BAR.pack_into(
             self._buffer, offset,
             to_ns(event.e), self._ts_recv_ns, self._ts_mono_ns,
-            0, self._ids[event.sym], word | _OTC_BIT if event.otc else word,
+            0, self.ids[event.sym], word | _OTC_BIT if event.otc else word,
             event.o, event.h, event.l, event.c, volume,
             event.vw, day_volume, event.a, to_ns(event.s), event.op,
         )
@@ -283,7 +292,7 @@ class FrameDecoder:
         _FMV.pack_into(
             self._buffer, offset,
             to_ns(event.t), self._ts_recv_ns, self._ts_mono_ns,
-            0, self._ids[event.sym], self._words[TickKind.FMV],
+            0, self.ids[event.sym], self._words[TickKind.FMV],
             event.fmv,
         )
         # fmt: on
@@ -296,7 +305,7 @@ class FrameDecoder:
         _LULD.pack_into(
             self._buffer, offset,
             to_ns(event.t), self._ts_recv_ns, self._ts_mono_ns,
-            event.q, self._ids[event.T], self._words[TickKind.LULD],
+            event.q, self.ids[event.T], self._words[TickKind.LULD],
             event.h, event.l, pack((event.i or ())[:CODES_KEPT]), event.z,
         )
         # fmt: on
