@@ -64,6 +64,7 @@ class FeedConfig(_Section, frozen=True):
     dead_after_ms: Positive = 5_000  # neither frame nor pong this long: DEAD, reconnect
     frame_bytes_max: Positive = 1_000_000
     quarantine_bytes_max: Positive = 16_000_000
+    scanner: bool = True  # plain frames by compiled code; False: all by the general decoder
     reconnect: ReconnectConfig = ReconnectConfig()
 
 

@@ -5,10 +5,12 @@ from random import Random
 
 import numpy as np
 
+from hft_engine.feed import duty, scanner
 from hft_engine.feed.decode import FrameDecoder
-from hft_engine.feed.duty import TickStage, warm
+from hft_engine.feed.duty import TickStage
 from hft_engine.feed.events import Status
 from hft_engine.feed.quarantine import Quarantine
+from hft_engine.feed.scanner import REFUSED, Scanner
 from hft_engine.feed.session import Action, Close, Connect, Fatal, FeedState, Ping, Report, Send, Session
 from hft_engine.feed.transport import Connection, Dialer, TransportError, place
 from hft_engine.feed.venues import VENUE_IDS
@@ -26,6 +28,12 @@ JOIN_S = 0.2  # for a dialer's thread at stop; it is a daemon and may outlive us
 
 VENUES: dict[str, type[Venue]] = {"polygon": Polygon}
 _ANNOUNCED = (FeedState.CONNECTING, FeedState.AUTHENTICATING, FeedState.SUBSCRIBING, FeedState.STOPPED)
+
+
+def warm() -> None:
+    """Compile (or load from the cache) the feed's kernels, with the types of a live run."""
+    duty.warm()
+    scanner.warm()
 
 
 class FeedActor(BaseActor):
@@ -71,6 +79,10 @@ class FeedActor(BaseActor):
         self._dialer: Dialer | None = None
         self._decoder = FrameDecoder(ctx.instruments, VENUE_IDS[config.venue], config.frame_bytes_max)
         self._stage = TickStage(ctx.ring("ticks"), self._decoder.rows, ctx.histogram("feed"))
+        self._scanner = Scanner(
+            ctx.ring("ticks"), self._decoder, VENUE_IDS[config.venue], ctx.histogram("feed")
+        )
+        self._scans = config.scanner
         path = ctx.data_dir / "quarantine" / f"{ctx.run_id}.jsonl"
         self._quarantine = Quarantine(path, config.quarantine_bytes_max)
         self._last_frame_ns = int(self._counters[self.counters.index("last_frame_mono_ns")])
@@ -133,18 +145,30 @@ class FeedActor(BaseActor):
         return frames
 
     def _handle(self, connection: Connection, message: bytes) -> None:
-        decoder = self._decoder
-        ts_mono_ns = connection.ts_mono_ns
-        count = decoder.decode(message, connection.ts_recv_ns, ts_mono_ns)
-        if count:
-            self._stage.publish(count, ts_mono_ns)
+        ts_recv_ns, ts_mono_ns = connection.ts_recv_ns, connection.ts_mono_ns
+        taken = self._scans and self._scanner.publish(message, ts_recv_ns, ts_mono_ns) != REFUSED
+        if not taken:
+            self._decode(message, ts_recv_ns, ts_mono_ns)
         self._session.data(ts_mono_ns)
         self._last_frame_ns = ts_mono_ns
         self._frames += 1
         self._bytes += len(message)
         self._dirty = True
+        if not taken:
+            self._heed(message, ts_recv_ns, ts_mono_ns)
+
+    def _decode(self, message: bytes, ts_recv_ns: int, ts_mono_ns: int) -> None:
+        count = self._decoder.decode(message, ts_recv_ns, ts_mono_ns)
+        if count:
+            self._stage.publish(count, ts_mono_ns)
+        if self._scans:
+            self._scanner.learn()
+
+    def _heed(self, message: bytes, ts_recv_ns: int, ts_mono_ns: int) -> None:
+        """What the decoder found beside ticks."""
+        decoder = self._decoder
         if decoder.reasons:
-            self._keep(message, connection.ts_recv_ns)
+            self._keep(message, ts_recv_ns)
         if decoder.statuses:
             self._hear(decoder.statuses, ts_mono_ns)
 
@@ -231,13 +255,13 @@ class FeedActor(BaseActor):
             self._last_frame_ns,
             self._frames,
             self._bytes,
-            decoder.events,
+            decoder.events + self._scanner.events,
             decoder.rejected,
             decoder.frames_rejected,
             decoder.unknown_events,
             decoder.ignored_events,
             decoder.unknown_conditions,
-            decoder.duplicates,
+            decoder.duplicates + self._scanner.duplicates,
             quarantine.kept,
             quarantine.dropped,
             session.acks,

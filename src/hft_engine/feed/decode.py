@@ -170,8 +170,8 @@ class FrameDecoder:
         self.last_trade_q = np.zeros(instruments.capacity, np.int64)
         self.last_trade_id = np.zeros(instruments.capacity, np.int64)
         # Seen as memoryviews, because these give Python's own integers, at a third of the time.
-        self._last_trade_q = memoryview(self.last_trade_q)
-        self._last_trade_id = memoryview(self.last_trade_id)
+        self._last_trade_q = self.last_trade_q.data
+        self._last_trade_id = self.last_trade_id.data
         self._ts_recv_ns = 0
         self._ts_mono_ns = 0
         self._parse = msgspec.json.Decoder(list[Event]).decode

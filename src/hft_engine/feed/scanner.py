@@ -1,0 +1,443 @@
+"""The fast way from a frame's text to the tick ring: one compiled call for frames that are plain in every respect.
+
+The scanner reads trades, quotes and bars as the venue writes them: no white space, ``ev`` first, no escape, every
+key once, numbers that convert exactly (fewer than 2**53 units of their last digit, so that one division by a power
+of ten rounds correctly: Clinger, "How to read floating point numbers accurately", PLDI 1990, section 4), stamps in
+milliseconds, symbols and condition codes known. Of such a frame it publishes the very rows ``FrameDecoder`` makes.
+Any other frame it refuses as a whole, and nothing has happened: the decoder then judges it.
+"""
+
+from itertools import islice
+
+import numpy as np
+from numba import njit
+
+from hft_engine.feed.conditions import CODE_MAX, CODES_KEPT
+from hft_engine.feed.decode import FrameDecoder
+from hft_engine.feed.events import MS_MIN
+from hft_engine.feed.scan_tables import (
+    FIELD_BITS,
+    FIELD_WORDS,
+    HASH,
+    NEEDED,
+    NEEDED_ONE,
+    ROW_WORDS,
+    SYMBOL_WORDS,
+    EventKind,
+    Reader,
+    SymbolTable,
+    blank_rows,
+    field_table,
+    flag_table,
+    mask,
+)
+from hft_engine.instruments import InstrumentTable
+from hft_engine.records import TICK_DTYPE, TickKind
+from hft_engine.shm.atomics import copy_record, leading_zeros, mono_ns
+from hft_engine.shm.histogram import new_counts, record
+from hft_engine.shm.ring import Ring, claim, publish
+from hft_engine.shm.wiring import wire, wired
+
+REFUSED = -1
+_DIGITS_MAX = 18  # any such number fits an int64
+_EXACT_BELOW = 1 << 53
+_MS_MAX = ((1 << 63) - 1) // 1_000_000  # below the unit's own bound: beyond it nanoseconds overflow
+_POWERS = np.array([10.0**i for i in range(_DIGITS_MAX + 1)])
+_NEEDED, _NEEDED_ONE = np.array(NEEDED), np.array(NEEDED_ONE)
+_DS, _DV, _DAV = mask("ds"), mask("dv"), mask("dav")
+_QUOTATION, _BACKSLASH, _COMMA, _COLON, _DOT, _ZERO = (ord(sign) for sign in '"\\,:.0')
+_OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST = (ord(sign) for sign in "{}[]")
+_TRADE, _QUOTE, _BAR_SECOND, _BAR_MINUTE = (int(kind) for kind in EventKind)
+_T, _Q, _A, _AM = (int.from_bytes(name, "little") for name in (b"T", b"Q", b"A", b"AM"))
+_EV = tuple(b'{"ev":"')
+_TRADE_TICK = int(TickKind.TRADE)
+# fmt: off
+_DECIMAL, _COUNT, _SMALL, _STAMP, _SYMBOL, _ID, _CODES, _CODE, _INDICATORS, _DECIMAL_TEXT, _SKIP = (
+    int(reader) for reader in (
+        Reader.DECIMAL, Reader.COUNT, Reader.SMALL, Reader.STAMP, Reader.SYMBOL, Reader.ID, Reader.CODES,
+        Reader.CODE, Reader.INDICATORS, Reader.DECIMAL_TEXT, Reader.SKIP,
+    )
+)
+# fmt: on
+
+# In all readers ``text`` is a bytes object, whose text a NUL follows: none of them passes it, for no rule takes it.
+# They return the place behind what they read, REFUSED for what they do not take.
+
+
+@njit(nogil=True, error_model="numpy")
+def _byte(text: np.ndarray, at: int) -> int:
+    return np.int64(text[at])  # type: ignore[return-value]
+
+
+@njit(nogil=True, error_model="numpy")
+def _word(text: np.ndarray, at: int) -> tuple[int, int]:
+    """Up to 8 plain characters of a string, packed, the first lowest."""
+    word, shift = 0, 0
+    while shift < 64:
+        byte = _byte(text, at)
+        if byte in (_QUOTATION, _BACKSLASH) or byte < 0x20 or byte > 0x7E:
+            break
+        word |= byte << shift
+        shift += 8
+        at += 1
+    return at, word
+
+
+@njit(nogil=True, error_model="numpy")
+def _digits(text: np.ndarray, at: int, value: int) -> tuple[int, int]:
+    digit = _byte(text, at) - _ZERO
+    while 0 <= digit <= 9:
+        value = value * 10 + digit
+        at += 1
+        digit = _byte(text, at) - _ZERO
+    return at, value
+
+
+@njit(nogil=True, error_model="numpy")
+def _count(text: np.ndarray, at: int) -> tuple[int, int]:
+    end, value = _digits(text, at, 0)
+    length = end - at
+    if length == 0 or length > _DIGITS_MAX or (length > 1 and text[at] == _ZERO):
+        return REFUSED, 0
+    return end, value
+
+
+@njit(nogil=True, error_model="numpy")
+def _decimal(text: np.ndarray, at: int) -> tuple[int, float]:
+    end, units = _digits(text, at, 0)
+    length, decimals = end - at, 0
+    if length == 0 or (length > 1 and text[at] == _ZERO):
+        return REFUSED, 0.0
+    if text[end] == _DOT:
+        dot = end
+        end, units = _digits(text, dot + 1, units)
+        decimals = end - dot - 1
+        if decimals == 0:
+            return REFUSED, 0.0
+    if length + decimals > _DIGITS_MAX or units >= _EXACT_BELOW:
+        return REFUSED, 0.0
+    return end, np.float64(units) / _POWERS[decimals]
+
+
+@njit(nogil=True, error_model="numpy")
+def _decimal_text(text: np.ndarray, at: int) -> tuple[int, float]:
+    if text[at] != _QUOTATION:
+        return REFUSED, 0.0
+    end, value = _decimal(text, at + 1)
+    if end < 0 or text[end] != _QUOTATION:
+        return REFUSED, 0.0
+    return end + 1, value
+
+
+@njit(nogil=True, error_model="numpy")
+def _identity(text: np.ndarray, at: int) -> tuple[int, int]:
+    """A trade's id: a number, or its text, which may be empty."""
+    if text[at] != _QUOTATION:
+        return _count(text, at)
+    end, value = _digits(text, at + 1, 0)
+    if end - at - 1 > _DIGITS_MAX or text[end] != _QUOTATION:
+        return REFUSED, 0
+    return end + 1, value
+
+
+@njit(nogil=True, error_model="numpy")
+def _code_list(text: np.ndarray, at: int, most: int) -> tuple[int, int]:
+    """A list of at most so many codes, packed as ``conditions.pack`` does."""
+    if text[at] != _OPEN_LIST:
+        return REFUSED, 0
+    if text[at + 1] == _CLOSE_LIST:
+        return at + 2, 0
+    packed = 0
+    for place in range(most):
+        at, code = _count(text, at + 1)
+        if at < 0 or code > CODE_MAX:
+            return REFUSED, 0
+        packed |= (code + 1) << (16 * place)
+        if text[at] == _CLOSE_LIST:
+            return at + 1, packed
+        if text[at] != _COMMA:
+            return REFUSED, 0
+    return REFUSED, 0
+
+
+@njit(nogil=True, error_model="numpy")
+def _flags(packed: int, flags: np.ndarray) -> int:
+    """The flags of a trade's codes in their place in word 5; REFUSED for an unknown code."""
+    found = 0
+    for place in range(CODES_KEPT):
+        code = ((packed >> (16 * place)) & 0xFFFF) - 1
+        if code >= 0:
+            if code >= len(flags) or flags[code] < 0:
+                return REFUSED
+            found |= flags[code]
+    return found
+
+
+@njit(nogil=True, error_model="numpy")
+def _instrument(text: np.ndarray, at: int, symbols: np.ndarray) -> tuple[int, int]:
+    if text[at] != _QUOTATION:
+        return REFUSED, 0
+    at, first = _word(text, at + 1)
+    at, second = _word(text, at)
+    at, third = _word(text, at)
+    if text[at] != _QUOTATION:
+        return REFUSED, 0
+    places = len(symbols) // SYMBOL_WORDS
+    bits = 63 - leading_zeros(places)
+    slot = (((first ^ second ^ third) * HASH) >> (63 - bits)) & (places - 1)
+    while symbols[slot * SYMBOL_WORDS + 3] != 0:
+        base = slot * SYMBOL_WORDS
+        if symbols[base] == first and symbols[base + 1] == second and symbols[base + 2] == third:
+            return at + 1, symbols[base + 3] - 1
+        slot = (slot + 1) & (places - 1)
+    return REFUSED, 0
+
+
+@njit(nogil=True, error_model="numpy")
+def _skip(text: np.ndarray, at: int) -> int:
+    if text[at] != _QUOTATION:
+        return _decimal(text, at)[0]
+    at += 1
+    end, _ = _word(text, at)
+    while end > at:
+        at = end
+        end, _ = _word(text, at)
+    return at + 1 if text[at] == _QUOTATION else REFUSED
+
+
+@njit(nogil=True, error_model="numpy")
+def _integer(wiring: np.ndarray, text: np.ndarray, at: int, reader: int) -> tuple[int, int]:
+    """Fields that end as bits of a word: (place, value)."""
+    if reader in (_SMALL, _COUNT):
+        at, value = _count(text, at)
+        return (REFUSED if reader == _SMALL and value > 0xFFFF else at), value
+    if reader == _STAMP:
+        at, value = _count(text, at)
+        return (at if MS_MIN <= value <= _MS_MAX else REFUSED), value * 1_000_000
+    if reader == _SYMBOL:
+        return _instrument(text, at, wired(wiring, 8, np.int64))
+    if reader == _ID:
+        return _identity(text, at)
+    if reader == _CODE:
+        at, value = _count(text, at)
+        return (REFUSED if value > CODE_MAX else at), value + 1
+    if reader == _INDICATORS:
+        return _code_list(text, at, CODES_KEPT - 1)
+    return REFUSED, 0
+
+
+@njit(nogil=True, error_model="numpy")
+def _field(wiring: np.ndarray, text: np.ndarray, at: int, entry: int, base: int) -> int:
+    """Read one value into the row that begins at word ``base``, as the table's entry says."""
+    fields = wired(wiring, 7, np.int64)
+    words, floats = wired(wiring, 5, np.int64), wired(wiring, 6, np.float64)
+    reader, word = fields[entry + 1], base + fields[entry + 2]
+    if reader in (_DECIMAL, _DECIMAL_TEXT):
+        at, number = _decimal(text, at) if reader == _DECIMAL else _decimal_text(text, at)
+        floats[word] = number
+        return at
+    if reader == _CODES:
+        at, packed = _code_list(text, at, CODES_KEPT)
+        flags = _flags(packed, wired(wiring, 9, np.int64))
+        words[word] = packed
+        words[base + 5] |= flags
+        return at if flags >= 0 else REFUSED
+    at, value = _integer(wiring, text, at, reader)
+    words[word] |= value << fields[entry + 3]
+    return at
+
+
+@njit(nogil=True, error_model="numpy")
+def _entry_of(fields: np.ndarray, kind: int, key: int) -> int:
+    """Where the table has a key of this kind of event; REFUSED for a key nobody asked for."""
+    slot = ((key * HASH) >> (63 - FIELD_BITS)) & ((1 << FIELD_BITS) - 1)
+    while True:
+        entry = ((kind << FIELD_BITS) + slot) * FIELD_WORDS
+        if fields[entry] == key:
+            return entry if key != 0 else REFUSED
+        if fields[entry] == 0:
+            return REFUSED
+        slot = (slot + 1) & ((1 << FIELD_BITS) - 1)
+
+
+@njit(nogil=True, error_model="numpy")
+def _kind(text: np.ndarray, at: int) -> tuple[int, int]:
+    """``{"ev":"<kind>"``: (place, kind)."""
+    for sign in _EV:
+        if text[at] != sign:
+            return REFUSED, 0
+        at += 1
+    at, name = _word(text, at)
+    if text[at] != _QUOTATION:
+        return REFUSED, 0
+    if name == _T:
+        return at + 1, _TRADE
+    if name == _Q:
+        return at + 1, _QUOTE
+    if name == _A:
+        return at + 1, _BAR_SECOND
+    return (at + 1 if name == _AM else REFUSED), _BAR_MINUTE
+
+
+@njit(nogil=True, error_model="numpy")
+def _key(text: np.ndarray, at: int) -> tuple[int, int]:
+    """``,"<key>":``: (place, key packed; REFUSED as key for one longer than any we know)."""
+    if text[at] != _COMMA or text[at + 1] != _QUOTATION:
+        return REFUSED, 0
+    at, key = _word(text, at + 2)
+    while text[at] != _QUOTATION:
+        end, _ = _word(text, at)
+        if end == at:
+            return REFUSED, 0
+        at, key = end, REFUSED
+    return (at + 2 if text[at + 1] == _COLON else REFUSED), key
+
+
+@njit(nogil=True, error_model="numpy")
+def _complete(kind: int, seen: int, base: int, words: np.ndarray, floats: np.ndarray) -> bool:
+    """Whether the event makes a row; puts what waited in word 0 where it belongs."""
+    if seen & _NEEDED[kind] != _NEEDED[kind] or seen & _NEEDED_ONE[kind] == 0:
+        return False
+    if kind == _QUOTE:
+        for side in (6, 7):
+            if floats[base + side] == 0.0:
+                floats[base + side] = np.nan  # price 0 says: nothing on this side
+        return True
+    if kind == _TRADE:
+        if seen & _DS:
+            words[base + 7] = words[base]
+        return floats[base + 6] > 0.0
+    if seen & _DV:
+        words[base + 10] = words[base]
+    if seen & _DAV:
+        words[base + 12] = words[base + 4]
+        words[base + 4] = 0
+    prices = floats[base + 6] > 0.0 and floats[base + 9] > 0.0 and floats[base + 7] >= floats[base + 8] > 0.0
+    return prices and words[base + 1] >= words[base + 14]
+
+
+@njit(nogil=True, error_model="numpy")
+def _event(wiring: np.ndarray, text: np.ndarray, at: int, row: int) -> int:
+    """One event into staging row ``row``."""
+    fields = wired(wiring, 7, np.int64)
+    at, kind = _kind(text, at)
+    if at < 0:
+        return REFUSED
+    copy_record(wired(wiring, 3, TICK_DTYPE), row, wired(wiring, 12, TICK_DTYPE), kind)
+    seen, base = 0, row * ROW_WORDS
+    while text[at] != _CLOSE:
+        at, key = _key(text, at)
+        if at < 0:
+            return REFUSED
+        entry = _entry_of(fields, kind, key)
+        if entry < 0:
+            at = _skip(text, at)
+        else:
+            bit = 1 << fields[entry + 4]
+            at = _field(wiring, text, at, entry, base) if seen & bit == 0 else REFUSED
+            seen |= bit
+        if at < 0:
+            return REFUSED
+    whole = _complete(kind, seen, base, wired(wiring, 5, np.int64), wired(wiring, 6, np.float64))
+    return at + 1 if whole else REFUSED
+
+
+@njit(nogil=True, error_model="numpy")
+def _without_duplicates(wiring: np.ndarray, count: int) -> int:
+    """Drop trades sent twice in a row from the staging rows; returns how many rows stay."""
+    rows = wired(wiring, 3, TICK_DTYPE)
+    last_q, last_id = wired(wiring, 10, np.int64), wired(wiring, 11, np.int64)
+    kept = 0
+    for i in range(count):
+        if rows[i].kind == _TRADE_TICK:
+            instrument, q, trade_id = rows[i].instrument_id, rows[i].venue_sequence, rows[i].trade_id
+            if q != 0 and q == last_q[instrument] and trade_id == last_id[instrument]:
+                continue
+            last_q[instrument], last_id[instrument] = q, trade_id
+        if kept != i:
+            copy_record(rows, kept, rows, i)
+        kept += 1
+    return kept
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def scan(wiring: np.ndarray, text: np.ndarray, ts_recv_ns: int, ts_mono_ns: int) -> int:
+    """Publish the rows of a frame; returns how many, or REFUSED having changed nothing but staging rows.
+
+    ``wiring``: ring header, slots, doorbells, staging rows, latency histogram, the staging rows as int64 and as
+    float64, field table, symbol table, flag table, last q and last id of each instrument, blank rows, tally
+    (rows published, trades dropped as duplicates).
+    """
+    head, slots, rows = wired(wiring, 0, np.int64), wired(wiring, 1, TICK_DTYPE), wired(wiring, 3, TICK_DTYPE)
+    count, at, most = 0, 0, min(len(rows), len(slots) >> 1)
+    if text[0] != _OPEN_LIST:
+        return REFUSED
+    while count == 0 or text[at] == _COMMA:
+        at = _event(wiring, text, at + 1, count) if count < most else REFUSED
+        if at < 0:
+            return REFUSED
+        count += 1
+    if text[at] != _CLOSE_LIST or at + 1 != len(text):
+        return REFUSED
+    kept = _without_duplicates(wiring, count)
+    tally = wired(wiring, 13, np.int64)
+    tally[0] += kept
+    tally[1] += count - kept
+    if kept == 0:
+        return 0
+    first = claim(head, kept)
+    for i in range(kept):
+        rows[i].sequence = first + i
+        rows[i].ts_recv_ns = ts_recv_ns
+        rows[i].ts_mono_ns = ts_mono_ns
+        copy_record(slots, (first + i) & (len(slots) - 1), rows, i)
+    publish(head, wired(wiring, 2, np.int64), first + kept)
+    record(wired(wiring, 4, np.int64), mono_ns() - ts_mono_ns)
+    return kept
+
+
+class Scanner:
+    """The scanner beside a decoder, whose staging rows and memory of last trades it shares.
+
+    ``events``, ``duplicates``: rows it published and trades it dropped, apart from the decoder's own counts.
+    """
+
+    def __init__(self, ring: Ring, decoder: FrameDecoder, venue_id: int, latency: np.ndarray) -> None:
+        self._decoder = decoder
+        self._symbols = SymbolTable(decoder.instruments.capacity)
+        self._symbols.learn((symbol, i) for i, symbol in enumerate(decoder.instruments.symbols()))
+        self._known = 0  # of the decoder's ids
+        self._tally = np.zeros(2, np.int64)
+        rows = decoder.rows
+        words = rows.view(np.int64)
+        self._arrays = (
+            ring.head, ring.slots, ring.bells, rows, latency, words, words.view(np.float64), field_table(),
+            self._symbols.words, flag_table(), decoder.last_trade_q, decoder.last_trade_id, blank_rows(venue_id),
+            self._tally,
+        )  # fmt: skip
+        self._wiring = wire(self._arrays)
+
+    @property
+    def events(self) -> int:
+        return int(self._tally[0])
+
+    @property
+    def duplicates(self) -> int:
+        return int(self._tally[1])
+
+    def publish(self, frame: bytes, ts_recv_ns: int, ts_mono_ns: int) -> int:
+        """Publish the frame's ticks; returns how many, or REFUSED: then nothing was published."""
+        return int(scan(self._wiring, frame, ts_recv_ns, ts_mono_ns))
+
+    def learn(self) -> None:
+        """Take over the symbols that the decoder met since the last call."""
+        ids = self._decoder.ids
+        if len(ids) != self._known:
+            self._symbols.learn(islice(ids.items(), self._known, None))
+            self._known = len(ids)
+
+
+def warm() -> None:
+    """Compile (or load from the cache) the kernel, with the types of a live run."""
+    decoder = FrameDecoder(InstrumentTable.private(2), 0, 64)
+    Scanner(Ring.private("warm", TICK_DTYPE, 8), decoder, 0, new_counts()).publish(b"[]", 0, 0)
