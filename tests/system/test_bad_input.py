@@ -412,6 +412,7 @@ def starting(run_root: Path, *arguments: str) -> Iterator["subprocess.Popen[str]
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=_heed_ctrl_c,
     )
     try:
         wait_for(lambda: list(run_root.glob("*/*/run.json")), "the start of an engine", 60)
@@ -419,6 +420,11 @@ def starting(run_root: Path, *arguments: str) -> Iterator["subprocess.Popen[str]
     finally:
         process.kill()
         process.communicate()
+
+
+def _heed_ctrl_c() -> None:
+    # A shell starts background jobs with SIGINT ignored, and children inherit that: as in a terminal, please.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture
