@@ -10,7 +10,8 @@ from hft_engine.feed.decode import FrameDecoder
 from hft_engine.feed.duty import TickStage
 from hft_engine.feed.events import Status
 from hft_engine.feed.quarantine import Quarantine
-from hft_engine.feed.scanner import REFUSED, Scanner
+from hft_engine.feed.scan_text import REFUSED
+from hft_engine.feed.scanner import Scanner
 from hft_engine.feed.session import Action, Close, Connect, Fatal, FeedState, Ping, Report, Send, Session
 from hft_engine.feed.transport import Connection, Dialer, TransportError, place
 from hft_engine.feed.venues import VENUE_IDS

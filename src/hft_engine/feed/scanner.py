@@ -31,6 +31,20 @@ from hft_engine.feed.scan_tables import (
     flag_table,
     mask,
 )
+from hft_engine.feed.scan_text import (
+    COLON,
+    COMMA,
+    QUOTATION,
+    REFUSED,
+    byte_at,
+    code_list,
+    count,
+    decimal,
+    decimal_text,
+    identity,
+    packed_text,
+    skip,
+)
 from hft_engine.instruments import InstrumentTable
 from hft_engine.records import TICK_DTYPE, TickKind
 from hft_engine.shm.atomics import copy_record, leading_zeros, mono_ns
@@ -38,14 +52,9 @@ from hft_engine.shm.histogram import new_counts, record
 from hft_engine.shm.ring import Ring, claim, publish
 from hft_engine.shm.wiring import wire, wired
 
-REFUSED = -1
-_DIGITS_MAX = 18  # any such number fits an int64
-_EXACT_BELOW = 1 << 53
 _MS_MAX = ((1 << 63) - 1) // 1_000_000  # below the unit's own bound: beyond it nanoseconds overflow
-_POWERS = np.array([10.0**i for i in range(_DIGITS_MAX + 1)])
 _NEEDED, _NEEDED_ONE = np.array(NEEDED), np.array(NEEDED_ONE)
 _DS, _DV, _DAV = mask("ds"), mask("dv"), mask("dav")
-_QUOTATION, _BACKSLASH, _COMMA, _COLON, _DOT, _ZERO = (ord(sign) for sign in '"\\,:.0')
 _OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST = (ord(sign) for sign in "{}[]")
 _TRADE, _QUOTE, _BAR_SECOND, _BAR_MINUTE = (int(kind) for kind in EventKind)
 _T, _Q, _A, _AM = (int.from_bytes(name, "little") for name in (b"T", b"Q", b"A", b"AM"))
@@ -59,105 +68,6 @@ _DECIMAL, _COUNT, _SMALL, _STAMP, _SYMBOL, _ID, _CODES, _CODE, _INDICATORS, _DEC
     )
 )
 # fmt: on
-
-# In all readers ``text`` is a bytes object, whose text a NUL follows: none of them passes it, for no rule takes it.
-# They return the place behind what they read, REFUSED for what they do not take.
-
-
-@njit(nogil=True, error_model="numpy")
-def _byte(text: np.ndarray, at: int) -> int:
-    return np.int64(text[at])  # type: ignore[return-value]
-
-
-@njit(nogil=True, error_model="numpy")
-def _word(text: np.ndarray, at: int) -> tuple[int, int]:
-    """Up to 8 plain characters of a string, packed, the first lowest."""
-    word, shift = 0, 0
-    while shift < 64:
-        byte = _byte(text, at)
-        if byte in (_QUOTATION, _BACKSLASH) or byte < 0x20 or byte > 0x7E:
-            break
-        word |= byte << shift
-        shift += 8
-        at += 1
-    return at, word
-
-
-@njit(nogil=True, error_model="numpy")
-def _digits(text: np.ndarray, at: int, value: int) -> tuple[int, int]:
-    digit = _byte(text, at) - _ZERO
-    while 0 <= digit <= 9:
-        value = value * 10 + digit
-        at += 1
-        digit = _byte(text, at) - _ZERO
-    return at, value
-
-
-@njit(nogil=True, error_model="numpy")
-def _count(text: np.ndarray, at: int) -> tuple[int, int]:
-    end, value = _digits(text, at, 0)
-    length = end - at
-    if length == 0 or length > _DIGITS_MAX or (length > 1 and text[at] == _ZERO):
-        return REFUSED, 0
-    return end, value
-
-
-@njit(nogil=True, error_model="numpy")
-def _decimal(text: np.ndarray, at: int) -> tuple[int, float]:
-    end, units = _digits(text, at, 0)
-    length, decimals = end - at, 0
-    if length == 0 or (length > 1 and text[at] == _ZERO):
-        return REFUSED, 0.0
-    if text[end] == _DOT:
-        dot = end
-        end, units = _digits(text, dot + 1, units)
-        decimals = end - dot - 1
-        if decimals == 0:
-            return REFUSED, 0.0
-    if length + decimals > _DIGITS_MAX or units >= _EXACT_BELOW:
-        return REFUSED, 0.0
-    return end, np.float64(units) / _POWERS[decimals]
-
-
-@njit(nogil=True, error_model="numpy")
-def _decimal_text(text: np.ndarray, at: int) -> tuple[int, float]:
-    if text[at] != _QUOTATION:
-        return REFUSED, 0.0
-    end, value = _decimal(text, at + 1)
-    if end < 0 or text[end] != _QUOTATION:
-        return REFUSED, 0.0
-    return end + 1, value
-
-
-@njit(nogil=True, error_model="numpy")
-def _identity(text: np.ndarray, at: int) -> tuple[int, int]:
-    """A trade's id: a number, or its text, which may be empty."""
-    if text[at] != _QUOTATION:
-        return _count(text, at)
-    end, value = _digits(text, at + 1, 0)
-    if end - at - 1 > _DIGITS_MAX or text[end] != _QUOTATION:
-        return REFUSED, 0
-    return end + 1, value
-
-
-@njit(nogil=True, error_model="numpy")
-def _code_list(text: np.ndarray, at: int, most: int) -> tuple[int, int]:
-    """A list of at most so many codes, packed as ``conditions.pack`` does."""
-    if text[at] != _OPEN_LIST:
-        return REFUSED, 0
-    if text[at + 1] == _CLOSE_LIST:
-        return at + 2, 0
-    packed = 0
-    for place in range(most):
-        at, code = _count(text, at + 1)
-        if at < 0 or code > CODE_MAX:
-            return REFUSED, 0
-        packed |= (code + 1) << (16 * place)
-        if text[at] == _CLOSE_LIST:
-            return at + 1, packed
-        if text[at] != _COMMA:
-            return REFUSED, 0
-    return REFUSED, 0
 
 
 @njit(nogil=True, error_model="numpy")
@@ -175,12 +85,12 @@ def _flags(packed: int, flags: np.ndarray) -> int:
 
 @njit(nogil=True, error_model="numpy")
 def _instrument(text: np.ndarray, at: int, symbols: np.ndarray) -> tuple[int, int]:
-    if text[at] != _QUOTATION:
+    if byte_at(text, at) != QUOTATION:
         return REFUSED, 0
-    at, first = _word(text, at + 1)
-    at, second = _word(text, at)
-    at, third = _word(text, at)
-    if text[at] != _QUOTATION:
+    at, first = packed_text(text, at + 1)
+    at, second = packed_text(text, at)
+    at, third = packed_text(text, at)
+    if byte_at(text, at) != QUOTATION:
         return REFUSED, 0
     places = len(symbols) // SYMBOL_WORDS
     bits = 63 - leading_zeros(places)
@@ -194,35 +104,23 @@ def _instrument(text: np.ndarray, at: int, symbols: np.ndarray) -> tuple[int, in
 
 
 @njit(nogil=True, error_model="numpy")
-def _skip(text: np.ndarray, at: int) -> int:
-    if text[at] != _QUOTATION:
-        return _decimal(text, at)[0]
-    at += 1
-    end, _ = _word(text, at)
-    while end > at:
-        at = end
-        end, _ = _word(text, at)
-    return at + 1 if text[at] == _QUOTATION else REFUSED
-
-
-@njit(nogil=True, error_model="numpy")
 def _integer(wiring: np.ndarray, text: np.ndarray, at: int, reader: int) -> tuple[int, int]:
     """Fields that end as bits of a word: (place, value)."""
     if reader in (_SMALL, _COUNT):
-        at, value = _count(text, at)
+        at, value = count(text, at)
         return (REFUSED if reader == _SMALL and value > 0xFFFF else at), value
     if reader == _STAMP:
-        at, value = _count(text, at)
+        at, value = count(text, at)
         return (at if MS_MIN <= value <= _MS_MAX else REFUSED), value * 1_000_000
     if reader == _SYMBOL:
         return _instrument(text, at, wired(wiring, 8, np.int64))
     if reader == _ID:
-        return _identity(text, at)
+        return identity(text, at)
     if reader == _CODE:
-        at, value = _count(text, at)
+        at, value = count(text, at)
         return (REFUSED if value > CODE_MAX else at), value + 1
     if reader == _INDICATORS:
-        return _code_list(text, at, CODES_KEPT - 1)
+        return code_list(text, at, CODES_KEPT - 1)
     return REFUSED, 0
 
 
@@ -233,11 +131,11 @@ def _field(wiring: np.ndarray, text: np.ndarray, at: int, entry: int, base: int)
     words, floats = wired(wiring, 5, np.int64), wired(wiring, 6, np.float64)
     reader, word = fields[entry + 1], base + fields[entry + 2]
     if reader in (_DECIMAL, _DECIMAL_TEXT):
-        at, number = _decimal(text, at) if reader == _DECIMAL else _decimal_text(text, at)
+        at, number = decimal(text, at) if reader == _DECIMAL else decimal_text(text, at)
         floats[word] = number
         return at
     if reader == _CODES:
-        at, packed = _code_list(text, at, CODES_KEPT)
+        at, packed = code_list(text, at, CODES_KEPT)
         flags = _flags(packed, wired(wiring, 9, np.int64))
         words[word] = packed
         words[base + 5] |= flags
@@ -264,11 +162,11 @@ def _entry_of(fields: np.ndarray, kind: int, key: int) -> int:
 def _kind(text: np.ndarray, at: int) -> tuple[int, int]:
     """``{"ev":"<kind>"``: (place, kind)."""
     for sign in _EV:
-        if text[at] != sign:
+        if byte_at(text, at) != sign:
             return REFUSED, 0
         at += 1
-    at, name = _word(text, at)
-    if text[at] != _QUOTATION:
+    at, name = packed_text(text, at)
+    if byte_at(text, at) != QUOTATION:
         return REFUSED, 0
     if name == _T:
         return at + 1, _TRADE
@@ -282,15 +180,15 @@ def _kind(text: np.ndarray, at: int) -> tuple[int, int]:
 @njit(nogil=True, error_model="numpy")
 def _key(text: np.ndarray, at: int) -> tuple[int, int]:
     """``,"<key>":``: (place, key packed; REFUSED as key for one longer than any we know)."""
-    if text[at] != _COMMA or text[at + 1] != _QUOTATION:
+    if byte_at(text, at) != COMMA or byte_at(text, at + 1) != QUOTATION:
         return REFUSED, 0
-    at, key = _word(text, at + 2)
-    while text[at] != _QUOTATION:
-        end, _ = _word(text, at)
+    at, key = packed_text(text, at + 2)
+    while byte_at(text, at) != QUOTATION:
+        end, _ = packed_text(text, at)
         if end == at:
             return REFUSED, 0
         at, key = end, REFUSED
-    return (at + 2 if text[at + 1] == _COLON else REFUSED), key
+    return (at + 2 if byte_at(text, at + 1) == COLON else REFUSED), key
 
 
 @njit(nogil=True, error_model="numpy")
@@ -325,13 +223,13 @@ def _event(wiring: np.ndarray, text: np.ndarray, at: int, row: int) -> int:
         return REFUSED
     copy_record(wired(wiring, 3, TICK_DTYPE), row, wired(wiring, 12, TICK_DTYPE), kind)
     seen, base = 0, row * ROW_WORDS
-    while text[at] != _CLOSE:
+    while byte_at(text, at) != _CLOSE:
         at, key = _key(text, at)
         if at < 0:
             return REFUSED
         entry = _entry_of(fields, kind, key)
         if entry < 0:
-            at = _skip(text, at)
+            at = skip(text, at)
         else:
             bit = 1 << fields[entry + 4]
             at = _field(wiring, text, at, entry, base) if seen & bit == 0 else REFUSED
@@ -369,20 +267,20 @@ def scan(wiring: np.ndarray, text: np.ndarray, ts_recv_ns: int, ts_mono_ns: int)
     (rows published, trades dropped as duplicates).
     """
     head, slots, rows = wired(wiring, 0, np.int64), wired(wiring, 1, TICK_DTYPE), wired(wiring, 3, TICK_DTYPE)
-    count, at, most = 0, 0, min(len(rows), len(slots) >> 1)
-    if text[0] != _OPEN_LIST:
+    events, at, most = 0, 0, min(len(rows), len(slots) >> 1)
+    if byte_at(text, 0) != _OPEN_LIST:
         return REFUSED
-    while count == 0 or text[at] == _COMMA:
-        at = _event(wiring, text, at + 1, count) if count < most else REFUSED
+    while events == 0 or byte_at(text, at) == COMMA:
+        at = _event(wiring, text, at + 1, events) if events < most else REFUSED
         if at < 0:
             return REFUSED
-        count += 1
-    if text[at] != _CLOSE_LIST or at + 1 != len(text):
+        events += 1
+    if byte_at(text, at) != _CLOSE_LIST or at + 1 != len(text):
         return REFUSED
-    kept = _without_duplicates(wiring, count)
+    kept = _without_duplicates(wiring, events)
     tally = wired(wiring, 13, np.int64)
     tally[0] += kept
-    tally[1] += count - kept
+    tally[1] += events - kept
     if kept == 0:
         return 0
     first = claim(head, kept)

@@ -17,7 +17,8 @@ from hft_engine.config.schema import SimulatorConfig
 from hft_engine.feed.decode import FrameDecoder
 from hft_engine.feed.duty import TickStage
 from hft_engine.feed.scan_tables import FIELD_BITS, SymbolTable, slot_of
-from hft_engine.feed.scanner import REFUSED, Scanner, warm
+from hft_engine.feed.scan_text import REFUSED
+from hft_engine.feed.scanner import Scanner, warm
 from hft_engine.feed.simulator.encode import Encoder
 from hft_engine.feed.simulator.generator import SyntheticMarket
 from hft_engine.instruments import InstrumentTable
