@@ -140,6 +140,25 @@ def test_ticks_reach_the_ring_in_order_with_stamps_and_latency(tmp_path: Path) -
     assert bench.count("bytes") > 0
 
 
+@pytest.mark.parametrize("scanner", [True, False])
+def test_ticks_and_counts_are_the_same_with_and_without_the_scanner(tmp_path: Path, scanner: bool) -> None:
+    def venue(client: socket.socket) -> None:
+        admit(client)
+        for events in ([trade(0)], [trade(1), trade(2)], [trade(2)], [trade(3)], [trade(4) | {"c": [999]}]):
+            client.sendall(frame(json.dumps(events, separators=(",", ":")).encode()))
+        say(client, trade(5) | {"p": 0})
+        until_left(client)
+
+    with serving(venue) as server:
+        bench = Bench(server.url, tmp_path, scanner=scanner).start()
+        bench.until(lambda: bench.count("rejected") == 1)
+        bench.actor.on_stop()
+    assert bench.ticks()["price"].tolist() == [100.0, 101.0, 102.0, 103.0, 104.0]
+    names = ("events", "duplicates", "unknown_conditions", "rejected", "frames")
+    assert [bench.count(name) for name in names] == [5, 1, 1, 1, 9]
+    assert bench.actor._scanner.events == (3 if scanner else 0)
+
+
 def test_one_duty_cycle_is_bounded(tmp_path: Path) -> None:
     sent = threading.Event()
 
