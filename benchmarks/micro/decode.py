@@ -14,6 +14,8 @@ import orjson
 from benchmarks import harness, workload
 from hft_engine.feed.decode import FrameDecoder
 from hft_engine.feed.duty import TickStage
+from hft_engine.feed.scan_text import REFUSED
+from hft_engine.feed.scanner import Scanner
 from hft_engine.instruments import InstrumentTable
 from hft_engine.records import TICK_DTYPE
 from hft_engine.shm.histogram import new_counts
@@ -24,26 +26,34 @@ HEADLINE_EVENTS = 10  # the figure with the target: what a busy market's frames 
 
 
 class Pipeline:
-    """What the feed does with a frame, without the socket."""
+    """What the feed does with a frame, without the socket; ``scans`` as ``feed.scanner`` in the configuration."""
 
-    def __init__(self) -> None:
+    def __init__(self, scans: bool = True) -> None:
         self._decoder = FrameDecoder(InstrumentTable.private(1_000), 1, 1_000_000)
         ring = Ring.private("ticks", TICK_DTYPE, 65_536)
-        self._stage = TickStage(ring, self._decoder.rows, new_counts())
+        latency = new_counts()
+        self._stage = TickStage(ring, self._decoder.rows, latency)
+        self._scanner = Scanner(ring, self._decoder, 1, latency)
+        self._scans = scans
         self._ring = ring
 
     def run(self, frames: Sequence[bytes]) -> int:
         """Returns the ticks published. Raises RuntimeError when an event was refused."""
-        decode, publish, before = self._decoder.decode, self._stage.publish, self._ring.published
+        scans, scan, before = self._scans, self._scanner.publish, self._ring.published
         for frame in frames:
             now_ns = time.monotonic_ns()
-            count = decode(frame, now_ns, now_ns)
-            if count:
-                publish(count, now_ns)
+            if not scans or scan(frame, now_ns, now_ns) == REFUSED:
+                self._decode(frame, now_ns)
         refused = self._decoder.rejected + self._decoder.frames_rejected
         if refused:
             raise RuntimeError(f"{refused} events were refused: the frames are not what the decoder expects")
         return self._ring.published - before
+
+    def _decode(self, frame: bytes, now_ns: int) -> None:
+        count = self._decoder.decode(frame, now_ns, now_ns)
+        if count:
+            self._stage.publish(count, now_ns)
+        self._scanner.learn()
 
 
 def rate(work: Callable[[], object], events: int, seconds: float) -> float:
@@ -92,13 +102,17 @@ def main() -> int:
 
 
 def _measure(report: harness.Report, frames: list[bytes], count: int, events: int, seconds: float) -> None:
-    pipeline = Pipeline()
+    pipeline, general = Pipeline(), Pipeline(scans=False)
     published = pipeline.run(frames)
     label = f"{events} events a frame" if events > 1 else "1 event a frame"
     with_orjson = report.measure(
         f"{label}: orjson", lambda: rate(_each(orjson.loads, frames), count, seconds)
     )
     ours = report.measure(f"{label}: ours", lambda: rate(lambda: pipeline.run(frames), published, seconds))
+    by_decoder = report.measure(
+        f"{label}: the general decoder alone", lambda: rate(lambda: general.run(frames), published, seconds)
+    )
+    report.add(f"decode_general_{events}_events_per_s", by_decoder, "1/s", ("orjson.loads", with_orjson))
     name = "decode_events_per_s" if events == HEADLINE_EVENTS else f"decode_{events}_events_per_s"
     target = 500_000.0 if events == HEADLINE_EVENTS else None
     report.add(name, ours, "1/s", ("orjson.loads", with_orjson), target, more_is_better=True)
