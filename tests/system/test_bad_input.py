@@ -412,7 +412,7 @@ def starting(run_root: Path, *arguments: str) -> Iterator["subprocess.Popen[str]
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=_heed_ctrl_c,
+        preexec_fn=_heed_ctrl_c,  # noqa: PLW1509 - no thread runs here
     )
     try:
         wait_for(lambda: list(run_root.glob("*/*/run.json")), "the start of an engine", 60)

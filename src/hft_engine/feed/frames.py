@@ -29,6 +29,17 @@ class FrameError(Exception):
     """The peer breaks the protocol, or sends more in one message than allowed."""
 
 
+def _only_payload(chunk: bytes, limit: int) -> bytes | None:
+    """The payload of a chunk that is exactly one whole text message, short or medium, unmasked; else None."""
+    size = len(chunk)
+    if size < HEADER_BYTES or chunk[0] != _WHOLE_TEXT:
+        return None
+    length, start = chunk[1], HEADER_BYTES
+    if length == 126 and size >= 4:
+        length, start = chunk[2] << 8 | chunk[3], 4
+    return chunk[start:] if size == start + length and length <= limit and chunk[1] < 127 else None
+
+
 class FrameReader:
     """Feed it bytes, take messages. ``message_bytes_max`` bounds a message, whole or in fragments."""
 
@@ -36,11 +47,17 @@ class FrameReader:
         self._limit = message_bytes_max
         self._buffer = bytearray()
         self._at = 0  # first byte not consumed
+        self._whole: bytes | None = None  # a message that came alone in its read
         self._fragments: list[bytes] | None = None
         self._fragments_opcode = 0
         self._fragments_bytes = 0
 
     def feed(self, chunk: bytes) -> None:
+        # What a venue mostly sends, one whole text message a read, is not copied twice.
+        if self._whole is None and not self._buffer and self._fragments is None:
+            self._whole = _only_payload(chunk, self._limit)
+            if self._whole is not None:
+                return
         self._buffer += chunk
 
     @property
@@ -50,6 +67,10 @@ class FrameReader:
 
     def next(self) -> tuple[int, bytes] | None:
         """The next whole message as (opcode, payload), or None until more bytes come. Raises FrameError."""
+        whole = self._whole
+        if whole is not None:
+            self._whole = None
+            return Opcode.TEXT, whole
         while (frame := self._next_frame()) is not None:
             first, payload = frame
             if first == _WHOLE_TEXT and self._fragments is None:

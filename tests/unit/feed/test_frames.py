@@ -121,3 +121,24 @@ def test_no_bytes_raise_anything_but_the_protocols_error(wire: bytes) -> None:
     reader.feed(wire)
     with contextlib.suppress(FrameError):
         _all(reader)
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 128, 500, 65_535, 65_536, LIMIT])
+def test_a_message_alone_in_its_read_is_the_same_as_one_in_pieces(size: int) -> None:
+    payload = bytes(i % 251 for i in range(size))
+    raw = frame(payload)
+    alone, pieces = FrameReader(100_000), FrameReader(100_000)
+    alone.feed(raw)
+    for i in range(0, len(raw), 7):
+        pieces.feed(raw[i : i + 7])
+    assert alone.next() == pieces.next() == (Opcode.TEXT, payload)
+    assert alone.next() is None
+    assert pieces.next() is None
+    alone.feed(raw + raw)  # two in one read
+    assert [alone.next(), alone.next(), alone.next()] == [(Opcode.TEXT, payload)] * 2 + [None]
+    alone.feed(raw)
+    alone.feed(raw)  # two reads before the first is taken
+    assert [alone.next(), alone.next(), alone.next()] == [(Opcode.TEXT, payload)] * 2 + [None]
+    alone.feed(raw[:5])  # a piece, then the rest with another message behind it
+    alone.feed(raw[5:] + raw)
+    assert [alone.next(), alone.next()] == [(Opcode.TEXT, payload)] * 2

@@ -10,7 +10,7 @@ from hft_engine.indicators.features import feature_schema
 from hft_engine.indicators.offline import Computed, OfflineIndicators, compute, features_of_bars
 from hft_engine.records import BarFlag, BarKind, TickFlag
 
-CONFIG = IndicatorConfig(ticks_per_bar=3)
+CONFIG = IndicatorConfig(ticks_per_bar=3, late_after_ms=0)
 FAR_NS = MONDAY_NS + 86_400 * SECOND_NS
 MS = 1_000_000
 
