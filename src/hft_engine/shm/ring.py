@@ -4,6 +4,9 @@
                    ^ POSITION of a reader          ^ PUBLISHED: all below is complete
                                                         ^ INTENT >= PUBLISHED: all below may be overwritten
 
+A reader that is less than half the ring behind needs only PUBLISHED, which it holds already: nobody may claim more
+than half the ring, so INTENT cannot have come round to it.
+
 Writer:  INTENT := end | release fence | write slots | PUBLISHED := end (release) | full fence | ring doorbells
 Reader:  acquire PUBLISHED | copy slots | acquire fence | INTENT - capacity > position ?  then what was copied may
          be torn: it is dropped, the reader jumps forward and counts what it missed in LAPPED.
@@ -93,15 +96,19 @@ def poll_into(head: np.ndarray, slots: np.ndarray, reader: int, scratch: np.ndar
     """
     base = _READER_0 + reader * _READER_WORDS
     capacity = len(slots)
+    half = capacity >> 1
     for _ in range(POLL_ATTEMPTS_MAX):
         position = head[base + _POSITION]
-        count = min(load_acquire(head, _PUBLISHED) - position, limit, len(scratch))
+        published = load_acquire(head, _PUBLISHED)
+        count = min(published - position, limit, len(scratch))
         if count <= 0:
             return 0
-        if load_relaxed(head, _INTENT) - capacity <= position:
+        if published - position <= half or load_relaxed(head, _INTENT) - capacity <= position:
             for i in range(count):
                 copy_record(scratch, i, slots, (position + i) & (capacity - 1))
             fence_acquire()
+            if load_relaxed(head, _PUBLISHED) - position <= half:
+                return count  # no claim reaches further than half the ring: INTENT need not be fetched
         oldest = load_relaxed(head, _INTENT) - capacity
         if oldest <= position:
             return count
