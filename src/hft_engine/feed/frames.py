@@ -21,6 +21,7 @@ class Opcode(IntEnum):
 
 
 _OPCODES = frozenset(int(opcode) for opcode in Opcode)
+_TEXT = int(Opcode.TEXT)  # plain integers on the way of every message: an enumeration's are slow to reach
 _CLOSE = int(Opcode.CLOSE)  # this and higher ones are control frames
 _WHOLE_TEXT = 0x80 | int(Opcode.TEXT)  # first byte of nearly every frame that comes
 
@@ -70,11 +71,11 @@ class FrameReader:
         whole = self._whole
         if whole is not None:
             self._whole = None
-            return Opcode.TEXT, whole
+            return _TEXT, whole
         while (frame := self._next_frame()) is not None:
             first, payload = frame
             if first == _WHOLE_TEXT and self._fragments is None:
-                return Opcode.TEXT, payload
+                return _TEXT, payload
             message = self._join(first & 0x80, first & 0x0F, payload)
             if message is not None:
                 return message

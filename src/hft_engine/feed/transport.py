@@ -28,6 +28,8 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 class TransportError(Exception):
     """The connection is over, or could not be made; the text says why, for people."""
 
+_CLOSE = int(Opcode.CLOSE)
+
 
 class Connection:
     """An open connection. ``ts_recv_ns``/``ts_mono_ns``: UTC and CLOCK_MONOTONIC right after the last read."""
@@ -73,7 +75,7 @@ class Connection:
         try:
             while (message := self._reader.next()) is not None:
                 opcode, payload = message
-                if opcode < Opcode.CLOSE:
+                if opcode < _CLOSE:
                     return payload
                 self._control(opcode, payload)
         except FrameError as error:
