@@ -28,6 +28,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 class TransportError(Exception):
     """The connection is over, or could not be made; the text says why, for people."""
 
+
 _CLOSE = int(Opcode.CLOSE)
 
 
