@@ -19,14 +19,18 @@ assert RECORD.itemsize == 64
 
 
 class Channel:
-    """``with Channel(gating) as channel``: ``channel.ring`` here, ``Channel.attach(directory)`` there."""
+    """``with Channel(gating) as channel``: ``channel.ring`` here, ``Channel.attach(directory)`` there.
 
-    def __init__(self, gating: bool) -> None:
+    ``parks``: the reader may sleep on its doorbell.
+    """
+
+    def __init__(self, gating: bool, parks: bool = False) -> None:
         parent = SHM if SHM.is_dir() else Path(tempfile.gettempdir())
         self.directory = Path(tempfile.mkdtemp(prefix="hft_bench-", dir=parent))
         with Segment.create(self.directory / "bells", layout.BELLS_MAX * layout.BELL_WORDS * layout.WORD):
             pass
-        create_ring(self.directory / "channel.ring", RECORD, CAPACITY, [("reader", 0)], gating)
+        bell = 0 if parks else layout.NO_BELL
+        create_ring(self.directory / "channel.ring", RECORD, CAPACITY, [("reader", bell)], gating)
         self.ring = self.attach(self.directory)
 
     @staticmethod

@@ -40,11 +40,9 @@ def _send(head: np.ndarray, slots: np.ndarray, bells: np.ndarray, count: int, pe
         while mono_ns() < due:
             spin_hint()
         now: int = mono_ns()
-        sequence = claim(head, 1)
-        slot = slots[sequence & (len(slots) - 1)]
-        slot.sequence = sequence
-        slot.ts_ns = now
-        publish(head, bells, sequence + 1)
+        sequence = claim(head, slots, 1)
+        slots[sequence & (len(slots) - 1)].ts_ns = now
+        publish(head, slots, bells, sequence + 1)
 
 
 @njit(nogil=True, cache=True)
@@ -94,7 +92,7 @@ def _reader(directory: str, core: int, count: int, parked: bool, answer: Connect
 def hop(count: int, parked: bool) -> np.ndarray:
     """Latencies (a histogram) of ``count`` hops."""
     writer_core, reader_core = harness.two_cores()
-    with Channel(gating=False) as channel:
+    with Channel(gating=False, parks=parked) as channel:
         _send(*_private_arrays(), 0, 1)
         ours, theirs = multiprocessing.Pipe()
         child = multiprocessing.get_context("spawn").Process(

@@ -33,16 +33,15 @@ def _write(head: np.ndarray, slots: np.ndarray, bells: np.ndarray, count: int, b
     sent = 0
     while sent < count:
         n = min(batch, count - sent)
-        while room(head) < n:
+        while room(head, n) < n:
             spin_hint()
-        first = claim(head, n)
+        first = claim(head, slots, n)
         for sequence in range(first, first + n):
             slot = slots[sequence & mask]
-            slot.sequence = sequence
             slot.ts_ns = sequence + 1
             for k in range(6):
                 slot.payload[k] = sequence + k
-        publish(head, bells, first + n)
+        publish(head, slots, bells, first + n)
         sent += n
 
 

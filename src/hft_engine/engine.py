@@ -171,7 +171,13 @@ def _make_segments(path: Path, topology: Topology, config: Config) -> np.ndarray
         segment.words[layout.W_CAPACITY] = config.engine.instruments_max
     with Segment.create(path / BELLS_FILE, layout.BELLS_MAX * layout.BELL_WORDS * layout.WORD):
         pass
-    role_bell = {r.name: topology.bells[p.name] for p in topology.processes for r in p.roles}
+    role_bell = {
+        role.name: topology.bells[process.name]
+        if _mode(config, topology, process) == "park"
+        else layout.NO_BELL
+        for process in topology.processes
+        for role in process.roles
+    }
     for entry in topology.rings:
         readers = [(role, role_bell[role]) for role in entry.readers]
         create_ring(path / entry.file, DTYPES[entry.dtype], entry.capacity, readers, topology.gating)
@@ -204,10 +210,15 @@ def _manifest(made: Run) -> rundir.Manifest:
     )
 
 
+def _mode(config: Config, topology: Topology, process: Process) -> str:
+    """The wait strategy of a process."""
+    critical = sum(p.hot for p in topology.processes)
+    return resolve(_tuning(config, process).wait, process.hot, critical, os.cpu_count() or 1)
+
+
 def _plan(made: Run, process: Process) -> ProcessPlan:
     config, topology = made.config, made.topology
     tuning = _tuning(config, process)
-    critical = sum(p.hot for p in topology.processes)
     return ProcessPlan(
         name=process.name,
         roles=tuple(
@@ -215,7 +226,7 @@ def _plan(made: Run, process: Process) -> ProcessPlan:
             for r in process.roles
         ),
         hot=process.hot,
-        mode=resolve(tuning.wait, process.hot, critical, os.cpu_count() or 1),
+        mode=_mode(config, topology, process),
         bell=topology.bells[process.name],
         cpus=tuning.cpus,
         run_id=made.directory.run_id,

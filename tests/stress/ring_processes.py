@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from hft_engine.shm import layout
-from hft_engine.shm.atomics import fence_release, sched_yield, store_release
+from hft_engine.shm.atomics import fence_release, sched_yield, store_release, store_sequence_release
 from hft_engine.shm.doorbell import new_bells
 from hft_engine.shm.ring import Ring, advance, as_words, claim, poll_into, publish
 
@@ -29,14 +29,13 @@ def write_all(head: np.ndarray, slots: np.ndarray, bells: np.ndarray, total: int
     done = head[layout.W_PUBLISHED]
     while done < total:
         count = min(BATCH, total - done)
-        first = claim(head, count)
+        first = claim(head, slots, count)
         for i in range(count):
             sequence = first + i
             slot = slots[sequence & mask]
-            slot[0] = sequence
             for word in range(1, WORDS):
                 slot[word] = sequence * 31 + word
-        publish(head, bells, first + count)
+        publish(head, slots, bells, first + count)
         done += count
 
 
@@ -65,23 +64,37 @@ def read_all(head: np.ndarray, slots: np.ndarray, reader: int, total: int, resul
 
 @njit(cache=True)
 def write_some(head: np.ndarray, slots: np.ndarray, bells: np.ndarray, stores: int) -> None:
-    """The first ``stores`` stores of publishing one record: intent, eight words, published."""
-    sequence = head[layout.W_PUBLISHED]
-    if stores > 0:
-        store_release(head, layout.W_INTENT, sequence + 1)
-        fence_release()
-    slot = slots[sequence & (len(slots) - 1)]
-    for word in range(WORDS):
-        if stores > 1 + word:
-            slot[word] = sequence if word == 0 else sequence * 31 + word
-    if stores > 1 + WORDS:
-        publish(head, bells, sequence + 1)
+    """The first ``stores`` stores of publishing PAIR records at once, in the order of the ring's protocol."""
+    first = head[layout.W_PUBLISHED]
+    left = stores
+    if left > 0:
+        store_release(head, layout.W_INTENT, first + PAIR)
+    left -= 1
+    for sequence in range(first, first + PAIR):
+        if left > 0:
+            slots[sequence & (len(slots) - 1), 0] = ~sequence
+        left -= 1
+    fence_release()
+    for sequence in range(first, first + PAIR):
+        for word in range(1, WORDS):
+            if left > 0:
+                slots[sequence & (len(slots) - 1), word] = sequence * 31 + word
+            left -= 1
+    for sequence in range(first + PAIR - 1, first - 1, -1):
+        if left > 0:
+            store_sequence_release(slots, sequence & (len(slots) - 1), sequence)
+        left -= 1
+    if left > 0:
+        publish(head, slots, bells, first + PAIR)
 
 
-STORES = WORDS + 2
+PAIR = 2
+STORES = (
+    1 + PAIR * (1 + WORDS) + 1
+)  # intent, then of each its marks, its words and its sequence, then published
 
 
-def die(ring: Ring) -> list[dict[str, int]]:
+def die(ring: Ring) -> list[dict[str, object]]:
     """For every store: a child does that many and is killed; what do readers see, and can a writer go on?"""
     outcomes = []
     slots = as_words(ring.slots)
@@ -97,10 +110,13 @@ def die(ring: Ring) -> list[dict[str, int]]:
         _, status = os.waitpid(pid, 0)
         seen = ring.poll(reader, scratch, ring.capacity)
         torn = sum(not _whole(record) for record in scratch[:seen])
+        ring.recover()
         made = ring.published - before
-        write_all(ring.head, slots, ring.bells, ring.published + 3)  # the next writer
-        after = ring.poll(reader, scratch, ring.capacity)
-        torn += sum(not _whole(record) for record in scratch[:after])
+        after = []
+        for count in (1, 3):  # the next writer; one record first: nothing of the dead one may show behind it
+            write_all(ring.head, slots, ring.bells, ring.published + count)
+            after.append(ring.poll(reader, scratch, ring.capacity))
+            torn += sum(not _whole(record) for record in scratch[: after[-1]])
         outcomes.append(
             {
                 "stores": stores,

@@ -4,9 +4,9 @@ import numpy as np
 from numba import njit
 
 from hft_engine.records import TICK_DTYPE
-from hft_engine.shm.atomics import copy_record, mono_ns
+from hft_engine.shm.atomics import mono_ns
 from hft_engine.shm.histogram import new_counts, record
-from hft_engine.shm.ring import Ring, claim, publish
+from hft_engine.shm.ring import Ring, claim, publish, write_record
 from hft_engine.shm.wiring import wire, wired
 
 
@@ -19,12 +19,10 @@ def publish_frame(wiring: np.ndarray, begin: int, end: int, ts_mono_ns: int) -> 
     """
     head, slots = wired(wiring, 0, np.int64), wired(wiring, 1, TICK_DTYPE)
     rows = wired(wiring, 3, TICK_DTYPE)
-    mask = len(slots) - 1
-    first = claim(head, end - begin)
+    first = claim(head, slots, end - begin)
     for i in range(end - begin):
-        rows[begin + i].sequence = first + i
-        copy_record(slots, (first + i) & mask, rows, begin + i)
-    publish(head, wired(wiring, 2, np.int64), first + end - begin)
+        write_record(slots, first + i, rows, begin + i)
+    publish(head, slots, wired(wiring, 2, np.int64), first + end - begin)
     record(wired(wiring, 4, np.int64), mono_ns() - ts_mono_ns)
 
 

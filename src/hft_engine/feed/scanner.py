@@ -49,7 +49,7 @@ from hft_engine.instruments import InstrumentTable
 from hft_engine.records import TICK_DTYPE, TickKind
 from hft_engine.shm.atomics import copy_record, leading_zeros, mono_ns
 from hft_engine.shm.histogram import new_counts, record
-from hft_engine.shm.ring import Ring, claim, publish
+from hft_engine.shm.ring import Ring, claim, publish, write_record
 from hft_engine.shm.wiring import wire, wired
 
 _MS_MAX = ((1 << 63) - 1) // 1_000_000  # below the unit's own bound: beyond it nanoseconds overflow
@@ -283,13 +283,12 @@ def scan(wiring: np.ndarray, text: np.ndarray, ts_recv_ns: int, ts_mono_ns: int)
     tally[1] += events - kept
     if kept == 0:
         return 0
-    first = claim(head, kept)
+    first = claim(head, slots, kept)
     for i in range(kept):
-        rows[i].sequence = first + i
         rows[i].ts_recv_ns = ts_recv_ns
         rows[i].ts_mono_ns = ts_mono_ns
-        copy_record(slots, (first + i) & (len(slots) - 1), rows, i)
-    publish(head, wired(wiring, 2, np.int64), first + kept)
+        write_record(slots, first + i, rows, i)
+    publish(head, slots, wired(wiring, 2, np.int64), first + kept)
     record(wired(wiring, 4, np.int64), mono_ns() - ts_mono_ns)
     return kept
 

@@ -75,7 +75,6 @@ def _add_volume(b: Any, price: float, size: float) -> None:
 @njit(nogil=True, error_model="numpy")
 def _write(b: Any, kind: int, tick: Any, bars: np.ndarray, at: int) -> None:
     out = bars[at & (len(bars) - 1)]
-    out.sequence = at
     out.source_sequence = tick.sequence
     out.ts_start_ns = b.start_ns
     out.ts_end_ns = b.end_ns

@@ -67,8 +67,9 @@ def _close_due(
     done: int,
 ) -> int:
     """Bars due at the tick's event time, as many as may be claimed; ``done`` bars are written but not visible."""
-    limit = min(DUE_MAX, min(room(bars_head), len(bars_slots) >> 1) - done - bars.BARS_A_TRADE_MAX)
-    first = claim(bars_head, done + limit)
+    space = min(room(bars_head, len(bars_slots) >> 1), len(bars_slots) >> 1)
+    limit = min(DUE_MAX, space - done - bars.BARS_A_TRADE_MAX)
+    first = claim(bars_head, bars_slots, done + limit)
     return bars.close_due(state, clock, tick, p, bars_slots, first + done, limit)
 
 
@@ -107,9 +108,9 @@ def _batch(
 
     Ends early when no more bars may be claimed; both 0 means that the bar ring has no room.
     """
-    features_first = claim(features_head, end - begin)
-    bars_first = claim(bars_head, 0)
-    bar_space = min(room(bars_head), len(bars_slots) >> 1)
+    features_first = claim(features_head, features_slots, end - begin)
+    bars_first = claim(bars_head, bars_slots, 0)
+    bar_space = min(room(bars_head, len(bars_slots) >> 1), len(bars_slots) >> 1)
     written = 0
     bar_count = 0
     i = begin
@@ -122,13 +123,13 @@ def _batch(
                     bar_count += _close_due(bars_head, bars_slots, state, clock, tick, p, bar_count)
                     if clock[C_SCAN_AT] != 0:
                         break
-                claim(bars_head, bar_count + bars.BARS_A_TRADE_MAX)
+                claim(bars_head, bars_slots, bar_count + bars.BARS_A_TRADE_MAX)
                 row = state[instrument]
                 bar_count += step.take(row, tick, p, clock, bars_slots, bars_first + bar_count, counts)
                 if p.call_count > 0:
                     step.run_extensions(state, extensions, p, instrument, ticks, i)
                 sequence = features_first + written
-                step.write_features(row, tick, features_slots[sequence & (len(features_slots) - 1)], sequence)
+                step.write_features(row, tick, features_slots[sequence & (len(features_slots) - 1)])
                 written += 1
             else:
                 counts[step.N_OUT_OF_RANGE] += 1
@@ -136,10 +137,10 @@ def _batch(
     now_ns: int = mono_ns()
     if bar_count > 0:
         _stamp_bars(bars_slots, bars_first, bar_count, now_ns)
-        publish(bars_head, bells, bars_first + bar_count)
+        publish(bars_head, bars_slots, bells, bars_first + bar_count)
     if written > 0:
         _stamp(features_slots, features_first, written, now_ns, latencies)
-        publish(features_head, bells, features_first + written)
+        publish(features_head, features_slots, bells, features_first + written)
     counts[step.N_TICKS] += i - begin
     counts[step.N_FEATURES] += written
     counts[step.N_BARS] += bar_count
@@ -154,7 +155,7 @@ def duty(wiring: np.ndarray, reader: int, limit: int) -> int:
     features_head = wired(wiring, _FEATURES_HEAD, np.int64)
     features_slots = wired(wiring, _FEATURES, FEATURE_DTYPE)
     scratch = wired(wiring, _SCRATCH, TICK_DTYPE)
-    polled = poll_into(ticks_head, ticks_slots, reader, scratch, min(limit, room(features_head)))
+    polled = poll_into(ticks_head, ticks_slots, reader, scratch, min(limit, room(features_head, limit)))
     batch_max = min(BATCH_MAX, len(features_slots) >> 1)
     done = 0
     while done < polled:

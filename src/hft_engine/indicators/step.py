@@ -134,9 +134,8 @@ def run_extensions(
 
 
 @njit(nogil=True, error_model="numpy")
-def write_features(row: Any, tick: Any, out: Any, sequence: int) -> None:
-    """The instrument's feature vector as the record that ``tick`` caused; ``ts_publish_ns`` is left to the ring."""
-    out.sequence = sequence
+def write_features(row: Any, tick: Any, out: Any) -> None:
+    """The instrument's feature vector as the record that ``tick`` caused; its sequence and stamp are the ring's."""
     out.source_sequence = tick.sequence
     out.ts_venue_ns = tick.ts_venue_ns
     out.ts_recv_ns = tick.ts_recv_ns

@@ -47,7 +47,7 @@ def duty(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
     """
     in_head, out_head = wired(wiring, _IN_HEAD, np.int64), wired(wiring, _OUT_HEAD, np.int64)
     scratch = wired(wiring, _SCRATCH, FEATURE_DTYPE)
-    limit = min(len(scratch), room(out_head))
+    limit = min(len(scratch), room(out_head, len(scratch)))
     count = poll_into(in_head, wired(wiring, _IN, FEATURE_DTYPE), reader, scratch, limit)
     if count == 0:
         return 0
@@ -63,16 +63,15 @@ def duty(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
         deadline = features.ts_mono_ns + deadline_ns if deadline_ns > 0 else 0
         now = mono_ns()
         if deadline == 0 or now <= deadline:
-            sequence = claim(out_head, 1)
+            sequence = claim(out_head, out_slots, 1)
             prediction = out_slots[sequence & (len(out_slots) - 1)]
             _copy_features(features, prediction)
-            prediction.sequence = sequence
             prediction.ts_deadline_ns = deadline
             outcome = _predict(header, columns, nodes, bits, row, features, prediction)
             now = mono_ns()
             prediction.ts_publish_ns = now
         if deadline == 0 or now <= deadline:
-            publish(out_head, bells, sequence + 1)
+            publish(out_head, out_slots, bells, sequence + 1)
             record(histogram, now - features.ts_publish_ns)
             counters[outcome] += 1
         else:

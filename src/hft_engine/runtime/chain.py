@@ -14,7 +14,7 @@ from numba import cfunc, njit, types
 from numba.extending import intrinsic
 
 from hft_engine.runtime.limits import CYCLE_LONG_NS
-from hft_engine.runtime.wait import BLOCKED_NS, PARK_SPIN_NS, Input, addresses, park, ready, spin
+from hft_engine.runtime.wait import BLOCKED_NS, INPUT_WORDS, PARK_SPIN_NS, Input, addresses, park, ready, spin
 from hft_engine.runtime.wait_mode import MODES
 from hft_engine.shm import layout
 from hft_engine.shm.atomics import mono_ns, sleep_ns
@@ -86,7 +86,7 @@ def _rest(inputs: np.ndarray, bells: np.ndarray, bell: int, mode: int, gated: bo
 @njit(nogil=True, cache=True)
 def _turn(wiring: np.ndarray, bell: int, mode: int, gated: bool, turn_ns: int) -> None:
     """Passes over the stages, and waits, for ``turn_ns``. ``wiring``: stages, inputs, doorbells, report."""
-    stages, inputs = wired_rows(wiring, 0, _COLUMNS), wired_rows(wiring, 1, 2)
+    stages, inputs = wired_rows(wiring, 0, _COLUMNS), wired_rows(wiring, 1, INPUT_WORDS)
     bells, report = wired(wiring, 2, np.int64), wired(wiring, 3, np.int64)
     now_ns = mono_ns()
     until_ns = now_ns + turn_ns

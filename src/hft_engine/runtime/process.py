@@ -83,6 +83,10 @@ class Attachments:
             for entry in plan.rings
             if entry.name in wanted
         }
+        roles = {role.role for role in plan.roles}
+        for entry in plan.rings:
+            if entry.writer in roles:
+                self.rings[entry.name].recover()
 
 
 class _Stopping:

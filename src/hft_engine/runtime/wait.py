@@ -29,10 +29,11 @@ from hft_engine.shm.atomics import (
     spin_hint,
     store_release,
 )
-from hft_engine.shm.ring import Ring
+from hft_engine.shm.ring import Ring, is_ready
 from hft_engine.shm.wiring import wire, wired, wired_rows
 
 _SPIN, _YIELD, _PARK, _SLEEP, _NAP = range(5)
+INPUT_WORDS = 4  # of an input in the table of ``addresses``
 WAIT_NS_MAX = 10_000_000  # longest wait without a look at control messages; well under the heartbeat limit
 SPIN_NS_MAX = 1_000_000  # one compiled spin; a signal handler waits for its end
 PARK_SPIN_NS = 3_000  # spin before parking: cheaper than a futex round trip when records come in clusters
@@ -45,8 +46,11 @@ BLOCKED_NS = 20_000  # nap of a writer whose gating ring is full
 
 @njit(nogil=True, inline="always")
 def ready(inputs: np.ndarray) -> bool:
-    for i in range(len(inputs)):  # noqa: SIM110 - numba compiles the loop, not the generator
-        if load_acquire_at(inputs[i, 0]) != load_acquire_at(inputs[i, 1]):
+    """Whether a record waits on any input: one look at the slot that will hold it."""
+    for i in range(len(inputs)):
+        position = load_acquire_at(inputs[i, 3])
+        word = load_acquire_at(inputs[i, 0] + (position & inputs[i, 1]) * inputs[i, 2])
+        if is_ready(word, position):
             return True
     return False
 
@@ -80,7 +84,7 @@ def park(inputs: np.ndarray, bells: np.ndarray, bell: int, duration_ns: int) -> 
 @njit(nogil=True, cache=True)
 def _wait(wiring: np.ndarray, bell: int, mode: int, duration_ns: int) -> None:
     """``wiring``: the table of ``_addresses``, the doorbells."""
-    inputs, bells = wired_rows(wiring, 0, 2), wired(wiring, 1, np.int64)
+    inputs, bells = wired_rows(wiring, 0, INPUT_WORDS), wired(wiring, 1, np.int64)
     if mode == _SPIN:
         spin(inputs, min(duration_ns, SPIN_NS_MAX), False)
     elif mode == _YIELD:
@@ -102,12 +106,15 @@ class Input:
 
 
 def addresses(inputs: Sequence[Input]) -> np.ndarray:
-    """int64[inputs, 2]: addresses of the published cursor and of the reader's position."""
-    table = np.zeros((len(inputs), 2), np.int64)
+    """int64[inputs, INPUT_WORDS]: address of the slots, their number less one, bytes of a slot, address of the
+    reader's position.
+    """
+    table = np.zeros((len(inputs), INPUT_WORDS), np.int64)
     for i, item in enumerate(inputs):
-        base = item.ring.head.ctypes.data
-        position = layout.W_READER_0 + item.reader * layout.READER_WORDS + layout.R_POSITION
-        table[i] = base + layout.W_PUBLISHED * layout.WORD, base + position * layout.WORD
+        ring = item.ring
+        word = layout.W_READER_0 + item.reader * layout.READER_WORDS + layout.R_POSITION
+        position = ring.head.ctypes.data + word * layout.WORD
+        table[i] = ring.slots.ctypes.data, ring.capacity - 1, ring.dtype.itemsize, position
     return table
 
 

@@ -148,6 +148,69 @@ def copy_record(typingctx: Any, target: Any, target_index: Any, source: Any, sou
 
 
 @intrinsic
+def copy_body(typingctx: Any, target: Any, target_index: Any, source: Any, source_index: Any) -> Any:
+    """As ``copy_record``, but for the first word, which is left as it is. One-dimensional arrays of records."""
+    if target.dtype != source.dtype or target.ndim != 1 or source.ndim != 1:
+        raise TypeError(f"copy_body: {target} is not like {source}")
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        to = _record_words(context, builder, sig.args[0], args[0], args[1])
+        start = _record_words(context, builder, sig.args[2], args[2], args[3])
+        one, size = ir.Constant(_I64, 1), ir.Constant(_I64, sig.args[0].dtype.size - 8)
+        cgutils.raw_memcpy(builder, builder.gep(to, [one]), builder.gep(start, [one]), size, 1)
+        return context.get_dummy_value()
+
+    return types.void(target, types.intp, source, types.intp), codegen
+
+
+def _record_words(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+    """The first word of a record."""
+    indices = [index] if array_type.ndim == 1 else [index, context.get_constant(types.intp, 0)]
+    view = context.make_array(array_type)(context, builder, value=array)
+    start = cgutils.get_item_pointer(context, builder, array_type, view, indices, wraparound=False)
+    return builder.bitcast(start, _I64.as_pointer())
+
+
+def _sequence_loader(order: str) -> Any:
+    def load(typingctx: Any, slots: Any, index: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return builder.load_atomic(_record_words(context, builder, sig.args[0], *args), order, 8)
+
+        return types.int64(slots, types.intp), codegen
+
+    return intrinsic(load)
+
+
+def _sequence_storer(order: str) -> Any:
+    def store(typingctx: Any, slots: Any, index: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            word = _record_words(context, builder, sig.args[0], args[0], args[1])
+            builder.store_atomic(args[2], word, order, 8)
+            return context.get_dummy_value()
+
+        return types.void(slots, types.intp, types.int64), codegen
+
+    return intrinsic(store)
+
+
+# The first word of ``slots[index]``: records, or int64[records, words].
+load_sequence_acquire = _sequence_loader("acquire")
+load_sequence_relaxed = _sequence_loader("monotonic")
+store_sequence_release = _sequence_storer("release")
+store_sequence_relaxed = _sequence_storer("monotonic")
+
+
+@intrinsic
+def trailing_zeros(typingctx: Any, value: Any) -> Any:
+    """Trailing zero bits of a non-zero int64."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
 def leading_zeros(typingctx: Any, value: Any) -> Any:
     """Leading zero bits of a non-zero int64."""
 

@@ -3,14 +3,15 @@
 A *word* is 8 bytes. Every segment begins with the same eight identity words:
 
     word 0  magic          1  layout version    2  dtype hash     3  record size, bytes
-    word 4  capacity       5  reader count      6  gating (0/1)   7  -
+    word 4  capacity       5  reader count      6  gating (0/1)   7  doorbells of readers that park, a bit each
 
 Ring header, one 4096-byte page; each cursor has 128 bytes to itself, two cache lines, because the adjacent-line
 prefetcher of x86-64 fetches lines in pairs:
 
     word  16  INTENT       writer raises it before it overwrites slots: everything below may be overwritten
+    word  17  FREE_END     of a gating ring, the writer's own: slots below are known to be free
     word  32  PUBLISHED    writer releases it after: everything below is complete
-    word  64  reader 0     +0 POSITION  +1 LAPPED  +2 SEEN  +3 BELL    (16 words a reader, 16 readers)
+    word  64  reader 0     +0 POSITION  +1 LAPPED  +2 SEEN             (16 words a reader, 16 readers)
     word 320  reader names 16 names of 24 bytes
     byte 4096 slots        capacity records
 
@@ -24,18 +25,18 @@ import numpy as np
 WORD = 8
 PAGE_BYTES = 4096
 MAGIC = int.from_bytes(b"hft_shm1", "little")
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 
 # identity
-W_MAGIC, W_VERSION, W_DTYPE, W_RECORD, W_CAPACITY, W_READERS, W_GATING = range(7)
+W_MAGIC, W_VERSION, W_DTYPE, W_RECORD, W_CAPACITY, W_READERS, W_GATING, W_BELLS = range(8)
 
 # ring header
-W_INTENT = 16
+W_INTENT, W_FREE_END = 16, 17
 W_PUBLISHED = 32
 W_READER_0 = 64
 READER_WORDS = 16
 READERS_MAX = 16  # the page has room for them; a view process needs no reader entry
-R_POSITION, R_LAPPED, R_SEEN, R_BELL = range(4)
+R_POSITION, R_LAPPED, R_SEEN = range(3)
 READER_NAMES_BYTE = 320 * WORD
 READER_NAME_BYTES = 24
 RING_HEADER_BYTES = PAGE_BYTES
@@ -44,7 +45,8 @@ RING_HEADER_WORDS = RING_HEADER_BYTES // WORD
 # doorbells
 BELL_WORDS = 16
 B_SEQUENCE, B_PARKED, B_STOP = range(3)
-BELLS_MAX = 64  # actors in one run
+BELLS_MAX = 64  # actors in one run: a bit of a word each
+NO_BELL = -1  # of a reader that never parks
 
 # stats segment of one role: vitals, counters, histograms
 VITALS_WORD = 16

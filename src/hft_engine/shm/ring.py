@@ -1,22 +1,26 @@
 """The broadcast ring: one writer, up to 16 readers, fixed-size records, overrun detected, never a torn read.
 
-    slots   | r0 | r1 | r2 | ... | r(capacity-1) |      sequence s lies in slot s & (capacity - 1)
+    slots   | r0 | r1 | r2 | ... | r(capacity-1) |      record s lies in slot s & (capacity - 1), its first word is s
                    ^ POSITION of a reader          ^ PUBLISHED: all below is complete
                                                         ^ INTENT >= PUBLISHED: all below may be overwritten
 
-A reader that is less than half the ring behind needs only PUBLISHED, which it holds already: nobody may claim more
-than half the ring, so INTENT cannot have come round to it.
+A slot's first word says what is in it: ``s``, record s is complete; ``~s``, it is being written. A reader spins on the
+very cache line that brings it the record and fetches no other; INTENT and PUBLISHED are the writer's own lines,
+read by views, by a restarted writer and by readers that were lapped.
 
-Writer:  INTENT := end | release fence | write slots | PUBLISHED := end (release) | full fence | ring doorbells
-Reader:  acquire PUBLISHED | copy slots | acquire fence | INTENT - capacity > position ?  then what was copied may
+Writer:  INTENT := end, slots' words := ~s | release fence | bodies | words := s, the batch's first one last
+         (release) | PUBLISHED := end (release) | if a reader may park: full fence, ring its doorbell
+Reader:  word = POSITION (acquire)? | copy the slot | acquire fence | word = POSITION still? else what was copied may
          be torn: it is dropped, the reader jumps forward and counts what it missed in LAPPED.
 
-After Agrona's broadcast buffer (tail intent) and Boehm, "Can seqlocks get along with programming language memory
-models?", MSPC 2012. The writer never waits, except on a ring created ``gating`` (replay, backtest), where
-``room`` shows how far the slowest reader lets it go.
+Each slot is a sequence lock: Boehm, "Can seqlocks get along with programming language memory models?", MSPC 2012;
+the tail intent is that of Agrona's broadcast buffer. A batch becomes visible at once, because a reader that waits for
+its first record sees none of the others before. The writer never waits, except on a ring created ``gating`` (replay,
+backtest), where ``room`` shows how far the slowest reader lets it go.
 
-A writer that died between intent and publish left slots half written: INTENT is never lowered, so readers keep
-treating them as overwritten, and the next writer goes on at PUBLISHED.
+A writer may die between any two stores: words in [PUBLISHED, INTENT) are ``~s``, but for those of a batch whose end was
+being made visible. The next writer calls ``recover``: the batch counts if its first record was visible, else its words
+are taken back.
 
 ``head`` int64[512], ``slots`` record[capacity], ``bells`` int64[]: views of shared memory (see ``layout``).
 """
@@ -29,56 +33,90 @@ from numba import njit
 
 from hft_engine.shm import layout
 from hft_engine.shm.atomics import (
+    copy_body,
     copy_record,
     fence_acquire,
     fence_full,
     fence_release,
     load_acquire,
     load_relaxed,
+    load_sequence_acquire,
+    load_sequence_relaxed,
     store_release,
+    store_sequence_relaxed,
+    store_sequence_release,
+    trailing_zeros,
 )
 from hft_engine.shm.doorbell import new_bells, ring_if_parked
 from hft_engine.shm.ring_file import reader_names, write_header
 from hft_engine.shm.segment import Segment, SegmentError
 
-_INTENT, _PUBLISHED = layout.W_INTENT, layout.W_PUBLISHED
-_READERS, _GATING = layout.W_READERS, layout.W_GATING
+_INTENT, _PUBLISHED, _FREE_END = layout.W_INTENT, layout.W_PUBLISHED, layout.W_FREE_END
+_READERS, _GATING, _BELLS = layout.W_READERS, layout.W_GATING, layout.W_BELLS
 _READER_0, _READER_WORDS = layout.W_READER_0, layout.READER_WORDS
-_POSITION, _LAPPED, _SEEN, _BELL = layout.R_POSITION, layout.R_LAPPED, layout.R_SEEN, layout.R_BELL
+_POSITION, _LAPPED, _SEEN = layout.R_POSITION, layout.R_LAPPED, layout.R_SEEN
 _CAPACITY = layout.W_CAPACITY
 
 POLL_ATTEMPTS_MAX = 4  # a reader lapped this often in one poll gives its caller a chance to stop
 
 
 @njit(nogil=True, inline="always")
-def room(head: np.ndarray) -> int:
-    """Records that may be published now: the capacity, or on a gating ring what the slowest reader has freed."""
-    capacity = head[_CAPACITY]
+def room(head: np.ndarray, wanted: int) -> int:
+    """Records that may be published now: the capacity, or on a gating ring what the slowest reader has freed.
+
+    Where ``wanted`` are known to be free, the readers' cursors are not fetched, and the answer may be too low.
+    """
     if head[_GATING] == 0:
-        return capacity
-    slowest = head[_PUBLISHED]
-    for reader in range(head[_READERS]):
-        slowest = min(slowest, load_acquire(head, _READER_0 + reader * _READER_WORDS + _POSITION))
-    return capacity - (head[_PUBLISHED] - slowest)
+        return head[_CAPACITY]  # type: ignore[no-any-return]
+    if head[_FREE_END] - head[_PUBLISHED] < wanted:
+        slowest = head[_PUBLISHED]
+        for reader in range(head[_READERS]):
+            slowest = min(slowest, load_acquire(head, _READER_0 + reader * _READER_WORDS + _POSITION))
+        head[_FREE_END] = slowest + head[_CAPACITY]
+    return head[_FREE_END] - head[_PUBLISHED]  # type: ignore[no-any-return]
 
 
 @njit(nogil=True, inline="always")
-def claim(head: np.ndarray, count: int) -> int:
-    """Announce ``count`` records (at most half the capacity). Returns the first one's sequence."""
+def claim(head: np.ndarray, slots: np.ndarray, count: int) -> int:
+    """Announce ``count`` records (at most half the capacity). Returns the first one's sequence.
+
+    Then write the records into their slots, all but the first word: ``write_record``, or field by field.
+    """
     first = head[_PUBLISHED]
-    if first + count > head[_INTENT]:
+    claimed = head[_INTENT]
+    if first + count > claimed:
         store_release(head, _INTENT, first + count)
+        for sequence in range(max(first, claimed), first + count):
+            store_sequence_relaxed(slots, sequence & (len(slots) - 1), ~sequence)
     fence_release()
-    return first
+    return first  # type: ignore[no-any-return]
 
 
 @njit(nogil=True, inline="always")
-def publish(head: np.ndarray, bells: np.ndarray, end: int) -> None:
+def write_record(slots: np.ndarray, sequence: int, rows: np.ndarray, i: int) -> None:
+    """Copy ``rows[i]`` into the claimed slot of ``sequence``."""
+    copy_body(slots, sequence & (len(slots) - 1), rows, i)
+
+
+@njit(nogil=True, inline="always")
+def publish(head: np.ndarray, slots: np.ndarray, bells: np.ndarray, end: int) -> None:
     """Make everything below sequence ``end`` visible; wake readers that are parked."""
+    first = head[_PUBLISHED]
+    for sequence in range(end - 1, first - 1, -1):
+        store_sequence_release(slots, sequence & (len(slots) - 1), sequence)
     store_release(head, _PUBLISHED, end)
-    fence_full()
-    for reader in range(head[_READERS]):
-        ring_if_parked(bells, head[_READER_0 + reader * _READER_WORDS + _BELL])
+    parking = head[_BELLS]
+    if parking != 0:
+        fence_full()
+        while parking != 0:
+            ring_if_parked(bells, trailing_zeros(parking))
+            parking &= parking - 1
+
+
+@njit(nogil=True, inline="always")
+def is_ready(word: int, position: int) -> bool:
+    """Whether a slot's first word says that the record at ``position`` is there, or was and is overwritten."""
+    return word == position or (word ^ (word >> 63)) > position
 
 
 @njit(nogil=True, inline="always")
@@ -95,24 +133,28 @@ def poll_into(head: np.ndarray, slots: np.ndarray, reader: int, scratch: np.ndar
     over the writer, and the records between are counted.
     """
     base = _READER_0 + reader * _READER_WORDS
-    capacity = len(slots)
-    half = capacity >> 1
+    mask = len(slots) - 1
+    limit = min(limit, len(scratch))
+    if limit <= 0:
+        return 0
     for _ in range(POLL_ATTEMPTS_MAX):
         position = head[base + _POSITION]
-        published = load_acquire(head, _PUBLISHED)
-        count = min(published - position, limit, len(scratch))
-        if count <= 0:
-            return 0
-        if published - position <= half or load_relaxed(head, _INTENT) - capacity <= position:
-            for i in range(count):
-                copy_record(scratch, i, slots, (position + i) & (capacity - 1))
+        count = 0
+        while count < limit:
+            slot = (position + count) & mask
+            if load_sequence_acquire(slots, slot) != position + count:
+                break
+            copy_record(scratch, count, slots, slot)
             fence_acquire()
-            if load_relaxed(head, _PUBLISHED) - position <= half:
-                return count  # no claim reaches further than half the ring: INTENT need not be fetched
-        oldest = load_relaxed(head, _INTENT) - capacity
-        if oldest <= position:
+            if load_sequence_relaxed(slots, slot) != position + count:
+                break
+            count += 1
+        if count > 0 or not is_ready(load_sequence_acquire(slots, position & mask), position):
             return count
-        _skip_to(head, base, min(oldest + (capacity >> 3), load_acquire(head, _PUBLISHED)))
+        published = load_acquire(head, _PUBLISHED)
+        oldest = load_relaxed(head, _INTENT) - len(slots)
+        if oldest > position:
+            _skip_to(head, base, min(oldest + (len(slots) >> 3), published))
     return 0
 
 
@@ -133,11 +175,12 @@ def _publish_words(
     head: np.ndarray, slots: np.ndarray, bells: np.ndarray, rows: np.ndarray, count: int
 ) -> int:
     mask = len(slots) - 1
-    first = claim(head, count)
+    first = claim(head, slots, count)
     for i in range(count):
-        rows[i, 0] = first + i  # every record begins with its sequence
+        rows[i, 0] = ~(first + i)  # as in the slot: the copy changes nothing there
         copy_record(slots, (first + i) & mask, rows, i)
-    publish(head, bells, first + count)
+        rows[i, 0] = first + i
+    publish(head, slots, bells, first + count)
     return first
 
 
@@ -150,7 +193,7 @@ def _poll_words(head: np.ndarray, slots: np.ndarray, reader: int, scratch: np.nd
 
 @njit(nogil=True, cache=True)
 def _room(head: np.ndarray) -> int:
-    return room(head)
+    return room(head, head[_CAPACITY])
 
 
 class RingFullError(RuntimeError):
@@ -202,8 +245,9 @@ class Ring:
         gating: bool,
         bells: np.ndarray,
     ) -> "Ring":
-        head = raw[: layout.RING_HEADER_BYTES].view(np.int64)
-        write_header(head, dtype, capacity, [(role, i) for i, role in enumerate(readers)], gating)
+        words = raw.view(np.int64)
+        write_header(words, dtype, capacity, [(role, i) for i, role in enumerate(readers)], gating)
+        head = words[: layout.RING_HEADER_WORDS]
         return cls(name, head, raw[layout.RING_HEADER_BYTES :].view(dtype), bells)
 
     @property
@@ -235,7 +279,8 @@ class Ring:
         return int(self.head[_READER_0 + reader * _READER_WORDS + _SEEN])
 
     def lag(self, reader: int) -> int:
-        return self.published - self.position(reader)
+        """Records that wait for a reader."""
+        return max(0, self.published - self.position(reader))
 
     def room(self) -> int:
         return int(_room(self.head))
@@ -253,7 +298,18 @@ class Ring:
             return 0
         self.head[base + _SEEN] -= back
         self.head[base + _POSITION] -= back
+        self.head[_FREE_END] = 0  # on a gating ring the writer looks again before it goes on
         return back
+
+    def recover(self) -> None:
+        """Finish or take back what a dead writer left behind. The new writer calls it, before anything else."""
+        first, intent = self.published, int(self.head[_INTENT])
+        sequences = np.arange(first, intent)
+        words = self._slot_words[sequences & (self.capacity - 1), 0]
+        visible = int(np.argmin(np.append(words == sequences, False)))  # a run from the first on, or none
+        stale = sequences[visible:]
+        self._slot_words[stale & (self.capacity - 1), 0] = ~stale
+        self.head[_PUBLISHED] = first + visible
 
     def publish_rows(self, rows: np.ndarray) -> int:
         """Copy ``rows`` in (their ``sequence`` is set). Returns the first sequence. Raises RingFullError."""

@@ -12,7 +12,7 @@ from hft_engine.shm.segment import Segment, SegmentError
 def create_ring(
     path: Path, dtype: np.dtype, capacity: int, readers: Sequence[tuple[str, int]], gating: bool
 ) -> None:
-    """Make the file of a ring; ``readers`` are (role, doorbell). The supervisor alone calls it."""
+    """Make the file of a ring; ``readers`` are (role, doorbell or NO_BELL). The supervisor alone calls it."""
     with Segment.create(path, layout.ring_bytes(dtype, capacity)) as segment:
         write_header(segment.words, dtype, capacity, readers, gating)
 
@@ -25,24 +25,28 @@ def reader_names(head: np.ndarray) -> list[str]:
 
 
 def write_header(
-    head: np.ndarray, dtype: np.dtype, capacity: int, readers: Sequence[tuple[str, int]], gating: bool
+    words: np.ndarray, dtype: np.dtype, capacity: int, readers: Sequence[tuple[str, int]], gating: bool
 ) -> None:
+    """Fill in the header of a ring's zeroed ``words``. Raises SegmentError."""
     if capacity < 8 or capacity & (capacity - 1):
         raise SegmentError(f"ring capacity {capacity} is not a power of two of at least 8")
     if len(readers) > layout.READERS_MAX:
         raise SegmentError(f"{len(readers)} readers, but a ring has room for {layout.READERS_MAX}")
+    head = words[: layout.RING_HEADER_WORDS]
     head[layout.W_VERSION] = layout.LAYOUT_VERSION
     head[layout.W_DTYPE] = layout.dtype_hash(dtype)
     head[layout.W_RECORD] = dtype.itemsize
     head[layout.W_CAPACITY] = capacity
     head[layout.W_READERS] = len(readers)
     head[layout.W_GATING] = int(gating)
+    words[layout.RING_HEADER_WORDS] = ~0  # of zeroed slots only the first looks as if it held its record
     raw = head.view(np.uint8)
     for i, (role, bell) in enumerate(readers):
         name = role.encode()
         start = layout.READER_NAMES_BYTE + i * layout.READER_NAME_BYTES
         raw[start : start + len(name)] = np.frombuffer(name, np.uint8)
-        head[layout.W_READER_0 + i * layout.READER_WORDS + layout.R_BELL] = bell
+        if bell != layout.NO_BELL:
+            head[layout.W_BELLS : layout.W_BELLS + 1].view(np.uint64)[0] |= np.uint64(1 << bell)
     head[layout.W_MAGIC] = layout.MAGIC
 
 
@@ -69,14 +73,14 @@ class RingView:
         return reader_names(self.head)
 
     def reader_words(self, reader: int) -> np.ndarray:
-        """int64[READER_WORDS] of one reader: position, lapped, seen, bell."""
+        """int64[READER_WORDS] of one reader: position, lapped, seen."""
         start = layout.W_READER_0 + reader * layout.READER_WORDS
         return self.head[start : start + layout.READER_WORDS]
 
     def drained(self) -> bool:
         """Whether every reader has dealt with everything published."""
         end = self.published
-        return all(int(self.reader_words(i)[layout.R_POSITION]) == end for i in range(len(self.roles)))
+        return all(int(self.reader_words(i)[layout.R_POSITION]) >= end for i in range(len(self.roles)))
 
     def read(self, position: int, limit: int) -> tuple[int, np.ndarray]:
         """Whole records from ``position`` on, at most ``limit``: (sequence of the first, copies).

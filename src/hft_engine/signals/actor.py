@@ -13,7 +13,7 @@ from hft_engine.runtime.actor import ActorContext, BaseActor, FatalError
 from hft_engine.runtime.chain import NativeCall, entry
 from hft_engine.shm import histogram
 from hft_engine.shm.clock import mono_ns
-from hft_engine.shm.ring import Ring, advance, claim, poll_into, publish, room
+from hft_engine.shm.ring import Ring, advance, claim, poll_into, publish, room, write_record
 from hft_engine.shm.wiring import wire, wired
 from hft_engine.signals.chain import link
 from hft_engine.signals.checkpoint import DONE, Checkpoint, enter, leave
@@ -33,10 +33,10 @@ from hft_engine.signals.rules import (
 BATCH = 256  # records a duty cycle: well under a millisecond
 
 
-# Order of the arrays that are wired into ``duty``; ``chain`` uint64[1]: hash of the last signal.
-_WIRES = 13
+# Order of the arrays wired into ``duty``; ``chain`` uint64[1]: hash of the last signal; ``draft``: the next signal.
+_WIRES = 14
 _IN_HEAD, _IN, _OUT_HEAD, _OUT, _BELLS, _RULES, _STATES, _MEMORY, _CHAIN, _SCRATCH = range(10)
-_COUNTS, _HIST, _HIST_TOTAL = range(10, _WIRES)
+_COUNTS, _HIST, _HIST_TOTAL, _DRAFT = range(10, _WIRES)
 
 
 @njit(nogil=True, inline="always")
@@ -57,7 +57,7 @@ def duty(wiring: np.ndarray, reader: int) -> int:
     """One duty cycle; returns the predictions handled. ``wiring``: the arrays of ``_WIRES``."""
     in_head, out_head = wired(wiring, _IN_HEAD, np.int64), wired(wiring, _OUT_HEAD, np.int64)
     scratch = wired(wiring, _SCRATCH, PREDICTION_DTYPE)
-    limit = min(len(scratch), room(out_head))
+    limit = min(len(scratch), room(out_head, len(scratch)))
     n = poll_into(in_head, wired(wiring, _IN, PREDICTION_DTYPE), reader, scratch, limit)
     if n == 0:
         return 0
@@ -65,23 +65,23 @@ def duty(wiring: np.ndarray, reader: int) -> int:
     rules, states = wired(wiring, _RULES, RULE_DTYPE), wired(wiring, _STATES, STATE_DTYPE)
     memory, chain = wired(wiring, _MEMORY, np.int64), wired(wiring, _CHAIN, np.uint64)
     counts, hist = wired(wiring, _COUNTS, np.int64), wired(wiring, _HIST, np.int64)
-    hist_total = wired(wiring, _HIST_TOTAL, np.int64)
+    hist_total, draft = wired(wiring, _HIST_TOTAL, np.int64), wired(wiring, _DRAFT, SIGNAL_DTYPE)
     for i in range(n):
         now_ns = mono_ns()
         if scratch[i]["sequence"] < memory[DONE] or not _is_usable(scratch, i, states, counts, now_ns):
             continue
-        sequence = claim(out_head, 0)
+        sequence = claim(out_head, out_slots, 0)
         enter(memory, states, scratch, i, sequence)
         winner = decide(rules, states, scratch, i, counts)
         if winner >= 0:
-            claim(out_head, 1)
-            j = sequence & (len(out_slots) - 1)
-            write_signal(rules, winner, scratch, i, out_slots, j, sequence)
-            chain[0] = link(out_slots, j, chain[0])
-            out_slots[j]["chain_hash"] = chain[0]
+            write_signal(rules, winner, scratch, i, draft, 0, sequence)
+            chain[0] = link(draft, 0, chain[0])
+            draft[0]["chain_hash"] = chain[0]
+            claim(out_head, out_slots, 1)
             now_ns = mono_ns()
-            out_slots[j]["ts_publish_ns"] = now_ns
-            publish(out_head, bells, sequence + 1)
+            draft[0]["ts_publish_ns"] = now_ns
+            write_record(out_slots, sequence, draft, 0)
+            publish(out_head, out_slots, bells, sequence + 1)
             histogram.record(hist_total, now_ns - scratch[i]["ts_mono_ns"])
         leave(memory, scratch, i)
         histogram.record(hist, now_ns - scratch[i]["ts_publish_ns"])
@@ -177,6 +177,7 @@ def _arrays(
         counts,
         hist,
         hist_total,
+        np.zeros(1, SIGNAL_DTYPE),
     )
 
 

@@ -73,7 +73,7 @@ def _ring(run: RunView, name: str) -> dict[str, Any]:
     ring = run.rings[name]
     words = [ring.reader_words(i) for i in range(len(ring.roles))]
     positions = [int(reader[layout.R_POSITION]) for reader in words]
-    published = ring.published  # after the positions: a lag is never negative
+    published = ring.published
     return {
         "name": name,
         "capacity": ring.capacity,
@@ -82,7 +82,7 @@ def _ring(run: RunView, name: str) -> dict[str, Any]:
             {
                 "role": role,
                 "position": position,
-                "lag": published - position,
+                "lag": max(0, published - position),  # a reader sees a record just before it is counted
                 "lapped": int(reader[layout.R_LAPPED]),
             }
             for role, position, reader in zip(ring.roles, positions, words, strict=True)

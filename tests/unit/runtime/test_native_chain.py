@@ -21,13 +21,11 @@ def add(wiring: np.ndarray, reader: int, amount: int) -> int:
     in_head, in_slots = wired(wiring, 0, np.int64), wired(wiring, 1, DTYPE)
     out_head, out_slots = wired(wiring, 2, np.int64), wired(wiring, 3, DTYPE)
     scratch = wired(wiring, 5, DTYPE)
-    count = poll_into(in_head, in_slots, reader, scratch, min(len(scratch), room(out_head)))
-    first = claim(out_head, count)
+    count = poll_into(in_head, in_slots, reader, scratch, min(len(scratch), room(out_head, len(scratch))))
+    first = claim(out_head, out_slots, count)
     for i in range(count):
-        slot = out_slots[(first + i) & (len(out_slots) - 1)]
-        slot.sequence = first + i
-        slot.value = scratch[i].value + amount
-    publish(out_head, wired(wiring, 4, np.int64), first + count)
+        out_slots[(first + i) & (len(out_slots) - 1)].value = scratch[i].value + amount
+    publish(out_head, out_slots, wired(wiring, 4, np.int64), first + count)
     advance(in_head, reader, count)
     return count
 

@@ -98,6 +98,7 @@ def test_half_written_slots_of_a_dead_writer_are_never_read() -> None:
     ring.publish_rows(rows([float(i) for i in range(8, 16)]))
     # The writer raised its intent over the four oldest slots, wrote half of one, and died.
     ring.head[layout.W_INTENT] = 20
+    ring.slots["sequence"][:4] = ~np.arange(16, 20)
     ring.slots["value"][0] = -1.0
     out = np.zeros(16, DTYPE)
     count = ring.poll(0, out, 16)
@@ -107,6 +108,33 @@ def test_half_written_slots_of_a_dead_writer_are_never_read() -> None:
     # A new writer goes on at PUBLISHED; readers still refuse what the dead one may have touched.
     assert ring.publish_rows(rows([16.0])) == 16
     assert ring.head[layout.W_INTENT] == 20
+
+
+def test_a_batch_whose_end_was_being_made_visible_is_taken_back_by_the_next_writer() -> None:
+    ring = Ring.private("r", DTYPE, 16, ["a"])
+    ring.publish_rows(rows([0.0]))
+    ring.head[layout.W_INTENT] = 4
+    ring.slots["sequence"][1:4] = [~1, 2, 3]  # the last two of three were visible, the first was not
+    ring.recover()
+    assert ring.published == 1
+    ring.publish_rows(rows([7.0]))
+    out = np.zeros(8, DTYPE)
+    assert ring.poll(0, out, 8) == 2
+    assert out["value"][:2].tolist() == [0.0, 7.0]
+
+
+def test_a_batch_that_readers_could_see_counts_though_its_writer_died() -> None:
+    ring = Ring.private("r", DTYPE, 16, ["a"])
+    ring.publish_rows(rows([0.0]))
+    ring.head[layout.W_INTENT] = 5
+    ring.slots["sequence"][1:5] = [1, 2, 3, ~4]  # claimed four, published three, PUBLISHED not raised yet
+    out = np.zeros(8, DTYPE)
+    assert ring.poll(0, out, 8) == 4
+    assert ring.lag(0) == 0
+    ring.recover()
+    assert ring.published == 4
+    assert ring.publish_rows(rows([4.0])) == 4
+    assert ring.poll(0, out, 8) == 1
 
 
 def test_shared_ring_is_seen_by_another_mapping_and_by_a_view(tmp_path: Path) -> None:

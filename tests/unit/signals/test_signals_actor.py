@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from signals_bench import MS, Bench, records, rule, signals_config
 
-from hft_engine.records import SIGNAL_HASHED_BYTES
+from hft_engine.records import SIGNAL_DTYPE, SIGNAL_HASHED_BYTES
 from hft_engine.runtime.actor import FatalError
 from hft_engine.runtime.rundir import LOCK
-from hft_engine.shm.ring import claim, publish
+from hft_engine.shm.ring import claim, publish, write_record
 from hft_engine.shm.segment import SegmentError
 from hft_engine.signals import checkpoint
 from hft_engine.signals.actor import last_hash, warm
@@ -53,7 +53,7 @@ def die(made: Bench, step: str) -> None:
     state = Checkpoint.open(made.run_dir, made.config.engine.instruments_max)
     table = rule_table(made.config.signals, ("alpha", "beta"))
     out = made.signals
-    sequence = int(claim(out.head, 0))
+    sequence = int(claim(out.head, out.slots, 0))
     checkpoint.enter(state.memory, state.states, row, 0, sequence)
     if step == "enter":
         return
@@ -61,19 +61,23 @@ def die(made: Bench, step: str) -> None:
     if step == "decide":
         return
     if winner >= 0:
-        claim(out.head, 1)
-        j = sequence & (out.capacity - 1)
-        write_signal(table, winner, row, 0, out.slots, j, sequence)
+        claim(out.head, out.slots, 1)
+        draft = np.zeros(1, SIGNAL_DTYPE)
+        write_signal(table, winner, row, 0, draft, 0, sequence)
+        draft[0]["chain_hash"] = link(draft, 0, np.uint64(last_hash(out)))
+        write_record(out.slots, sequence, draft, 0)
         if step == "write":
             return
-        out.slots[j]["chain_hash"] = link(out.slots, j, np.uint64(last_hash(out)))
-        publish(out.head, out.bells, sequence + 1)
-    if step in ("write", "publish"):
+        out.slots[sequence & (out.capacity - 1)]["sequence"] = sequence
+        if step == "show":  # readers may have it, the cursor does not say so
+            return
+        publish(out.head, out.slots, out.bells, sequence + 1)
+    if step in ("write", "show", "publish"):
         return
     checkpoint.leave(state.memory, row, 0)  # and the reader's position is not advanced
 
 
-@pytest.mark.parametrize("step", ["enter", "decide", "write", "publish", "leave"])
+@pytest.mark.parametrize("step", ["enter", "decide", "write", "show", "publish", "leave"])
 def test_a_death_at_any_step_neither_doubles_nor_loses_a_signal(bench, step):
     rows = walk(60)
     expected = decided(bench(*RULES, cooldown_ms=5).run(rows))
@@ -82,6 +86,7 @@ def test_a_death_at_any_step_neither_doubles_nor_loses_a_signal(bench, step):
     for start in range(0, 60, 2):
         made.feed(rows[start : start + 2])
         die(made, step)
+        made.signals.recover()
         made.start()
         while made.actor.do_work():
             pass
