@@ -67,13 +67,13 @@ def room(head: np.ndarray, wanted: int) -> int:
     Where ``wanted`` are known to be free, the readers' cursors are not fetched, and the answer may be too low.
     """
     if head[_GATING] == 0:
-        return head[_CAPACITY]  # type: ignore[no-any-return]
+        return head[_CAPACITY]
     if head[_FREE_END] - head[_PUBLISHED] < wanted:
         slowest = head[_PUBLISHED]
         for reader in range(head[_READERS]):
             slowest = min(slowest, load_acquire(head, _READER_0 + reader * _READER_WORDS + _POSITION))
         head[_FREE_END] = slowest + head[_CAPACITY]
-    return head[_FREE_END] - head[_PUBLISHED]  # type: ignore[no-any-return]
+    return head[_FREE_END] - head[_PUBLISHED]
 
 
 @njit(nogil=True, inline="always")
@@ -89,7 +89,7 @@ def claim(head: np.ndarray, slots: np.ndarray, count: int) -> int:
         for sequence in range(max(first, claimed), first + count):
             store_sequence_relaxed(slots, sequence & (len(slots) - 1), ~sequence)
     fence_release()
-    return first  # type: ignore[no-any-return]
+    return first
 
 
 @njit(nogil=True, inline="always")
