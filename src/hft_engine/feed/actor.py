@@ -1,28 +1,34 @@
-"""The feed: reads the venue's socket, decodes, publishes ticks. It never waits, and nobody can make it wait."""
+"""The feed: reads the venue's socket, decodes, publishes ticks. It never waits, and nobody can make it wait.
+
+Plain messages go from the socket to the ring in compiled code (``feed.wire``); what that leaves - the session, control
+frames, messages the scanner refuses - is ``tend``'s.
+"""
 
 import time
 from random import Random
 
 import numpy as np
 
-from hft_engine.feed import duty, scanner
+from hft_engine.feed import duty, wire
 from hft_engine.feed.decode import FrameDecoder
 from hft_engine.feed.duty import TickStage
 from hft_engine.feed.events import Status
+from hft_engine.feed.frames import FrameReader
 from hft_engine.feed.quarantine import Quarantine
-from hft_engine.feed.scan_text import REFUSED
 from hft_engine.feed.scanner import Scanner
 from hft_engine.feed.session import Action, Close, Connect, Fatal, FeedState, Ping, Report, Send, Session
 from hft_engine.feed.transport import Connection, Dialer, TransportError, place
 from hft_engine.feed.venues import VENUE_IDS
 from hft_engine.feed.venues.base import Venue
 from hft_engine.feed.venues.polygon import Polygon
+from hft_engine.feed.wire import Wire
 from hft_engine.runtime.actor import ActorContext, BaseActor, FatalError
+from hft_engine.runtime.chain import NativeCall
 
 __all__ = ["FeedActor", "warm"]
 
-FRAMES_MAX = 64  # per duty cycle
-WORK_NS_MAX = 800_000  # per duty cycle; one frame over it still leaves the cycle near a millisecond
+FRAMES_MAX = 64  # messages that Python takes at a time
+WORK_NS_MAX = 800_000  # and for how long; one message over it still leaves the cycle near a millisecond
 SYNC_NS = 10_000_000  # counters are at most this stale under load
 REFUSAL_EVERY_NS = 60_000_000_000  # refused events are counted each, one is told with its reason
 JOIN_S = 0.2  # for a dialer's thread at stop; it is a daemon and may outlive us by its time-outs
@@ -34,7 +40,7 @@ _ANNOUNCED = (FeedState.CONNECTING, FeedState.AUTHENTICATING, FeedState.SUBSCRIB
 def warm() -> None:
     """Compile (or load from the cache) the feed's kernels, with the types of a live run."""
     duty.warm()
-    scanner.warm()
+    wire.warm()
 
 
 class FeedActor(BaseActor):
@@ -72,7 +78,8 @@ class FeedActor(BaseActor):
         self._counters = ctx.counter_array()
         self._base = self._counters.copy()  # what an earlier life of this role counted
         self._base[:3] = 0
-        self._frames = self._bytes = 0
+        self._frames = self._bytes = 0  # that Python took
+        self._heard = self._synced = 0  # messages that the session and the counters know of
         self._sync_due_ns = self._refusal_due_ns = 0
         self._dirty = False
         self._state: FeedState | None = None
@@ -83,7 +90,7 @@ class FeedActor(BaseActor):
         self._scanner = Scanner(
             ctx.ring("ticks"), self._decoder, VENUE_IDS[config.venue], ctx.histogram("feed")
         )
-        self._scans = config.scanner
+        self._wire = self._no_wire = Wire(self._scanner, FrameReader(0), encrypted=False, scans=False)
         path = ctx.data_dir / "quarantine" / f"{ctx.run_id}.jsonl"
         self._quarantine = Quarantine(path, config.quarantine_bytes_max)
         self._last_frame_ns = int(self._counters[self.counters.index("last_frame_mono_ns")])
@@ -92,10 +99,18 @@ class FeedActor(BaseActor):
         self._apply(self._session.start(time.monotonic_ns()))
 
     def do_work(self) -> int:
-        frames = 0
+        before = self._messages
+        self._wire.pump()
+        self.tend()
+        return self._messages - before
+
+    def native(self) -> NativeCall:
+        return self._wire.call
+
+    def tend(self) -> None:
         try:
             if self._connection is not None:
-                frames = self._drain(self._connection)
+                self._serve(self._connection)
             elif self._dialer is not None:
                 self._take_connection(self._dialer)
         except TransportError as error:
@@ -104,9 +119,8 @@ class FeedActor(BaseActor):
         actions = self._session.tick(now_ns)  # after the socket was read: what lies there is no silence
         if actions:
             self._apply(actions)
-        if self._dirty and (frames == 0 or now_ns >= self._sync_due_ns):
+        if now_ns >= self._sync_due_ns and (self._dirty or self._messages != self._synced):
             self._sync(now_ns)
-        return frames
 
     def on_stop(self) -> None:
         self._apply(self._session.stop())
@@ -118,52 +132,48 @@ class FeedActor(BaseActor):
     def wait_fd(self) -> int | None:
         return None if self._connection is None else self._connection.fileno()
 
-    def _drain(self, connection: Connection) -> int:
+    @property
+    def _messages(self) -> int:
+        """Messages handled, by compiled code and by Python."""
+        return self._frames + self._scanner.messages
+
+    def _serve(self, connection: Connection) -> None:
+        """Take what compiled code left, in its order; tell the session of signs of life."""
+        controls, left = connection.controls, FRAMES_MAX
         deadline_ns = time.monotonic_ns() + WORK_NS_MAX
-        controls = connection.controls
-        frames = 0
-        message: bytes | None = None
-        connection.drained = False
-        while frames < FRAMES_MAX and connection is self._connection:
-            message = connection.next_message()
-            if message is not None:
-                self._handle(connection, message)
-                frames += 1
-                if time.monotonic_ns() >= deadline_ns:
-                    break
-            elif connection.drained or not connection.read():
-                break
-        self.more = (
-            message is not None
-        )  # left with work in hand; else the socket is empty and its descriptor tells
+        while left > 0 and connection is self._connection:
+            if self._wire.blocked:
+                message = connection.next_message()
+                if message is not None:
+                    self._handle(connection, message)
+            elif not (connection.encrypted and connection.read()):
+                break  # a plain socket is read by compiled code
+            self._wire.unblock()
+            left = left - 1 if time.monotonic_ns() < deadline_ns else 0
         if connection is self._connection:
-            if frames:
+            if left <= 0:
+                self._wire.block()  # there may be more
+            connection.check()
+            if self._messages != self._heard:
                 # Not the frame's stamp: a pause of our own while more waits in the socket is no silence of theirs.
                 self._session.data(time.monotonic_ns())
+                self._heard = self._messages
             connection.flush()
             if connection.controls != controls:
                 self._session.pong(connection.ts_mono_ns)
-        return frames
+        self.more = self._wire.blocked
 
     def _handle(self, connection: Connection, message: bytes) -> None:
         ts_recv_ns, ts_mono_ns = connection.ts_recv_ns, connection.ts_mono_ns
-        taken = self._scans and self._scanner.publish(message, ts_recv_ns, ts_mono_ns) != REFUSED
-        if not taken:
-            self._decode(message, ts_recv_ns, ts_mono_ns)
+        count = self._decoder.decode(message, ts_recv_ns, ts_mono_ns)
+        if count:
+            self._stage.publish(count, ts_mono_ns)
+        self._scanner.learn()
         self._session.data(ts_mono_ns)
         self._last_frame_ns = ts_mono_ns
         self._frames += 1
         self._bytes += len(message)
-        self._dirty = True
-        if not taken:
-            self._heed(message, ts_recv_ns, ts_mono_ns)
-
-    def _decode(self, message: bytes, ts_recv_ns: int, ts_mono_ns: int) -> None:
-        count = self._decoder.decode(message, ts_recv_ns, ts_mono_ns)
-        if count:
-            self._stage.publish(count, ts_mono_ns)
-        if self._scans:
-            self._scanner.learn()
+        self._heed(message, ts_recv_ns, ts_mono_ns)
 
     def _heed(self, message: bytes, ts_recv_ns: int, ts_mono_ns: int) -> None:
         """What the decoder found beside ticks."""
@@ -195,6 +205,7 @@ class FeedActor(BaseActor):
         if connection is not None:
             self._dialer = None
             self._connection = connection
+            self._wire = Wire(self._scanner, connection.frames, connection.encrypted, self._config.scanner)
             self._apply(self._session.opened(time.monotonic_ns()))
 
     def _apply(self, actions: list[Action]) -> None:
@@ -232,6 +243,7 @@ class FeedActor(BaseActor):
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+            self._wire = self._no_wire
 
     def _fail(self, reason: str) -> None:
         self._hang_up()
@@ -249,20 +261,20 @@ class FeedActor(BaseActor):
 
     def _sync(self, now_ns: int) -> None:
         """Counters to shared memory, in the order of ``counters``."""
-        decoder, session, quarantine = self._decoder, self._session, self._quarantine
+        decoder, scanner, session, quarantine = self._decoder, self._scanner, self._session, self._quarantine
         present = (
             int(session.state),
             session.acks_missing,
-            self._last_frame_ns,
-            self._frames,
-            self._bytes,
-            decoder.events + self._scanner.events,
+            max(self._last_frame_ns, scanner.last_mono_ns),
+            self._messages,
+            self._bytes + scanner.message_bytes,
+            decoder.events + scanner.events,
             decoder.rejected,
             decoder.frames_rejected,
             decoder.unknown_events,
             decoder.ignored_events,
             decoder.unknown_conditions,
-            decoder.duplicates + self._scanner.duplicates,
+            decoder.duplicates + scanner.duplicates,
             quarantine.kept,
             quarantine.dropped,
             session.acks,
@@ -274,4 +286,5 @@ class FeedActor(BaseActor):
         )
         self._counters[:] = self._base + np.array(present, np.int64)
         self._dirty = False
+        self._synced = self._messages
         self._sync_due_ns = now_ns + SYNC_NS

@@ -2,13 +2,19 @@
 
 Bytes may arrive cut anywhere: what is incomplete stays until the rest has come, so a peer that stalls inside a
 frame costs nothing but its silence. One read may hold many frames, which then cost no system call each.
+
+The bytes lie in an array that compiled code may read and fill as well (``feed.wire``): between calls, ``words`` says
+where the unread ones begin and end.
 """
 
 from enum import IntEnum
 
-HEADER_BYTES = 2
+import numpy as np
+
+HEADER_BYTES, HEADER_BYTES_MAX = 2, 10
 CONTROL_BYTES_MAX = 125  # RFC 6455, 5.5
-COMPACT_AT_BYTES = 65_536  # consumed bytes are dropped from the buffer in pieces of this size
+READ_BYTES = 65_536  # one read takes up to this; a burst is then one system call, not one a frame
+GUARD_BYTES = 64  # zeros behind the buffer: compiled readers stop there
 
 
 class Opcode(IntEnum):
@@ -30,61 +36,79 @@ class FrameError(Exception):
     """The peer breaks the protocol, or sends more in one message than allowed."""
 
 
-def _only_payload(chunk: bytes, limit: int) -> bytes | None:
-    """The payload of a chunk that is exactly one whole text message, short or medium, unmasked; else None."""
-    size = len(chunk)
-    if size < HEADER_BYTES or chunk[0] != _WHOLE_TEXT:
-        return None
-    length, start = chunk[1], HEADER_BYTES
-    if length == 126 and size >= 4:
-        length, start = chunk[2] << 8 | chunk[3], 4
-    return chunk[start:] if size == start + length and length <= limit and chunk[1] < 127 else None
+class StreamWord(IntEnum):
+    """Words that a stream shares with compiled code; times are UTC and CLOCK_MONOTONIC right after the last read."""
+
+    BEGIN = 0  # of the bytes not consumed
+    END = 1
+    FRAGMENTED = 2  # 1 inside a message that comes in several frames
+    FD = 3  # of the socket, -1 for none
+    BLOCKED = 4  # 1: what comes next is not for compiled code
+    ERROR = 5  # errno that ended the stream; -1 its end
+    DRAINED = 6  # 1: the last read took all there was, another would be a system call for nothing
+    TS_RECV_NS = 7
+    TS_MONO_NS = 8
+    BYTES_READ = 9
+
+
+_BEGIN, _END, _FRAGMENTED = (int(word) for word in (StreamWord.BEGIN, StreamWord.END, StreamWord.FRAGMENTED))
 
 
 class FrameReader:
-    """Feed it bytes, take messages. ``message_bytes_max`` bounds a message, whole or in fragments."""
+    """Fill its ``space``, take messages. ``message_bytes_max`` bounds a message, whole or in fragments.
+
+    ``buffer`` uint8[], ``words`` int64[StreamWord].
+    """
 
     def __init__(self, message_bytes_max: int) -> None:
-        self._limit = message_bytes_max
-        self._buffer = bytearray()
-        self._at = 0  # first byte not consumed
-        self._whole: bytes | None = None  # a message that came alone in its read
+        self.limit = message_bytes_max
+        self._capacity = message_bytes_max + READ_BYTES + 2 * HEADER_BYTES_MAX
+        self.buffer = np.zeros(self._capacity + GUARD_BYTES, np.uint8)
+        self.words = np.zeros(len(StreamWord), np.int64)
+        self.words[StreamWord.FD] = -1
+        self._bytes = self.buffer.data  # Python's own integers, at a third of the time
+        self._words = self.words.data
         self._fragments: list[bytes] | None = None
         self._fragments_opcode = 0
         self._fragments_bytes = 0
 
-    def feed(self, chunk: bytes) -> None:
-        # What a venue mostly sends, one whole text message a read, is not copied twice.
-        if self._whole is None and not self._buffer and self._fragments is None:
-            self._whole = _only_payload(chunk, self._limit)
-            if self._whole is not None:
-                return
-        self._buffer += chunk
+    def space(self) -> memoryview:
+        """Where the next bytes go, READ_BYTES at least once every message has been taken; then call ``filled``."""
+        words = self._words
+        begin, end = words[_BEGIN], words[_END]
+        if begin == end:
+            words[_BEGIN] = words[_END] = end = 0
+        elif self._capacity - end < READ_BYTES:
+            self.buffer[: end - begin] = self.buffer[begin:end].copy()
+            words[_BEGIN], words[_END] = 0, end - begin
+            end -= begin
+        return self._bytes[end : min(end + READ_BYTES, self._capacity)]
+
+    def filled(self, count: int) -> None:
+        """So many bytes were put into ``space``."""
+        self._words[_END] += count
 
     @property
     def pending_bytes(self) -> int:
         """Bytes of a frame that is not complete."""
-        return len(self._buffer) - self._at
+        return self._words[_END] - self._words[_BEGIN]
 
     def next(self) -> tuple[int, bytes] | None:
         """The next whole message as (opcode, payload), or None until more bytes come. Raises FrameError."""
-        whole = self._whole
-        if whole is not None:
-            self._whole = None
-            return _TEXT, whole
         while (frame := self._next_frame()) is not None:
             first, payload = frame
             if first == _WHOLE_TEXT and self._fragments is None:
                 return _TEXT, payload
             message = self._join(first & 0x80, first & 0x0F, payload)
+            self._words[_FRAGMENTED] = self._fragments is not None
             if message is not None:
                 return message
         return None
 
     def _next_frame(self) -> tuple[int, bytes] | None:
         # (first byte of the header, payload)
-        buffer, at = self._buffer, self._at
-        available = len(buffer) - at
+        buffer, at, stop = self._bytes, self._words[_BEGIN], self._words[_END]
+        available = stop - at
         if available < HEADER_BYTES:
             return None
         first, length = buffer[at], buffer[at + 1]
@@ -97,14 +121,13 @@ class FrameReader:
                 return None
             length = int.from_bytes(buffer[start : start + extra], "big")
             start += extra
-        if first != _WHOLE_TEXT or length > self._limit:
+        if first != _WHOLE_TEXT or length > self.limit:
             self._check(first, length)
         end = start + length
-        if end > len(buffer):
+        if end > stop:
             return None
-        payload = bytes(buffer[start:end])
-        self._consume(end)
-        return first, payload
+        self._words[_BEGIN] = end
+        return first, bytes(buffer[start:end])
 
     def _check(self, first: int, length: int) -> None:
         opcode = first & 0x0F
@@ -114,21 +137,11 @@ class FrameReader:
             raise FrameError("a control frame is too long or fragmented")
         if opcode not in _OPCODES:
             raise FrameError(f"opcode {opcode} is not defined")
-        if length + self._fragments_bytes > self._limit:
+        if length + self._fragments_bytes > self.limit:
             raise FrameError(
-                f"a message of {length + self._fragments_bytes} bytes is over the limit of {self._limit} "
+                f"a message of {length + self._fragments_bytes} bytes is over the limit of {self.limit} "
                 "(feed.frame_bytes_max)"
             )
-
-    def _consume(self, end: int) -> None:
-        if end == len(self._buffer):
-            self._buffer.clear()
-            self._at = 0
-        elif end >= COMPACT_AT_BYTES:
-            del self._buffer[:end]
-            self._at = 0
-        else:
-            self._at = end
 
     def _join(self, final: int, opcode: int, payload: bytes) -> tuple[int, bytes] | None:
         if opcode >= _CLOSE:

@@ -1,7 +1,7 @@
 """The words of a plain frame's text: numbers, short strings and lists, read by compiled code.
 
-``text`` is a bytes object, whose text a NUL follows: no reader passes it, for no rule takes it. Readers return the
-place behind what they read and its value; REFUSED as place for what they do not take.
+``text`` is uint8[], and somewhere behind it a zero follows: no reader passes it, for no rule takes it. Readers
+return the place behind what they read and its value; REFUSED as place for what they do not take.
 """
 
 import numpy as np

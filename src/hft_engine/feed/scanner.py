@@ -1,10 +1,10 @@
-"""The fast way from a frame's text to the tick ring: one compiled call for frames that are plain in every respect.
+"""The fast way from a message's text to the tick ring: compiled, for messages that are plain in every respect.
 
 The scanner reads trades, quotes and bars as the venue writes them: no white space, ``ev`` first, no escape, every
 key once, numbers that convert exactly (fewer than 2**53 units of their last digit, so that one division by a power
 of ten rounds correctly: Clinger, "How to read floating point numbers accurately", PLDI 1990, section 4), stamps in
 milliseconds, symbols and condition codes known. Of such a frame it publishes the very rows ``FrameDecoder`` makes.
-Any other frame it refuses as a whole, and nothing has happened: the decoder then judges it.
+Any other message it refuses as a whole, and nothing has happened: the decoder then judges it.
 """
 
 from itertools import islice
@@ -45,10 +45,9 @@ from hft_engine.feed.scan_text import (
     packed_text,
     skip,
 )
-from hft_engine.instruments import InstrumentTable
 from hft_engine.records import TICK_DTYPE, TickKind
 from hft_engine.shm.atomics import copy_record, leading_zeros, mono_ns
-from hft_engine.shm.histogram import new_counts, record
+from hft_engine.shm.histogram import record
 from hft_engine.shm.ring import Ring, claim, publish, write_record
 from hft_engine.shm.wiring import wire, wired
 
@@ -60,6 +59,7 @@ _TRADE, _QUOTE, _BAR_SECOND, _BAR_MINUTE = (int(kind) for kind in EventKind)
 _T, _Q, _A, _AM = (int.from_bytes(name, "little") for name in (b"T", b"Q", b"A", b"AM"))
 _EV = tuple(b'{"ev":"')
 _TRADE_TICK = int(TickKind.TRADE)
+_ROWS, _DROPPED, _MESSAGES, _BYTES, _LAST_NS = range(5)  # the tally
 # fmt: off
 _DECIMAL, _COUNT, _SMALL, _STAMP, _SYMBOL, _ID, _CODES, _CODE, _INDICATORS, _DECIMAL_TEXT, _SKIP = (
     int(reader) for reader in (
@@ -258,13 +258,15 @@ def _without_duplicates(wiring: np.ndarray, count: int) -> int:
     return kept
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def scan(wiring: np.ndarray, text: np.ndarray, ts_recv_ns: int, ts_mono_ns: int) -> int:
-    """Publish the rows of a frame; returns how many, or REFUSED having changed nothing but staging rows.
+    """Publish the rows of a message; returns how many, or REFUSED having changed nothing but staging rows.
+
+    ``text`` uint8[]: whatever lies behind it ends with a zero that still belongs to its buffer.
 
     ``wiring``: ring header, slots, doorbells, staging rows, latency histogram, the staging rows as int64 and as
     float64, field table, symbol table, flag table, last q and last id of each instrument, blank rows, tally
-    (rows published, trades dropped as duplicates).
+    (rows published, trades dropped as duplicates, messages, bytes, CLOCK_MONOTONIC of the last).
     """
     head, slots, rows = wired(wiring, 0, np.int64), wired(wiring, 1, TICK_DTYPE), wired(wiring, 3, TICK_DTYPE)
     events, at, most = 0, 0, min(len(rows), len(slots) >> 1)
@@ -279,8 +281,11 @@ def scan(wiring: np.ndarray, text: np.ndarray, ts_recv_ns: int, ts_mono_ns: int)
         return REFUSED
     kept = _without_duplicates(wiring, events)
     tally = wired(wiring, 13, np.int64)
-    tally[0] += kept
-    tally[1] += events - kept
+    tally[_ROWS] += kept
+    tally[_DROPPED] += events - kept
+    tally[_MESSAGES] += 1
+    tally[_BYTES] += len(text)
+    tally[_LAST_NS] = ts_mono_ns
     if kept == 0:
         return 0
     first = claim(head, slots, kept)
@@ -293,10 +298,15 @@ def scan(wiring: np.ndarray, text: np.ndarray, ts_recv_ns: int, ts_mono_ns: int)
     return kept
 
 
+@njit(nogil=True, cache=True, error_model="numpy")
+def _scan_one(wiring: np.ndarray, text: np.ndarray, length: int, ts_recv_ns: int, ts_mono_ns: int) -> int:
+    return scan(wiring, text[:length], ts_recv_ns, ts_mono_ns)
+
+
 class Scanner:
     """The scanner beside a decoder, whose staging rows and memory of last trades it shares.
 
-    ``events``, ``duplicates``: rows it published and trades it dropped, apart from the decoder's own counts.
+    ``wiring``: for ``scan``. What it handled is counted apart from the decoder's own counts.
     """
 
     def __init__(self, ring: Ring, decoder: FrameDecoder, venue_id: int, latency: np.ndarray) -> None:
@@ -304,7 +314,7 @@ class Scanner:
         self._symbols = SymbolTable(decoder.instruments.capacity)
         self._symbols.learn((symbol, i) for i, symbol in enumerate(decoder.instruments.symbols()))
         self._known = 0  # of the decoder's ids
-        self._tally = np.zeros(2, np.int64)
+        self._tally = np.zeros(5, np.int64)
         rows = decoder.rows
         words = rows.view(np.int64)
         self._arrays = (
@@ -312,19 +322,41 @@ class Scanner:
             self._symbols.words, flag_table(), decoder.last_trade_q, decoder.last_trade_id, blank_rows(venue_id),
             self._tally,
         )  # fmt: skip
-        self._wiring = wire(self._arrays)
+        self.wiring = wire(self._arrays)
+        self._text = np.zeros(0, np.uint8)
 
     @property
     def events(self) -> int:
-        return int(self._tally[0])
+        """Rows published."""
+        return int(self._tally[_ROWS])
 
     @property
     def duplicates(self) -> int:
-        return int(self._tally[1])
+        """Trades dropped because they came twice in a row."""
+        return int(self._tally[_DROPPED])
 
-    def publish(self, frame: bytes, ts_recv_ns: int, ts_mono_ns: int) -> int:
-        """Publish the frame's ticks; returns how many, or REFUSED: then nothing was published."""
-        return int(scan(self._wiring, frame, ts_recv_ns, ts_mono_ns))
+    @property
+    def messages(self) -> int:
+        """Messages taken."""
+        return int(self._tally[_MESSAGES])
+
+    @property
+    def message_bytes(self) -> int:
+        """Bytes of their texts."""
+        return int(self._tally[_BYTES])
+
+    @property
+    def last_mono_ns(self) -> int:
+        """When the last message left the socket; 0 before the first."""
+        return int(self._tally[_LAST_NS])
+
+    def publish(self, message: bytes, ts_recv_ns: int, ts_mono_ns: int) -> int:
+        """Publish one message's ticks; returns how many, or REFUSED: then nothing was published."""
+        if len(message) >= len(self._text):
+            self._text = np.zeros(2 * len(message) + 1, np.uint8)
+        self._text[: len(message)] = np.frombuffer(message, np.uint8)
+        self._text[len(message)] = 0
+        return int(_scan_one(self.wiring, self._text, len(message), ts_recv_ns, ts_mono_ns))
 
     def learn(self) -> None:
         """Take over the symbols that the decoder met since the last call."""
@@ -332,9 +364,3 @@ class Scanner:
         if len(ids) != self._known:
             self._symbols.learn(islice(ids.items(), self._known, None))
             self._known = len(ids)
-
-
-def warm() -> None:
-    """Compile (or load from the cache) the kernel, with the types of a live run."""
-    decoder = FrameDecoder(InstrumentTable.private(2), 0, 64)
-    Scanner(Ring.private("warm", TICK_DTYPE, 8), decoder, 0, new_counts()).publish(b"[]", 0, 0)

@@ -4,10 +4,13 @@ websocket-client does what is done once: address, proxy, TCP, TLS, the HTTP upgr
 non-blocking and ours: its reader takes three system calls a frame, cannot refuse a frame by size, and in blocking
 mode does not notice a peer that stalls inside a frame. A connection that ended is thrown away, never reused.
 
+A plain socket may also be read by compiled code (``feed.wire``), in turn with ``read`` and ``next_message`` here.
+
 Texts of errors never hold more of the address than scheme and host: a query string may carry a key.
 """
 
 import contextlib
+import os
 import socket
 import ssl
 import threading
@@ -16,9 +19,8 @@ from urllib.parse import urlsplit
 
 import websocket
 
-from hft_engine.feed.frames import FrameError, FrameReader, Opcode
+from hft_engine.feed.frames import FrameError, FrameReader, Opcode, StreamWord
 
-READ_BYTES = 65_536  # one read takes up to this; a burst is then one system call, not one a frame
 OUTBOX_BYTES_MAX = 1_000_000  # what a peer that reads nothing may make us hold
 CLOSE_REASON_MAX = 120
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError, InterruptedError)
@@ -30,10 +32,11 @@ class TransportError(Exception):
 
 
 _CLOSE = int(Opcode.CLOSE)
+_DROPPED = "the venue dropped the connection without a close frame"
 
 
 class Connection:
-    """An open connection. ``ts_recv_ns``/``ts_mono_ns``: UTC and CLOCK_MONOTONIC right after the last read."""
+    """An open connection. ``frames`` holds what was read, and when (``StreamWord``)."""
 
     def __init__(self, client: websocket.WebSocket, frame_bytes_max: int) -> None:
         self._client = client
@@ -41,40 +44,59 @@ class Connection:
             raise TransportError("the connection was closed before it was used")
         self._socket: socket.socket = client.sock
         self._socket.settimeout(0)
-        self._reader = FrameReader(frame_bytes_max)
+        self.frames = FrameReader(frame_bytes_max)
+        self._words = self.frames.words.data
         self._outbox = bytearray()
-        self.ts_recv_ns = 0
-        self.ts_mono_ns = 0
-        self.bytes_read = 0
         self.controls = 0  # pings and pongs that came: signs of life
-        # A short read has emptied a plain socket; a TLS one hands out a record at a time.
-        self._short_is_empty = not isinstance(self._socket, ssl.SSLSocket)
-        self.drained = False  # the last read took all there was: another would be a system call for nothing
+        self.encrypted = isinstance(self._socket, ssl.SSLSocket)
+        self._words[StreamWord.FD] = self._socket.fileno()
 
     def fileno(self) -> int:
         return self._socket.fileno()
 
+    @property
+    def ts_recv_ns(self) -> int:
+        """UTC right after the last read."""
+        return self._words[StreamWord.TS_RECV_NS]
+
+    @property
+    def ts_mono_ns(self) -> int:
+        """CLOCK_MONOTONIC right after the last read."""
+        return self._words[StreamWord.TS_MONO_NS]
+
+    @property
+    def bytes_read(self) -> int:
+        return self._words[StreamWord.BYTES_READ]
+
     def read(self) -> bool:
         """Take what the socket holds, up to READ_BYTES; False when there is nothing. Raises TransportError."""
+        words = self._words
         try:
-            chunk = self._socket.recv(READ_BYTES)
+            count = self._socket.recv_into(self.frames.space())
         except _WOULD_BLOCK:
             return False
         except OSError as error:
             raise TransportError(f"the connection broke: {_plain(error)}") from None
-        self.ts_recv_ns = time.time_ns()
-        self.ts_mono_ns = time.monotonic_ns()
-        if not chunk:
-            raise TransportError("the venue dropped the connection without a close frame")
-        self.drained = self._short_is_empty and len(chunk) < READ_BYTES
-        self.bytes_read += len(chunk)
-        self._reader.feed(chunk)
+        words[StreamWord.TS_RECV_NS] = time.time_ns()
+        words[StreamWord.TS_MONO_NS] = time.monotonic_ns()
+        if not count:
+            raise TransportError(_DROPPED)
+        words[StreamWord.BYTES_READ] += count
+        self.frames.filled(count)
         return True
+
+    def check(self) -> None:
+        """Raises TransportError when compiled code found the connection at its end."""
+        error = self._words[StreamWord.ERROR]
+        if error < 0:
+            raise TransportError(_DROPPED)
+        if error > 0:
+            raise TransportError(f"the connection broke: {os.strerror(error)}")
 
     def next_message(self) -> bytes | None:
         """The next whole data message already read, or None. Pings are answered. Raises TransportError."""
         try:
-            while (message := self._reader.next()) is not None:
+            while (message := self.frames.next()) is not None:
                 opcode, payload = message
                 if opcode < _CLOSE:
                     return payload

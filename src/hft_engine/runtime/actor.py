@@ -82,7 +82,8 @@ class ActorContext:
 class Actor(Protocol):
     """See the module's text. ``counters`` and ``histograms`` are declared before ``on_start``.
 
-    ``more``: whether, after a cycle that did work, there may be some left that ``wait_fd`` would not tell.
+    ``tend``: what is left to Python where ``native`` does the work, called between compiled turns. ``more``: whether,
+    after a cycle that did work, there may be some left that ``wait_fd`` would not tell.
     """
 
     role: str
@@ -96,6 +97,7 @@ class Actor(Protocol):
     def on_stop(self) -> None: ...
     def wait_fd(self) -> int | None: ...
     def native(self) -> "NativeCall | None": ...
+    def tend(self) -> None: ...
 
 
 class BaseActor:
@@ -117,6 +119,9 @@ class BaseActor:
 
     def native(self) -> "NativeCall | None":
         """``do_work`` as a compiled call; the same object until it changes. None: only through Python."""
+        return None
+
+    def tend(self) -> None:
         return None
 
 

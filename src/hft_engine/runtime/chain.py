@@ -1,8 +1,8 @@
 """Duty cycles that stay in compiled code: the stages of a process called by address, and the wait between.
 
 A process whose actors all offer a ``NativeCall`` comes back to Python only every ``TURN_NS``, for heartbeat and
-control messages; no interpreter stands between a record and the next stage. What an actor does is the same kernel
-that its ``do_work`` calls.
+control messages, or when a stage asks for it; no interpreter stands between a record and the next stage. What an
+actor does is the same kernel that its ``do_work`` calls.
 """
 
 from collections.abc import Sequence
@@ -14,14 +14,26 @@ from numba import cfunc, njit, types
 from numba.extending import intrinsic
 
 from hft_engine.runtime.limits import CYCLE_LONG_NS
-from hft_engine.runtime.wait import BLOCKED_NS, INPUT_WORDS, PARK_SPIN_NS, Input, addresses, park, ready, spin
+from hft_engine.runtime.wait import (
+    BLOCKED_NS,
+    INPUT_WORDS,
+    NAP_NS,
+    PARK_SPIN_NS,
+    Input,
+    addresses,
+    park,
+    ready,
+    spin,
+)
 from hft_engine.runtime.wait_mode import MODES
 from hft_engine.shm import layout
-from hft_engine.shm.atomics import mono_ns, sleep_ns
+from hft_engine.shm.atomics import mono_ns, sched_yield, sleep_ns
+from hft_engine.shm.syscalls import wait_readable
 from hft_engine.shm.wiring import wire, wired, wired_rows
 
 TURN_NS = 5_000_000  # in compiled code at most this long, unless asleep
 _SPIN, _YIELD, _PARK = (MODES.index(name) for name in ("spin", "yield", "park"))
+ATTENTION = -1  # what a stage returns that needs Python now
 _COLUMNS = 5  # of a stage's row: address, wiring's address and length, reader, argument
 _CYCLES, _CYCLE_NS_MAX, _LONG, _WORK = range(4)  # what a turn reports; from _WORK on one word a stage
 
@@ -29,17 +41,21 @@ _ENTRY = types.int64(types.CPointer(types.int64), types.int64, types.int64, type
 
 
 class NativeCall(NamedTuple):
-    """A stage's compiled entry: ``address`` of an ``entry``, and what to hand it."""
+    """A stage's compiled entry: ``address`` of an ``entry``, and what to hand it.
+
+    ``fd``: a descriptor whose input is the stage's work, to wait on; -1 for none.
+    """
 
     address: int
     wiring: np.ndarray
     reader: int
     argument: int = 0
+    fd: int = -1
 
 
 def entry(call: Any) -> Any:
-    """The C function of ``call(wiring, words, reader, argument) -> records``, a module's own function so that it
-    can be cached; its ``address`` goes into a NativeCall. ``carray(wiring, (words,))`` is what a kernel takes.
+    """The C function of ``call(wiring, words, reader, argument) -> records (or ATTENTION)``; its ``address`` goes into
+    a NativeCall. A module's own function, so that it is cached. ``carray(wiring, (words,))`` is what a kernel takes.
     """
     return cfunc(_ENTRY, cache=True)(call)
 
@@ -57,48 +73,69 @@ _stage: Any = intrinsic(_call_stage)
 
 
 @njit(nogil=True, inline="always")
-def _pass(stages: np.ndarray, report: np.ndarray) -> int:
-    work = 0
+def _pass(stages: np.ndarray, report: np.ndarray) -> tuple[int, bool]:
+    """(work done, whether a stage needs Python)."""
+    work, attention = 0, False
     for i in range(len(stages)):
         done = _stage(stages[i, 0], stages[i, 1], stages[i, 2], stages[i, 3], stages[i, 4])
-        report[_WORK + i] += done
-        work += done
-    return work
+        if done == ATTENTION:
+            attention = True
+        else:
+            report[_WORK + i] += done
+            work += done
+    return work, attention
 
 
 @njit(nogil=True, inline="always")
-def _rest(inputs: np.ndarray, bells: np.ndarray, bell: int, mode: int, gated: bool, until_ns: int) -> None:
+def _rest(
+    inputs: np.ndarray, bells: np.ndarray, bell: int, mode: int, gated: bool, fd: int, until_ns: int
+) -> None:
     left_ns = until_ns - mono_ns()
     if left_ns <= 0:
         return
     if ready(inputs):
         if gated:
             sleep_ns(BLOCKED_NS)  # input, and nothing was done: the ring downstream is full
+    elif fd >= 0:
+        _rest_on(fd, mode, left_ns)
     elif mode in (_SPIN, _YIELD):
         spin(inputs, left_ns, mode == _YIELD)
     elif mode == _PARK:
         if not spin(inputs, min(left_ns, PARK_SPIN_NS), False):
             park(inputs, bells, bell, left_ns)
     else:
-        sleep_ns(min(left_ns, 50_000))
+        sleep_ns(min(left_ns, NAP_NS))
+
+
+@njit(nogil=True, inline="always")
+def _rest_on(fd: int, mode: int, left_ns: int) -> None:
+    """Until there is input on ``fd``. A spinning stage looks for itself."""
+    if mode == _YIELD:
+        sched_yield()
+    elif mode == _PARK:
+        wait_readable(fd, max(1, left_ns // 1_000_000))
+    elif mode != _SPIN:
+        sleep_ns(min(left_ns, NAP_NS))
 
 
 @njit(nogil=True, cache=True)
-def _turn(wiring: np.ndarray, bell: int, mode: int, gated: bool, turn_ns: int) -> None:
+def _turn(wiring: np.ndarray, bell: int, mode: int, gated: bool, fd: int, turn_ns: int) -> None:
     """Passes over the stages, and waits, for ``turn_ns``. ``wiring``: stages, inputs, doorbells, report."""
     stages, inputs = wired_rows(wiring, 0, _COLUMNS), wired_rows(wiring, 1, INPUT_WORDS)
     bells, report = wired(wiring, 2, np.int64), wired(wiring, 3, np.int64)
     now_ns = mono_ns()
     until_ns = now_ns + turn_ns
     while now_ns < until_ns:
-        work = _pass(stages, report)
+        work, attention = _pass(stages, report)
         before_ns, now_ns = now_ns, mono_ns()
         report[_CYCLES] += 1
         report[_CYCLE_NS_MAX] = max(report[_CYCLE_NS_MAX], now_ns - before_ns)
         if now_ns - before_ns > CYCLE_LONG_NS:
             report[_LONG] += 1
+        if attention:
+            break
         if work == 0:
-            _rest(inputs, bells, bell, mode, gated, until_ns)
+            _rest(inputs, bells, bell, mode, gated, fd, until_ns)
             now_ns = mono_ns()
 
 
@@ -117,6 +154,7 @@ class Chain:
         self._bell = bell
         self._mode = MODES.index(mode)
         self._gated = any(bool(ring.head[layout.W_GATING]) for ring in self._rings)
+        self._fd = -1
         self.use(calls)
 
     def use(self, calls: Sequence[NativeCall]) -> None:
@@ -126,11 +164,12 @@ class Chain:
                 wiring = call.wiring
                 self._stages[i] = call.address, wiring.ctypes.data, len(wiring), call.reader, call.argument
                 self._calls[i] = call
+        self._fd = max(call.fd for call in calls)  # one stage at most has one
 
     def turn(self, turn_ns: int = TURN_NS) -> list[int]:
         """Run for ``turn_ns``. Returns cycles, longest cycle in ns, long cycles, then the work of each stage."""
         self._report[:] = 0
-        _turn(self._wiring, self._bell, self._mode, self._gated, turn_ns)
+        _turn(self._wiring, self._bell, self._mode, self._gated, self._fd, turn_ns)
         report: list[int] = self._report.tolist()
         return report
 
@@ -147,4 +186,4 @@ def warm() -> None:
     Chain([call], [], bells, 0, "spin").turn(0)
 
 
-__all__ = ["TURN_NS", "Chain", "NativeCall", "entry", "warm"]
+__all__ = ["ATTENTION", "TURN_NS", "Chain", "NativeCall", "entry", "warm"]

@@ -162,6 +162,7 @@ class Runner:
         now_ns = time.monotonic_ns()
         for run, work in zip(self._runs, works, strict=True):
             run.beat(now_ns, cycles, cycle_ns_max, long_cycles, work)
+            run.actor.tend()
         self._serve_control_if_due(now_ns)
 
     def _serve_control_if_due(self, now_ns: int) -> None:

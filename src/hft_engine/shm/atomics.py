@@ -21,7 +21,7 @@ _I32 = ir.IntType(32)
 _ARM = platform.machine() in ("aarch64", "arm64")
 _SYS_FUTEX = 98 if _ARM else 202  # asm-generic / x86-64 system call numbers
 _FUTEX_WAIT, _FUTEX_WAKE = 0, 1  # not PRIVATE: the word is shared between processes
-CLOCK_MONOTONIC = 1
+CLOCK_REALTIME, CLOCK_MONOTONIC = 0, 1
 
 
 def _word(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
@@ -228,19 +228,24 @@ def _timespec(builder: Any, total_ns: Any) -> Any:
     return spec
 
 
-@intrinsic
-def mono_ns(typingctx: Any) -> Any:
-    """CLOCK_MONOTONIC in nanoseconds."""
+def _clock(number: int) -> Any:
+    def clock(typingctx: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            kind = ir.FunctionType(_I32, [_I32, _I64.as_pointer()])
+            clock_gettime = cgutils.get_or_insert_function(builder.module, kind, "clock_gettime")
+            spec = cgutils.alloca_once(builder, _I64, size=2)
+            builder.call(clock_gettime, [_I32(number), spec])
+            seconds = builder.mul(builder.load(spec), ir.Constant(_I64, 1_000_000_000))
+            return builder.add(seconds, builder.load(builder.gep(spec, [_I32(1)])))
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        kind = ir.FunctionType(_I32, [_I32, _I64.as_pointer()])
-        clock_gettime = cgutils.get_or_insert_function(builder.module, kind, "clock_gettime")
-        spec = cgutils.alloca_once(builder, _I64, size=2)
-        builder.call(clock_gettime, [_I32(CLOCK_MONOTONIC), spec])
-        seconds = builder.mul(builder.load(spec), ir.Constant(_I64, 1_000_000_000))
-        return builder.add(seconds, builder.load(builder.gep(spec, [_I32(1)])))
+        return types.int64(), codegen
 
-    return types.int64(), codegen
+    return intrinsic(clock)
+
+
+# Nanoseconds.
+mono_ns = _clock(CLOCK_MONOTONIC)
+utc_ns = _clock(CLOCK_REALTIME)
 
 
 @intrinsic

@@ -1,5 +1,5 @@
-"""The one clock of latencies: CLOCK_MONOTONIC, the same for all processes of a host."""
+"""The clocks for compiled code: CLOCK_MONOTONIC, the one of latencies and the same for all processes of a host; UTC."""
 
-from hft_engine.shm.atomics import mono_ns
+from hft_engine.shm.atomics import mono_ns, utc_ns
 
-__all__ = ["mono_ns"]
+__all__ = ["mono_ns", "utc_ns"]

@@ -18,7 +18,7 @@ from hft_engine.feed.decode import FrameDecoder
 from hft_engine.feed.duty import TickStage
 from hft_engine.feed.scan_tables import FIELD_BITS, SymbolTable, slot_of
 from hft_engine.feed.scan_text import REFUSED
-from hft_engine.feed.scanner import Scanner, warm
+from hft_engine.feed.scanner import Scanner
 from hft_engine.feed.simulator.encode import Encoder
 from hft_engine.feed.simulator.generator import SyntheticMarket
 from hft_engine.instruments import InstrumentTable
@@ -49,7 +49,7 @@ SEEDS = [
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled() -> None:
-    warm()
+    Side(scanned=True).take(b"[]")
 
 
 class Side:

@@ -1,0 +1,171 @@
+"""From the socket to the tick ring without Python: read, stamp, cut websocket frames, scan, publish.
+
+What is plain in every respect - a whole text frame of up to 65,535 bytes that the scanner takes - never meets the
+interpreter. Anything else (control frames, fragments, longer frames, text the scanner refuses, an error) stays where
+it is, first in the stream, and BLOCKED asks for Python, which takes it in its turn: the order of messages is kept.
+"""
+
+import functools
+from typing import Any
+
+import numpy as np
+from numba import carray, njit
+
+from hft_engine.feed.decode import FrameDecoder
+from hft_engine.feed.frames import GUARD_BYTES, READ_BYTES, FrameReader, StreamWord
+from hft_engine.feed.scan_text import REFUSED, byte_at
+from hft_engine.feed.scanner import Scanner, scan
+from hft_engine.instruments import InstrumentTable
+from hft_engine.records import TICK_DTYPE
+from hft_engine.runtime.chain import ATTENTION, NativeCall, entry
+from hft_engine.shm.clock import mono_ns, utc_ns
+from hft_engine.shm.histogram import new_counts
+from hft_engine.shm.ring import Ring
+from hft_engine.shm.syscalls import receive_now, wait_readable
+from hft_engine.shm.wiring import wire, wired
+
+_BEGIN, _END, _FRAGMENTED, _FD, _BLOCKED, _ERROR, _DRAINED, _TS_RECV, _TS_MONO, _BYTES_READ = (
+    int(word) for word in StreamWord
+)
+_SCANNER, _BUFFER, _WORDS, _OPTIONS = range(4)
+_CAPACITY, _LIMIT, _SCANS, _ENCRYPTED = range(4)  # options
+_WHOLE_TEXT = 0x81
+_EAGAIN, _EINTR = 11, 4
+_INCOMPLETE, _NOT_PLAIN = -1, -2
+
+
+@njit(nogil=True, error_model="numpy")
+def _payload(buffer: np.ndarray, begin: int, end: int, limit: int) -> tuple[int, int]:
+    """(place, length) of the first frame's payload, if it is a whole plain text frame."""
+    if end - begin < 2:
+        return 0, _INCOMPLETE
+    length, place = byte_at(buffer, begin + 1), begin + 2
+    if byte_at(buffer, begin) != _WHOLE_TEXT or length > 126:
+        return 0, _NOT_PLAIN
+    if length == 126:
+        if end - begin < 4:
+            return 0, _INCOMPLETE
+        length, place = byte_at(buffer, begin + 2) << 8 | byte_at(buffer, begin + 3), begin + 4
+    if length > limit:
+        return 0, _NOT_PLAIN
+    return place, length if place + length <= end else _INCOMPLETE
+
+
+@njit(nogil=True, error_model="numpy")
+def _drain(wiring: np.ndarray) -> int:
+    """Take the messages that lie in the buffer, up to the first that is not plain. Returns how many."""
+    words, options = wired(wiring, _WORDS, np.int64), wired(wiring, _OPTIONS, np.int64)
+    buffer, scanner = wired(wiring, _BUFFER, np.uint8), wired(wiring, _SCANNER, np.int64)
+    taken = 0
+    while words[_BEGIN] < words[_END]:
+        place, length = _payload(buffer, words[_BEGIN], words[_END], options[_LIMIT])
+        if length == _INCOMPLETE:
+            break
+        if length == _NOT_PLAIN or options[_SCANS] == 0 or words[_FRAGMENTED] != 0:
+            words[_BLOCKED] = 1
+            break
+        text = buffer[place : place + length]
+        if scan(scanner, text, words[_TS_RECV], words[_TS_MONO]) == REFUSED:
+            words[_BLOCKED] = 1
+            break
+        words[_BEGIN] = place + length
+        taken += 1
+    return taken
+
+
+@njit(nogil=True, error_model="numpy")
+def _make_room(words: np.ndarray, buffer: np.ndarray, capacity: int) -> int:
+    """Bytes that may be read now, at the end of the unread ones."""
+    begin, end = words[_BEGIN], words[_END]
+    if begin == end:
+        words[_BEGIN] = words[_END] = end = 0
+    elif capacity - end < READ_BYTES:
+        for i in range(end - begin):
+            buffer[i] = buffer[begin + i]
+        words[_BEGIN], words[_END] = 0, end - begin
+        end -= begin
+    return min(READ_BYTES, capacity - end)
+
+
+@njit(nogil=True, error_model="numpy")
+def _read(words: np.ndarray, buffer: np.ndarray, capacity: int) -> bool:
+    space = _make_room(words, buffer, capacity)
+    count = receive_now(words[_FD], buffer.ctypes.data + words[_END], space)
+    if count <= 0:
+        if count not in (-_EAGAIN, -_EINTR):
+            words[_ERROR], words[_BLOCKED] = -count if count < 0 else -1, 1
+        return False
+    words[_TS_RECV], words[_TS_MONO] = utc_ns(), mono_ns()
+    words[_END] += count
+    words[_BYTES_READ] += count
+    words[_DRAINED] = count < space
+    return True
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def pump(wiring: np.ndarray, reads: int) -> int:
+    """Take what the buffer holds, or with ``reads`` one read of the socket. Returns messages taken, or ATTENTION.
+
+    ``wiring``: the scanner's wiring, the stream's buffer and words, options.
+    """
+    words, options = wired(wiring, _WORDS, np.int64), wired(wiring, _OPTIONS, np.int64)
+    if words[_BLOCKED] != 0:
+        return ATTENTION
+    if reads != 0:
+        if words[_FD] < 0:
+            return 0
+        if options[_ENCRYPTED] != 0:
+            words[_BLOCKED] = wait_readable(words[_FD], 0)
+            return ATTENTION if words[_BLOCKED] != 0 else 0
+        if words[_DRAINED] != 0:
+            words[_DRAINED] = 0
+            return 0
+        if not _read(words, wired(wiring, _BUFFER, np.uint8), options[_CAPACITY]):
+            return 0
+    return _drain(wiring)
+
+
+def _call(wiring: Any, words: int, reader: int, argument: int) -> int:
+    return pump(carray(wiring, (words,)), argument)
+
+
+@functools.cache
+def native_entry() -> Any:
+    """The stage's C function, for ``runtime.chain``."""
+    return entry(_call)
+
+
+class Wire:
+    """A connection bound to a scanner. ``call``: for ``runtime.chain``; it waits on the socket."""
+
+    def __init__(self, scanner: Scanner, frames: FrameReader, encrypted: bool, scans: bool) -> None:
+        options = np.array([len(frames.buffer) - GUARD_BYTES, frames.limit, scans, encrypted], np.int64)
+        self._words = frames.words.data
+        self._arrays = (scanner.wiring, frames.buffer, frames.words, options)
+        self._wiring = wire(self._arrays)
+        self.call = NativeCall(native_entry().address, self._wiring, 0, 1, int(frames.words[_FD]))
+
+    @property
+    def blocked(self) -> bool:
+        """Whether what comes next is Python's to take."""
+        return self._words[_BLOCKED] != 0
+
+    def block(self) -> None:
+        """What comes next is Python's to take."""
+        self._words[_BLOCKED] = 1
+
+    def unblock(self) -> int:
+        """Python has taken its part: go on with what lies in the buffer. Returns messages taken."""
+        self._words[_BLOCKED] = 0
+        return max(0, int(pump(self._wiring, 0)))
+
+    def pump(self) -> int:
+        """One read of the socket, from Python. Returns messages taken."""
+        return max(0, int(pump(self._wiring, 1)))
+
+
+def warm() -> None:
+    """Compile (or load from the cache) the kernels, with the types of a live run."""
+    decoder = FrameDecoder(InstrumentTable.private(2), 0, 64)
+    scanner = Scanner(Ring.private("warm", TICK_DTYPE, 8), decoder, 0, new_counts())
+    Wire(scanner, FrameReader(64), encrypted=False, scans=True).pump()
