@@ -1,50 +1,81 @@
-"""The words of a plain frame's text: numbers, short strings and lists, read by compiled code.
+"""The words of a plain frame's text: numbers, short strings and lists, read by compiled code, eight bytes at a time.
 
-``text`` is uint8[], and somewhere behind it a zero follows: no reader passes it, for no rule takes it. Readers
-return the place behind what they read and its value; REFUSED as place for what they do not take.
+``text`` is uint8[] with at least GUARD_BYTES behind it in its buffer, and a zero somewhere: no reader passes it, for
+no rule takes it. Readers return the place behind what they read and its value; REFUSED as place for what they do not
+take.
+
+Eight bytes in a word, the first lowest: a byte is found by the zero-byte trick, and eight digits become a number by
+three multiplications (Mycroft 1987; Lemire, "Quickly parsing eight digits", 2022). A borrow can only mark bytes above
+a true find, and it is the lowest mark that is used.
 """
 
 import numpy as np
 from numba import njit
 
 from hft_engine.feed.conditions import CODE_MAX
+from hft_engine.shm.atomics import load_word, trailing_zeros
 
 REFUSED = -1
 _DIGITS_MAX = 18  # any such number fits an int64
 _EXACT_BELOW = 1 << 53
 _POWERS = np.array([10.0**i for i in range(_DIGITS_MAX + 1)])
+_TENS = np.array([10**i for i in range(9)], np.int64)
 QUOTATION, COMMA, COLON = ord('"'), ord(","), ord(":")
 _BACKSLASH, _DOT, _ZERO, _OPEN_LIST, _CLOSE_LIST = (ord(sign) for sign in "\\.0[]")
 
 
-@njit(nogil=True, error_model="numpy")
+def _everywhere(byte: int) -> int:
+    """A word, as int64, of eight times this byte."""
+    return int.from_bytes(bytes([byte]) * 8, "little", signed=True)
+
+
+_ONES, _HIGH, _LOW_NIBBLES = _everywhere(0x01), _everywhere(0x80), _everywhere(0x0F)
+_QUOTATIONS, _BACKSLASHES, _DELETES = _everywhere(QUOTATION), _everywhere(_BACKSLASH), _everywhere(0x7F)
+_SPACES, _ZEROS, _TO_TEN = _everywhere(0x20), _everywhere(_ZERO), _everywhere(0x80 - 10)
+_PAIRS, _FOURS = 0x00FF00FF00FF00FF, 0x0000FFFF0000FFFF
+
+
+@njit(nogil=True, error_model="numpy", inline="always")
 def byte_at(text: np.ndarray, at: int) -> int:
     # An unsigned index, because a signed one is tested for "from the end" at every byte.
     return np.int64(text[np.uint64(at)])  # type: ignore[return-value]
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy", inline="always")
+def _zero_bytes(word: int) -> int:
+    """The high bit of each zero byte; marks above the first may be wrong."""
+    return (word - _ONES) & ~word & _HIGH
+
+
+@njit(nogil=True, error_model="numpy", inline="always")
 def packed_text(text: np.ndarray, at: int) -> tuple[int, int]:
-    """Up to 8 plain characters of a string, packed, the first lowest."""
-    word, shift = 0, 0
-    while shift < 64:
-        byte = byte_at(text, at)
-        if byte in (QUOTATION, _BACKSLASH) or byte < 0x20 or byte > 0x7E:
-            break
-        word |= byte << shift
-        shift += 8
-        at += 1
-    return at, word
+    """Up to 8 plain characters of a string, packed, the first lowest; ends at what is not plain."""
+    word = load_word(text, at)
+    less = (word - _SPACES) & ~word & _HIGH
+    strange = _zero_bytes(word ^ _BACKSLASHES) | _zero_bytes(word ^ _DELETES) | (word & _HIGH)
+    ends = _zero_bytes(word ^ _QUOTATIONS) | less | strange
+    if ends == 0:
+        return at + 8, word
+    bits = trailing_zeros(ends) - 7
+    return at + (bits >> 3), word & ((1 << bits) - 1)
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy", inline="always")
 def _digits(text: np.ndarray, at: int, value: int) -> tuple[int, int]:
-    digit = byte_at(text, at) - _ZERO
-    while 0 <= digit <= 9:
-        value = value * 10 + digit
-        at += 1
-        digit = byte_at(text, at) - _ZERO
-    return at, value
+    """Go on with a number: (place behind its digits, ``value`` with them appended)."""
+    while True:
+        word = load_word(text, at) ^ _ZEROS
+        others = ((word + _TO_TEN) | word) & _HIGH
+        length = 8 if others == 0 else trailing_zeros(others) >> 3
+        if length > 0:
+            digits = (word << (64 - 8 * length)) & _LOW_NIBBLES
+            digits = (digits * 2561) >> 8
+            digits = ((digits & _PAIRS) * 6553601) >> 16
+            digits = ((digits & _FOURS) * 42949672960001) >> 32
+            value = value * _TENS[length] + digits
+            at += length
+        if length < 8:
+            return at, value
 
 
 @njit(nogil=True, error_model="numpy")

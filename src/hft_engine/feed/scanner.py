@@ -15,6 +15,7 @@ from numba import njit
 from hft_engine.feed.conditions import CODE_MAX, CODES_KEPT
 from hft_engine.feed.decode import FrameDecoder
 from hft_engine.feed.events import MS_MIN
+from hft_engine.feed.frames import GUARD_BYTES
 from hft_engine.feed.scan_tables import (
     FIELD_BITS,
     FIELD_WORDS,
@@ -46,7 +47,7 @@ from hft_engine.feed.scan_text import (
     skip,
 )
 from hft_engine.records import TICK_DTYPE, TickKind
-from hft_engine.shm.atomics import copy_record, leading_zeros, mono_ns
+from hft_engine.shm.atomics import copy_record, leading_zeros, load_word, mono_ns
 from hft_engine.shm.histogram import record
 from hft_engine.shm.ring import Ring, claim, publish, write_record
 from hft_engine.shm.wiring import wire, wired
@@ -57,7 +58,8 @@ _DS, _DV, _DAV = mask("ds"), mask("dv"), mask("dav")
 _OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST = (ord(sign) for sign in "{}[]")
 _TRADE, _QUOTE, _BAR_SECOND, _BAR_MINUTE = (int(kind) for kind in EventKind)
 _T, _Q, _A, _AM = (int.from_bytes(name, "little") for name in (b"T", b"Q", b"A", b"AM"))
-_EV = tuple(b'{"ev":"')
+_EV = int.from_bytes(b'{"ev":"', "little")
+_EV_BITS = 56
 _TRADE_TICK = int(TickKind.TRADE)
 _ROWS, _DROPPED, _MESSAGES, _BYTES, _LAST_NS = range(5)  # the tally
 # fmt: off
@@ -68,6 +70,12 @@ _DECIMAL, _COUNT, _SMALL, _STAMP, _SYMBOL, _ID, _CODES, _CODE, _INDICATORS, _DEC
     )
 )
 # fmt: on
+# Of a whole number, by reader: what is taken, and what becomes of it.
+_LEAST, _MOST, _TIMES, _PLUS = (np.zeros(len(Reader), np.int64) for _ in range(4))
+_LEAST[_STAMP] = MS_MIN
+_MOST[[_COUNT, _SMALL, _CODE, _STAMP]] = (1 << 63) - 1, 0xFFFF, CODE_MAX, _MS_MAX
+_TIMES[[_COUNT, _SMALL, _CODE, _STAMP]] = 1, 1, 1, 1_000_000
+_PLUS[_CODE] = 1
 
 
 @njit(nogil=True, error_model="numpy")
@@ -88,10 +96,12 @@ def _instrument(text: np.ndarray, at: int, symbols: np.ndarray) -> tuple[int, in
     if byte_at(text, at) != QUOTATION:
         return REFUSED, 0
     at, first = packed_text(text, at + 1)
-    at, second = packed_text(text, at)
-    at, third = packed_text(text, at)
+    second = third = 0
     if byte_at(text, at) != QUOTATION:
-        return REFUSED, 0
+        at, second = packed_text(text, at)
+        at, third = packed_text(text, at)
+        if byte_at(text, at) != QUOTATION:
+            return REFUSED, 0
     places = len(symbols) // SYMBOL_WORDS
     bits = 63 - leading_zeros(places)
     slot = (((first ^ second ^ third) * HASH) >> (63 - bits)) & (places - 1)
@@ -103,32 +113,34 @@ def _instrument(text: np.ndarray, at: int, symbols: np.ndarray) -> tuple[int, in
     return REFUSED, 0
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy", inline="always")
 def _integer(wiring: np.ndarray, text: np.ndarray, at: int, reader: int) -> tuple[int, int]:
     """Fields that end as bits of a word: (place, value)."""
-    if reader in (_SMALL, _COUNT):
+    if reader in (_COUNT, _SMALL, _CODE, _STAMP):
         at, value = count(text, at)
-        return (REFUSED if reader == _SMALL and value > 0xFFFF else at), value
-    if reader == _STAMP:
-        at, value = count(text, at)
-        return (at if MS_MIN <= value <= _MS_MAX else REFUSED), value * 1_000_000
+        taken = _LEAST[reader] <= value <= _MOST[reader]
+        return (at if taken else REFUSED), value * _TIMES[reader] + _PLUS[reader]
     if reader == _SYMBOL:
         return _instrument(text, at, wired(wiring, 8, np.int64))
     if reader == _ID:
         return identity(text, at)
-    if reader == _CODE:
-        at, value = count(text, at)
-        return (REFUSED if value > CODE_MAX else at), value + 1
     if reader == _INDICATORS:
         return code_list(text, at, CODES_KEPT - 1)
     return REFUSED, 0
 
 
-@njit(nogil=True, error_model="numpy")
-def _field(wiring: np.ndarray, text: np.ndarray, at: int, entry: int, base: int) -> int:
+@njit(nogil=True, error_model="numpy", inline="always")
+def _field(
+    wiring: np.ndarray,
+    fields: np.ndarray,
+    words: np.ndarray,
+    floats: np.ndarray,
+    text: np.ndarray,
+    at: int,
+    entry: int,
+    base: int,
+) -> int:
     """Read one value into the row that begins at word ``base``, as the table's entry says."""
-    fields = wired(wiring, 7, np.int64)
-    words, floats = wired(wiring, 5, np.int64), wired(wiring, 6, np.float64)
     reader, word = fields[entry + 1], base + fields[entry + 2]
     if reader in (_DECIMAL, _DECIMAL_TEXT):
         at, number = decimal(text, at) if reader == _DECIMAL else decimal_text(text, at)
@@ -145,7 +157,7 @@ def _field(wiring: np.ndarray, text: np.ndarray, at: int, entry: int, base: int)
     return at
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy", inline="always")
 def _entry_of(fields: np.ndarray, kind: int, key: int) -> int:
     """Where the table has a key of this kind of event; REFUSED for a key nobody asked for."""
     slot = ((key * HASH) >> (63 - FIELD_BITS)) & ((1 << FIELD_BITS) - 1)
@@ -158,14 +170,12 @@ def _entry_of(fields: np.ndarray, kind: int, key: int) -> int:
         slot = (slot + 1) & ((1 << FIELD_BITS) - 1)
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy", inline="always")
 def _kind(text: np.ndarray, at: int) -> tuple[int, int]:
     """``{"ev":"<kind>"``: (place, kind)."""
-    for sign in _EV:
-        if byte_at(text, at) != sign:
-            return REFUSED, 0
-        at += 1
-    at, name = packed_text(text, at)
+    if load_word(text, at) & ((1 << _EV_BITS) - 1) != _EV:
+        return REFUSED, 0
+    at, name = packed_text(text, at + (_EV_BITS >> 3))
     if byte_at(text, at) != QUOTATION:
         return REFUSED, 0
     if name == _T:
@@ -177,7 +187,7 @@ def _kind(text: np.ndarray, at: int) -> tuple[int, int]:
     return (at + 1 if name == _AM else REFUSED), _BAR_MINUTE
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy", inline="always")
 def _key(text: np.ndarray, at: int) -> tuple[int, int]:
     """``,"<key>":``: (place, key packed; REFUSED as key for one longer than any we know)."""
     if byte_at(text, at) != COMMA or byte_at(text, at + 1) != QUOTATION:
@@ -218,6 +228,7 @@ def _complete(kind: int, seen: int, base: int, words: np.ndarray, floats: np.nda
 def _event(wiring: np.ndarray, text: np.ndarray, at: int, row: int) -> int:
     """One event into staging row ``row``."""
     fields = wired(wiring, 7, np.int64)
+    words, floats = wired(wiring, 5, np.int64), wired(wiring, 6, np.float64)
     at, kind = _kind(text, at)
     if at < 0:
         return REFUSED
@@ -232,11 +243,13 @@ def _event(wiring: np.ndarray, text: np.ndarray, at: int, row: int) -> int:
             at = skip(text, at)
         else:
             bit = 1 << fields[entry + 4]
-            at = _field(wiring, text, at, entry, base) if seen & bit == 0 else REFUSED
+            if seen & bit != 0:
+                return REFUSED
+            at = _field(wiring, fields, words, floats, text, at, entry, base)
             seen |= bit
         if at < 0:
             return REFUSED
-    whole = _complete(kind, seen, base, wired(wiring, 5, np.int64), wired(wiring, 6, np.float64))
+    whole = _complete(kind, seen, base, words, floats)
     return at + 1 if whole else REFUSED
 
 
@@ -352,10 +365,10 @@ class Scanner:
 
     def publish(self, message: bytes, ts_recv_ns: int, ts_mono_ns: int) -> int:
         """Publish one message's ticks; returns how many, or REFUSED: then nothing was published."""
-        if len(message) >= len(self._text):
-            self._text = np.zeros(2 * len(message) + 1, np.uint8)
+        if len(message) + GUARD_BYTES > len(self._text):
+            self._text = np.zeros(2 * len(message) + GUARD_BYTES, np.uint8)
         self._text[: len(message)] = np.frombuffer(message, np.uint8)
-        self._text[len(message)] = 0
+        self._text[len(message) : len(message) + GUARD_BYTES] = 0
         return int(_scan_one(self.wiring, self._text, len(message), ts_recv_ns, ts_mono_ns))
 
     def learn(self) -> None:

@@ -201,6 +201,17 @@ store_sequence_relaxed = _sequence_storer("monotonic")
 
 
 @intrinsic
+def load_word(typingctx: Any, text: Any, at: Any) -> Any:
+    """The eight bytes of uint8[] ``text`` from ``at`` on as an int64, the first lowest; none of them is checked."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = builder.bitcast(_word(context, builder, sig.args[0], *args), _I64.as_pointer())
+        return builder.load(pointer, align=1)
+
+    return types.int64(text, types.intp), codegen
+
+
+@intrinsic
 def trailing_zeros(typingctx: Any, value: Any) -> Any:
     """Trailing zero bits of a non-zero int64."""
 
