@@ -165,8 +165,11 @@ def _grouping(layout: str, source: str, engine: list[str]) -> list[tuple[str, tu
         return [("engine", tuple(engine))]
     if layout == "dedicated":
         return [(role, (role,)) for role in engine]
+    # A live feed is compiled and runs in the stages' duty cycle; a replay is not, and is faster on a core of its own.
+    sources = [] if source == "feed" else [(source, (source,))]
+    compute = ("feed", *_COMPUTE) if source == "feed" else _COMPUTE
     others = [role for role in engine if role not in (source, *_COMPUTE)]
-    return [(source, (source,)), ("compute", _COMPUTE), *((role, (role,)) for role in others)]
+    return [*sources, ("compute", compute), *((role, (role,)) for role in others)]
 
 
 def _rings(config: Config, roles: list[Role]) -> tuple[RingEntry, ...]:

@@ -59,7 +59,7 @@ def test_other_layouts_run_the_same_roles(tmp_path: Path, layout: str) -> None:
         assert status["layout"] == layout
         assert {actor["role"] for actor in status["actors"]} == ROLES
         pids = {actor["pid"] for actor in status["actors"]}
-        assert len(pids) == {"compact": 5, "inline": 2}[layout]
+        assert len(pids) == {"compact": 4, "inline": 2}[layout]
 
 
 @pytest.mark.timeout(900)

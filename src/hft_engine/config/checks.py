@@ -20,7 +20,7 @@ ROLES = (
     "persistence",
     "publisher",
     "simulator",
-    "compute",  # the process of the compiled stages in the compact layout
+    "compute",  # the process of feed and compiled stages in the compact layout
     "engine",  # the one process of the inline layout
 )
 

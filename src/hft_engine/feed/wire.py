@@ -1,8 +1,8 @@
 """From the socket to the tick ring without Python: read, stamp, cut websocket frames, scan, publish.
 
-What is plain in every respect - a whole text frame of up to 65,535 bytes that the scanner takes - never meets the
-interpreter. Anything else (control frames, fragments, longer frames, text the scanner refuses, an error) stays where
-it is, first in the stream, and BLOCKED asks for Python, which takes it in its turn: the order of messages is kept.
+What is plain in every respect - a whole text frame that the scanner takes - never meets the interpreter. Anything else
+(control frames, fragments, text the scanner refuses, an error) stays where it is, first in the stream, and BLOCKED
+asks for Python, which takes it in its turn: the order of messages is kept.
 """
 
 import functools
@@ -12,7 +12,7 @@ import numpy as np
 from numba import carray, njit
 
 from hft_engine.feed.decode import FrameDecoder
-from hft_engine.feed.frames import GUARD_BYTES, READ_BYTES, FrameReader, StreamWord
+from hft_engine.feed.frames import GUARD_BYTES, HEADER_BYTES, READ_BYTES, FrameReader, StreamWord
 from hft_engine.feed.scan_text import REFUSED, byte_at
 from hft_engine.feed.scanner import Scanner, scan
 from hft_engine.instruments import InstrumentTable
@@ -36,19 +36,25 @@ _INCOMPLETE, _NOT_PLAIN = -1, -2
 
 @njit(nogil=True, error_model="numpy")
 def _payload(buffer: np.ndarray, begin: int, end: int, limit: int) -> tuple[int, int]:
-    """(place, length) of the first frame's payload, if it is a whole plain text frame."""
-    if end - begin < 2:
+    """(place, length) of the first frame's payload; as length INCOMPLETE, or NOT_PLAIN for what Python must judge."""
+    if end - begin < HEADER_BYTES:
         return 0, _INCOMPLETE
-    length, place = byte_at(buffer, begin + 1), begin + 2
-    if byte_at(buffer, begin) != _WHOLE_TEXT or length > 126:
-        return 0, _NOT_PLAIN
-    if length == 126:
-        if end - begin < 4:
+    length, place = byte_at(buffer, begin + 1), begin + HEADER_BYTES
+    if length > 127:
+        return 0, _NOT_PLAIN  # masked
+    if length >= 126:
+        extra = 2 if length == 126 else 8
+        if end - place < extra:
             return 0, _INCOMPLETE
-        length, place = byte_at(buffer, begin + 2) << 8 | byte_at(buffer, begin + 3), begin + 4
-    if length > limit:
-        return 0, _NOT_PLAIN
-    return place, length if place + length <= end else _INCOMPLETE
+        length = 0
+        for i in range(extra):
+            length = length << 8 | byte_at(buffer, place + i)
+        place += extra
+        if not 0 <= length <= limit:
+            return 0, _NOT_PLAIN
+    if place + length > end:
+        return 0, _INCOMPLETE
+    return place, length if byte_at(buffer, begin) == _WHOLE_TEXT and length <= limit else _NOT_PLAIN
 
 
 @njit(nogil=True, error_model="numpy")
