@@ -39,7 +39,8 @@ def test_the_load_keeps_its_schedule_in_the_venues_time() -> None:
 def test_frames_on_the_wire_are_whole_websocket_messages_that_the_decoder_takes() -> None:
     frames, offsets = venue._wire_frames(venue.Load(10_000.0, 300))
     reader = FrameReader(1_000_000)
-    reader.feed(frames.tobytes())
+    reader.buffer[: len(frames)] = frames
+    reader.filled(len(frames))
     messages = [message[1] for message in iter(reader.next, None)]
     assert len(messages) == 300 == len(offsets) - 1
     assert Pipeline().run(messages) == 300
