@@ -1,19 +1,22 @@
 """Events a second from frame bytes to the tick ring on one core: parse, check, pack, publish.
 
 Frames of the demo's market (two quotes to a trade) with 1, 10 and 50 events. Beside it, on the same frames:
-``orjson.loads`` and ``json.loads`` (to dicts, no checks, no ring) and the official polygon client's parsing.
+``orjson.loads`` and ``json.loads`` (to dicts, no checks, no ring), the official polygon client's parsing, and msgspec
+alone with the types of our general path (to structs, types checked, no ring): what is left of it is ours.
 """
 
 import json
 import time
 from collections.abc import Callable, Sequence
 
+import msgspec
 import numpy as np
 import orjson
 
 from benchmarks import harness, workload
 from hft_engine.feed.decode import FrameDecoder
 from hft_engine.feed.duty import TickStage
+from hft_engine.feed.events import Event
 from hft_engine.feed.scan_text import REFUSED
 from hft_engine.feed.scanner import Scanner
 from hft_engine.instruments import InstrumentTable
@@ -108,11 +111,14 @@ def _measure(report: harness.Report, frames: list[bytes], count: int, events: in
     with_orjson = report.measure(
         f"{label}: orjson", lambda: rate(_each(orjson.loads, frames), count, seconds)
     )
+    parse = msgspec.json.Decoder(list[Event]).decode
+    with_msgspec = report.measure(f"{label}: msgspec", lambda: rate(_each(parse, frames), count, seconds))
     ours = report.measure(f"{label}: ours", lambda: rate(lambda: pipeline.run(frames), published, seconds))
     by_decoder = report.measure(
         f"{label}: the general decoder alone", lambda: rate(lambda: general.run(frames), published, seconds)
     )
-    report.add(f"decode_general_{events}_events_per_s", by_decoder, "1/s", ("orjson.loads", with_orjson))
+    report.add(f"decode_msgspec_{events}_events_per_s", with_msgspec, "1/s", ("orjson.loads", with_orjson))
+    report.add(f"decode_general_{events}_events_per_s", by_decoder, "1/s", ("msgspec alone", with_msgspec))
     name = "decode_events_per_s" if events == HEADLINE_EVENTS else f"decode_{events}_events_per_s"
     target = 500_000.0 if events == HEADLINE_EVENTS else None
     report.add(name, ours, "1/s", ("orjson.loads", with_orjson), target, more_is_better=True)
