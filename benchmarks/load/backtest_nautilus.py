@@ -25,10 +25,14 @@ _USD = importlib.import_module("nautilus_trader.model.currencies").USD
 class _Cross(_Strategy):  # type: ignore[misc]
     def __init__(self, instrument_id: Any, fast: int, slow: int, band: float) -> None:
         super().__init__()
-        self._watched, self._band = instrument_id, band
+        self._watched, self._up, self._down = instrument_id, band, -band
         self._fast = _indicators.ExponentialMovingAverage(fast)
         self._slow = _indicators.ExponentialMovingAverage(slow)
-        self.ticks = self.crosses = self._side = 0
+        self._side = self.crosses = 0
+
+    @property
+    def ticks(self) -> int:
+        return int(self._slow.count)
 
     def on_start(self) -> None:
         self.register_indicator_for_trade_ticks(self._watched, self._fast)
@@ -36,23 +40,22 @@ class _Cross(_Strategy):  # type: ignore[misc]
         self.subscribe_trade_ticks(self._watched)
 
     def on_trade_tick(self, tick: Any) -> None:
-        self.ticks += 1
         slow = self._slow
         if not slow.initialized:
             return
         spread = self._fast.value / slow.value - 1.0
-        if spread >= self._band:
+        if spread >= self._up:
             if self._side != 1:
                 self._side = 1
                 self.crosses += 1
-        elif spread <= -self._band and self._side != -1:
+        elif spread <= self._down and self._side != -1:
             self._side = -1
             self.crosses += 1
 
     def on_reset(self) -> None:
         self._fast.reset()
         self._slow.reset()
-        self.ticks = self.crosses = self._side = 0
+        self._side = self.crosses = 0
 
 
 class Contender:

@@ -113,9 +113,10 @@ class Worker:
     about: dict[str, Any] = field(default_factory=dict)
 
     def __enter__(self) -> "Worker":
+        command = self._command()
         self._said = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
-            self._command(),
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,

@@ -69,7 +69,7 @@ def test_a_contender_replays_every_tick_and_gives_the_crosses_of_the_plain_loop(
     with Worker(contender, file, backtest.RULE) as worker:
         done = worker.replay()
     backtest.check(contender, done, data)
-    assert done["rate"] > 0 and done["crosses"] > 50
+    assert done["rate"] > 0 and done["crosses"] > 10
 
 
 @pytest.mark.parametrize("peer", backtest_peers.OTHERS[:-1], ids=lambda peer: peer.title)
