@@ -31,8 +31,8 @@ from hft_engine.shm.doorbell import new_bells
 from hft_engine.shm.ring import Ring
 from hft_engine.topology import ROLES
 
-CAPACITY = 1_024  # of a private ring: four times what an actor takes at once
-BATCH_MAX = CAPACITY >> 1  # records in one message
+CAPACITY = 2_048  # of a private ring: more than what an actor gives at once
+BATCH_MAX = CAPACITY >> 3  # records in one message, and records that wait before the stages run
 CONNECT_POLL_S = 0.01
 DTYPES = {
     "ticks": TICK_DTYPE,
@@ -58,28 +58,31 @@ class Inbox:
     """Puts bytes of whole records into the private ring that the first actor reads."""
 
     def __init__(self, ring: Ring) -> None:
-        self._bytes = memoryview(ring.slots.view(np.uint8)).cast("B")
+        self._bytes = memoryview(ring.slots.view(np.uint8).data).cast("B")
         self._head = words_view(ring.head)
         self._record = ring.dtype.itemsize
         self._mask = ring.capacity - 1
         self._published = 0
 
-    def put(self, payload: bytes) -> None:
+    def put(self, payload: bytes) -> int:
+        """Returns how many records these were. At most CAPACITY may wait."""
         start = (self._published & self._mask) * self._record
         before_end = min(len(payload), len(self._bytes) - start)
         self._bytes[start : start + before_end] = payload[:before_end]
         if before_end < len(payload):
             self._bytes[: len(payload) - before_end] = payload[before_end:]
-        self._published += len(payload) // self._record
+        count = len(payload) // self._record
+        self._published += count
         # Writer and reader are one thread: no fence, and nobody to wake.
         self._head[layout.W_INTENT] = self._head[layout.W_PUBLISHED] = self._published
+        return count
 
 
 class Outbox:
     """The bytes of what was published in a private ring since the last look."""
 
     def __init__(self, ring: Ring) -> None:
-        self._bytes = memoryview(ring.slots.view(np.uint8)).cast("B")
+        self._bytes = memoryview(ring.slots.view(np.uint8).data).cast("B")
         self._head = words_view(ring.head)
         self._record = ring.dtype.itemsize
         self._capacity = ring.capacity
@@ -111,9 +114,7 @@ class Node:
             actor.on_start(self._context(plan, actor.role, stats, instruments))
         self.stages = [actor.do_work for actor in self.actors]
 
-    def _context(
-        self, plan: NodePlan, role: str, stats: Stats, instruments: InstrumentTable
-    ) -> ActorContext:
+    def _context(self, plan: NodePlan, role: str, stats: Stats, instruments: InstrumentTable) -> ActorContext:
         directory = Path(plan.run_dir)
         return ActorContext(
             role=role,
@@ -173,13 +174,21 @@ def compute(node: Node, incoming: Receiver, outgoing: Sender | None, source: str
     inbox = Inbox(node.rings[source])
     outbox = Outbox(node.rings[target])
     work = node.work
+
+    def forward() -> None:
+        while work():
+            if outgoing is not None:
+                for batch in outbox.take():
+                    outgoing.send(batch)
+
     while True:
+        waiting = 0
         for payload in incoming.receive():
-            inbox.put(payload)
-            while work():
-                if outgoing is not None:
-                    for batch in outbox.take():
-                        outgoing.send(batch)
+            waiting += inbox.put(payload)
+            if waiting >= BATCH_MAX:
+                forward()
+                waiting = 0
+        forward()
 
 
 def run(payload: bytes) -> int:

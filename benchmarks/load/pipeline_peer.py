@@ -19,13 +19,14 @@ import numpy as np
 
 from benchmarks.load import pipeline_wire, venue
 from benchmarks.load.engine_run import Scratch
-from benchmarks.load.pipeline_load import Flow, serve
+from benchmarks.load.pipeline_load import Flow, FlowLoad, serve
 from benchmarks.load.pipeline_node import PRELOAD, NodePlan
 from benchmarks.load.pipeline_wire import Kind, Wire
 from benchmarks.load.tick_to_signal import WARM_UP_S, Run
 from hft_engine.config.schema import Config
 from hft_engine.feed.states import FEED_STATES
 from hft_engine.records import SIGNAL_DTYPE
+from hft_engine.runtime import kernelcache
 from hft_engine.runtime.forkserver import ForkServer
 from hft_engine.shm.counters import ActorState, Stats
 from hft_engine.shm.ring_file import RingView, create_ring
@@ -60,7 +61,12 @@ class Nursery:
     """The fork server that makes the peers' processes, as the engine's makes its own: kernels loaded once."""
 
     def __init__(self) -> None:
-        self._server = ForkServer(PRELOAD, {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
+        environment = {
+            **os.environ,
+            "NUMBA_CACHE_DIR": str(kernelcache.use()),
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        }
+        self._server = ForkServer(PRELOAD, environment)
         for _ in self._server.warming():
             pass
 
@@ -145,9 +151,7 @@ def _plans(peer: Peer, config: Config, directory: Path, address: str) -> list[No
 
 
 @contextlib.contextmanager
-def running(
-    peer: Peer, configure: Callable[[str], Config], nursery: Nursery, url: str
-) -> Iterator[PeerRun]:
+def running(peer: Peer, configure: Callable[[str], Config], nursery: Nursery, url: str) -> Iterator[PeerRun]:
     """The peer with its transport, live, in private directories that are gone afterwards."""
     scratch = Scratch()
     try:
@@ -165,7 +169,9 @@ def running(
 def venue_process(target: Callable[..., None], *arguments: Any) -> Iterator[tuple[str, Connection]]:
     """A load process of its own: (its url, the channel to it)."""
     ours, theirs = multiprocessing.Pipe()
-    child = multiprocessing.get_context("spawn").Process(target=target, args=(*arguments, os.getpid(), theirs))
+    child = multiprocessing.get_context("spawn").Process(
+        target=target, args=(*arguments, os.getpid(), theirs)
+    )
     child.start()
     try:
         yield f"ws://127.0.0.1:{expect(ours)}/stocks", ours
@@ -243,27 +249,19 @@ def _drain(run: PeerRun, sent: int, read: Callable[[], None]) -> int:
 
 
 def throughput(
-    peer: Peer, configure: Callable[[str], Config], nursery: Nursery, count: int, seconds: float
-) -> Flow:
-    """Ticks a second with a closed window (``pipeline_load``), of at most ``count`` ticks."""
+    peer: Peer, configure: Callable[[str], Config], nursery: Nursery, load: FlowLoad
+) -> list[Flow]:
+    """Ticks a second with a closed window (``pipeline_load``)."""
     with (
-        flow_venue(count, seconds) as (url, channel),
+        venue_process(serve, load) as (url, channel),
         running(peer, configure, nursery, url) as run,
     ):
-        return flow(channel, run.directory)
+        return flows(channel, run.directory)
 
 
-@contextlib.contextmanager
-def flow_venue(count: int, seconds: float) -> Iterator[tuple[str, Connection]]:
-    from benchmarks.load.pipeline_load import WARM_TICKS
-
-    load = venue.Load(20_000.0, WARM_TICKS + count)
-    with venue_process(serve, load, seconds, WARM_TICKS) as made:
-        yield made
-
-
-def flow(channel: Connection, directory: Path) -> Flow:
+def flows(channel: Connection, directory: Path) -> list[Flow]:
+    """Lets the load process of ``pipeline_load`` work on the pipeline whose counters are in ``directory``."""
     expect(channel)  # "subscribed"
     channel.send(str(directory / "signals.stats"))
-    answer: Flow = expect(channel)
+    answer: list[Flow] = expect(channel)
     return answer

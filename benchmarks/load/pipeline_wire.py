@@ -1,11 +1,12 @@
 """The transports of the peers' pipeline: how the bytes of records get from one stage's process to the next.
 
 Both are the libraries' fastest ways that keep every record and its order: pyzmq PUSH/PULL over ipc, one message a
-batch; Redis Streams over a unix socket, one entry a batch, through redis-py's connections with hiredis, without
-the generic command layer above them (which costs 15 to 30 us a command), and a reply to XADD is read only when the next is due.
+batch; Redis Streams over a unix socket, one entry a batch, through redis-py's connections with hiredis, without the
+generic command layer above them. The reply to an XADD is read when the next is due, so nobody is woken for it.
 """
 
 import contextlib
+import importlib
 import importlib.util
 import shutil
 import socket
@@ -19,7 +20,7 @@ import msgspec
 
 REDIS_SERVER = "redis-server"
 STREAM_ENTRIES_MAX = 65_536  # what a stage that falls behind makes the server hold
-READ_ENTRIES = 64  # entries of a stream taken at once
+READ_MAX = 64  # messages or entries taken at once, to go on as one
 START_TIMEOUT_S = 10.0
 
 Kind = Literal["zmq", "redis"]
@@ -67,9 +68,15 @@ class ZmqReceiver:
 
     def receive(self) -> Sequence[bytes]:
         if self._spin:
-            while not self._socket.get(self._events) & self._readable:
+            while not self._is_ready():
                 pass
-        return (self._socket.recv(),)
+        batches = [self._socket.recv()]
+        while len(batches) < READ_MAX and self._is_ready():
+            batches.append(self._socket.recv())
+        return batches
+
+    def _is_ready(self) -> bool:
+        return bool(self._socket.get(self._events) & self._readable)
 
 
 def _ipc(wire: Wire) -> str:
@@ -86,14 +93,16 @@ class RedisSender:
         connection = self._connection
         if self._owed:
             connection.read_response(disable_decoding=True)
-        connection.send_packed_command(connection.pack_command(*self._head, bytes(payload)), check_health=False)
+        connection.send_packed_command(
+            connection.pack_command(*self._head, bytes(payload)), check_health=False
+        )
         self._owed = True
 
 
 class RedisReceiver:
     def __init__(self, wire: Wire) -> None:
         self._connection = _connect(wire)
-        self._head = ("XREAD", "COUNT", str(READ_ENTRIES), "BLOCK", "0", "STREAMS", wire.name)
+        self._head = ("XREAD", "COUNT", str(READ_MAX), "BLOCK", "0", "STREAMS", wire.name)
         self._last = b"0"
 
     def receive(self) -> Sequence[bytes]:
@@ -105,9 +114,8 @@ class RedisReceiver:
 
 
 def _connect(wire: Wire) -> Any:
-    from redis.connection import UnixDomainSocketConnection
-
-    connection: Any = UnixDomainSocketConnection(path=wire.address, protocol=2, socket_timeout=None)
+    make: Any = importlib.import_module("redis.connection").UnixDomainSocketConnection  # an optional package
+    connection: Any = make(path=wire.address, protocol=2, socket_timeout=None)
     connection.connect()
     return connection
 
