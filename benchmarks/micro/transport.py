@@ -25,7 +25,7 @@ as every peer has. Redis, NATS and zmq also cross machines, Redis Streams also k
 is told to wait for its reader (``gating``) in order that nothing is lost in the blast.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from benchmarks import harness
 from benchmarks.micro import hop
@@ -58,7 +58,7 @@ def measure(contender: Contender, opts: harness.Options, figures: Figures) -> No
         for blast in contender.blasts:
             # A whole number of batches; quick runs are too short for a steady figure but show its size.
             count = blast.count // opts.count(1, 4) // blast.batch * blast.batch
-            rate_seen = pair.blast(blast._replace(count=count))
+            rate_seen = pair.blast(replace(blast, count=count))
             figures.rates.setdefault(blast.name, []).append(rate_seen)
 
 
@@ -108,7 +108,11 @@ def add_latencies(
 def show_latencies(report: harness.Report, figures: dict[str, Figures], wait: str) -> None:
     rows = [
         [contender.title]
-        + [_median([t[i] for t in of.timings[wait, rate]]) for rate in RATES for i in range(len(Timing._fields))]
+        + [
+            _median([t[i] for t in of.timings[wait, rate]])
+            for rate in RATES
+            for i in range(len(Timing._fields))
+        ]
         for contender, of in _named(figures)
         if wait in contender.waits
     ]
@@ -144,7 +148,9 @@ def note_parked(report: harness.Report, figures: dict[str, Figures]) -> None:
         harness.Measured(tuple(t.sent_p50 for t in figures[name].timings["block", RATES[-1]])).median
         for name in (RING, ZMQ)
     )
-    report.note(f"parked, {RATES[-1]:,} a second: pyzmq PUSH/PULL takes {theirs / ours:.2f} times our ring's p50.")
+    report.note(
+        f"parked, {RATES[-1]:,} a second: pyzmq PUSH/PULL takes {theirs / ours:.2f} times our ring's p50."
+    )
 
 
 def main() -> int:

@@ -36,7 +36,8 @@ class TransportError(RuntimeError):
     """A contender cannot take part: not installed, no server, or it failed; the text says which and what to do."""
 
 
-class Pace(NamedTuple):
+@dataclass(frozen=True)
+class Pace:
     """An open loop: ``count`` messages at ``rate`` a second; the receiver waits by ``wait``: block or spin.
 
     The sender spins until a message is due (``nap``: naps until SPIN_NS before).
@@ -52,7 +53,8 @@ class Pace(NamedTuple):
         return int(1e9 / self.rate)
 
 
-class Blast(NamedTuple):
+@dataclass(frozen=True)
+class Blast:
     """As fast as it goes: ``count`` messages, ``batch`` with each send; ``packed``: as one message of all of them."""
 
     name: str
@@ -156,7 +158,7 @@ def schedule(pace: Pace) -> range:
 def blocks(blast: Blast) -> Iterator[memoryview]:
     """The bytes of one packed message after the other, made in place."""
     records = np.zeros(blast.batch, RECORD)
-    view = memoryview(records.view(np.uint8))
+    view = memoryview(records.view(np.uint8))  # type: ignore[arg-type]
     for first in range(0, blast.count, blast.batch):
         fill(records, first)
         yield view
@@ -167,7 +169,7 @@ class PythonSender:
 
     def __init__(self, send: Callable[[Any], object], close: Callable[[], object] = lambda: None) -> None:
         self.send = send
-        self.close = close
+        self._close = close
 
     def paced(self, pace: Pace) -> None:
         send, pack, clock = self.send, PACK.pack, time.monotonic_ns
@@ -187,6 +189,9 @@ class PythonSender:
             for _ in range(blast.count):
                 send(message)
 
+    def close(self) -> None:
+        self._close()
+
     def send_batch(self, messages: list[bytes]) -> None:
         """The transport's own way to send several messages at once, where it has one."""
         raise NotImplementedError
@@ -205,7 +210,7 @@ class PythonReceiver:
         self.receive = receive
         self.receive_block = receive_block or receive
         self.poll = poll
-        self.close = close
+        self._close = close
 
     def paced(self, pace: Pace) -> Timing:
         take, clock = self.receive if pace.wait == "block" else self._spin, time.monotonic_ns
@@ -215,6 +220,9 @@ class PythonReceiver:
             arrivals.append(clock())
             messages.append(message)
         return stamped(arrivals, messages)
+
+    def close(self) -> None:
+        self._close()
 
     def _spin(self) -> Any:
         poll = self.poll

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -240,7 +241,8 @@ def _stream_receiver(name: str) -> PythonReceiver:
         last: Any = "0"
         while True:
             for _, messages in client.xread({name: last}, count=1_000, block=WAIT_MS) or ():
-                for last, fields in messages:
+                for number, fields in messages:
+                    last = number
                     yield fields[b"m"]
 
     return PythonReceiver(entries().__next__, close=client.close)
@@ -379,9 +381,7 @@ class _Services:
     """The services of one contender, below a directory of their own: small and packed messages, and the bell."""
 
     def __init__(self, directory: str) -> None:
-        import iceoryx2
-
-        self._api = iceoryx2
+        iceoryx2 = self._api = import_module("iceoryx2")  # it carries no types
         iceoryx2.set_log_level(iceoryx2.LogLevel.Error)
         config = iceoryx2.config.default()
         config.global_cfg.root_path = iceoryx2.Path.new(directory)

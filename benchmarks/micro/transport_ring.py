@@ -202,7 +202,7 @@ class CompiledReceiver:
 def python_sender(directory: str) -> PythonSender:
     ring = Channel.attach(Path(directory))
     rows = np.zeros(SCRATCH, RECORD)
-    view = memoryview(rows.view(np.uint8))
+    view = memoryview(rows.view(np.uint8))  # type: ignore[arg-type]
 
     def send(message: Any) -> None:
         count = len(message) // RECORD.itemsize
