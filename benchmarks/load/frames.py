@@ -2,10 +2,10 @@
 
     load process (core A) --loopback websocket--> client (core B)      no TLS, no compression, no decoding
 
-A frame has 158 bytes with its header. ``blast``: the load writes as fast as the socket takes it: frames a second and the client's CPU time for a frame
-(user and system; the kernel's work at the receiving socket included). ``paced``: an open loop of 5,000 frames a
-second, one segment each; from the instant a frame was due, and from the clock before its ``send``, to the clock
-after the client has its payload as bytes.
+A frame has 158 bytes with its header. ``blast``: the load writes as fast as the socket takes it; frames a second
+and the client's CPU time for a frame (user and system; the kernel's work at the receiving socket included).
+``paced``: an open loop of 5,000 frames a second, one segment each; from the instant a frame was due, and from the
+clock before its ``send``, to the clock after the client has its payload as bytes.
 
 Our ``Connection`` and its peers each as fast as its documentation makes it: no compression, no UTF-8 check and no
 decoding to ``str`` where that can be left out, no proxy, no pings, the payload always as bytes. ``poll`` and plain

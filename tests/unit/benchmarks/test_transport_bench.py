@@ -1,3 +1,6 @@
+from collections.abc import Iterator
+from multiprocessing import forkserver, resource_tracker
+
 import numpy as np
 import pytest
 from benchmarks.load import frames
@@ -17,7 +20,18 @@ from benchmarks.micro.transport_peers import BLOCK, CONTENDERS
 
 from hft_engine.feed.frames import FrameReader
 
+PRELOAD = ["benchmarks.micro.transport_peers", "benchmarks.load.frames", "hft_engine.feed.transport"]
 BY_NAME = {contender.name: contender for contender in CONTENDERS}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fork_server() -> Iterator[None]:
+    """The standard library's helpers, started before and ended after the tests: they are not left behind."""
+    forkserver.set_forkserver_preload(PRELOAD)
+    forkserver.ensure_running()
+    yield
+    forkserver._forkserver._stop()
+    resource_tracker._resource_tracker._stop()
 
 
 @pytest.mark.parametrize("name", ["ring", "ring_python", "mp_pipe", "seqpacket", "zmq_push", "zmq_pub"])
@@ -37,7 +51,7 @@ def test_a_block_with_one_wrong_record_is_noticed() -> None:
     assert wrong(records, 100) == 0
     records["payload"][7, 5] += 1
     assert wrong(records, 100) == 1
-    receiver = PythonReceiver(lambda: records.tobytes())
+    receiver = PythonReceiver(records.tobytes)
     with pytest.raises(transport_peers.TransportError, match="were wrong"):
         receiver.blast(Blast("packed", 2 * BLOCK, BLOCK, packed=True))
 
