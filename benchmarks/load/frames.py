@@ -10,7 +10,7 @@ clock before its ``send``, to the clock after the client has its payload as byte
 Our ``Connection`` and its peers each as fast as its documentation makes it: no compression, no UTF-8 check and no
 decoding to ``str`` where that can be left out, no proxy, no pings, the payload always as bytes. ``poll`` and plain
 names sleep in the kernel when there is nothing; ``busy`` ones never do (picows: an asyncio loop that re-arms itself
-with ``call_soon``, as its author advises; a core each). ``uvloop`` ones are left out where it is not installed.
+with ``call_soon``; a core each). ``uvloop`` ones are left out where it is not installed.
 The reference is ``recv`` on the bare socket, which takes no frame apart and makes no payload: nothing in Python
 can be faster. Not the same: picows' and aiohttp's parsers are compiled, ours, websockets' and websocket-client's
 are Python; websockets has a thread that reads; asyncio ones serve many connections with one thread.

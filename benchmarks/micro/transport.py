@@ -9,7 +9,8 @@ half an eventfd round trip (blocks) and half a cache-line round trip (spins) of 
 
 A sender naps until 60 us before a message is due and spins the rest. Only where the receiver spins and nothing but
 the two ends takes part (ring, pipe, socket, iceoryx2) does it spin throughout; the threads of mp.Queue and zmq and
-the servers of Redis and NATS need its core (spinning there costs milliseconds at the 99th percentile).
+the servers of Redis and NATS need a core too. Tried with zmq PUSH/PULL only: with a sender that spins its p50
+is lower by up to a fifth or so and its p99 often milliseconds. So a ratio to a p50 of zmq depends on this choice.
 Redis and NATS have no spinning receiver for the same reason. Threads of a library may use either core.
 
 Messages a second, each way its documentation knows and no message dropped (a full transport makes its sender wait):
