@@ -12,7 +12,7 @@ from rich.console import Console
 
 from benchmarks import harness, machine
 
-NAMES = (
+QUICK = (
     "micro.hop",
     "micro.ring",
     "micro.decode",
@@ -21,6 +21,7 @@ NAMES = (
     "load.replay",
     "load.tick_to_signal",
 )
+NAMES = (*QUICK, "micro.transport", "micro.storage", "load.frames", "load.pipeline", "load.backtest")
 
 
 def run(name: str, options: list[str]) -> dict[str, Any] | None:
@@ -37,14 +38,17 @@ def run(name: str, options: list[str]) -> dict[str, Any] | None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="all of it in under three minutes")
+    parser.add_argument(
+        "--quick", action="store_true", help="the engine's own figures in under three minutes"
+    )
     parser.add_argument("--full", action="store_true", help="three full runs of everything (the default)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the JSON object there")
     parser.add_argument("--only", action="append", choices=NAMES, help="just this one; may be given again")
     arguments = parser.parse_args()
     options = ["--quick", "--runs", "1"] if arguments.quick and not arguments.full else []
     started = time.monotonic()
-    done = {name: run(name, options) for name in arguments.only or NAMES}
+    names = arguments.only or (QUICK if options else NAMES)
+    done = {name: run(name, options) for name in names}
     reports = [report for report in done.values() if report is not None]
     results = [result for report in reports for result in report["results"]]
     harness.print_results(Console(width=160, highlight=False), "all figures", results)

@@ -86,6 +86,13 @@ def frames_of(symbols: tuple[str, ...], ticks: np.ndarray, events_per_frame: int
     return [b"[" + b",".join(events[i : i + events_per_frame]) + b"]" for i in starts]
 
 
+def websocket_frame(payload: bytes) -> bytes:
+    """A whole text message of at most 65,535 bytes, as a server sends it."""
+    length = len(payload)
+    header = bytes((0x81, length)) if length < 126 else bytes((0x81, 126)) + length.to_bytes(2, "big")
+    return header + payload
+
+
 def alternating_ticks(count: int, rate: float, start_ns: int = START_NS) -> np.ndarray:
     """TICK_DTYPE[count] on the schedule of an open-loop load; tick i is of instrument i modulo INSTRUMENTS."""
     from hft_engine.records import TICK_DTYPE

@@ -244,8 +244,7 @@ def _ours(mode: str, url: str, tally: Tally, ready: Callable[[], None]) -> None:
         message = connection.next_message()
         if message is not None:
             take(message)
-        elif connection.drained or not connection.read():
-            connection.drained = False
+        elif not connection.read():
             wait.idle(fd)
     tally.stop()
     connection.close()

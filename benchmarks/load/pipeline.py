@@ -37,7 +37,7 @@ from benchmarks.load import pipeline_load, pipeline_peer, pipeline_wire
 from benchmarks.load.engine_run import EngineRun, Scratch
 from benchmarks.load.pipeline_load import FRAME_EVENTS, Flow, FlowLoad
 from benchmarks.load.pipeline_peer import Nursery, Peer
-from benchmarks.load.tick_to_signal import RATE, Run, configuration, run_once
+from benchmarks.load.tick_to_signal import RATE, SETUPS, Run, configuration, run_once
 from hft_engine.config.schema import ActorTuning, Config, PersistenceConfig
 
 PEERS = (
@@ -104,7 +104,7 @@ def engine_throughput(layout: str, model: Path, load: FlowLoad) -> list[Flow]:
     scratch = Scratch()
     try:
         with pipeline_peer.venue_process(pipeline_load.serve, load) as (url, channel):
-            config = configuration(layout, url, model)
+            config = configuration(SETUPS[layout], url, model)
             waits = dict.fromkeys(config.engine.actors, ActorTuning(wait="yield"))
             config = msgspec.structs.replace(
                 config,
@@ -125,7 +125,7 @@ def contenders(
     load = FlowLoad(opts.count(300_000, 150_000), opts.seconds(1.0, 0.7))
 
     def configure(url: str) -> Config:
-        return configuration("dedicated", url, model)
+        return configuration(SETUPS["dedicated_park"], url, model)
 
     made = [
         Contender(

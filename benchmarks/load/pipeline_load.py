@@ -106,7 +106,7 @@ def wire_frames(load: FlowLoad) -> list[tuple[np.ndarray, np.ndarray]]:
     symbols = market_symbols(workload.INSTRUMENTS)
     made = []
     for events, part in zip(FRAME_EVENTS, np.split(ticks, [sizes[0]]), strict=True):
-        frames = [venue._framed(frame) for frame in workload.frames_of(symbols, part, events)]
+        frames = [workload.websocket_frame(frame) for frame in workload.frames_of(symbols, part, events)]
         offsets = np.zeros(len(frames) + 1, np.int64)
         np.cumsum([len(frame) for frame in frames], out=offsets[1:])
         made.append((np.frombuffer(b"".join(frames), np.uint8), offsets))

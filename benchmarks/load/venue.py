@@ -107,16 +107,10 @@ def _wire_frames(load: Load) -> tuple[np.ndarray, np.ndarray]:
     """(uint8 of all frames, int64[count + 1] where each begins): one event a frame, with websocket headers."""
     symbols = market_symbols(workload.INSTRUMENTS)
     events = Encoder(symbols).encode(workload.alternating_ticks(load.count, load.rate))
-    frames = [_framed(b"[" + event + b"]") for event in events]
+    frames = [workload.websocket_frame(b"[" + event + b"]") for event in events]
     offsets = np.zeros(len(frames) + 1, np.int64)
     np.cumsum([len(frame) for frame in frames], out=offsets[1:])
     return np.frombuffer(b"".join(frames), np.uint8), offsets
-
-
-def _framed(payload: bytes) -> bytes:
-    length = len(payload)
-    header = bytes((0x81, length)) if length < 126 else bytes((0x81, 126)) + length.to_bytes(2, "big")
-    return header + payload
 
 
 def serve(load: Load, parent_pid: int, channel: Connection) -> None:

@@ -36,7 +36,7 @@ STEPS_MAX = 2_000_000_000  # polls without a record before a reader gives up: it
 @contextmanager
 def place() -> Iterator[tuple[str, str]]:
     """A gating ring: in a blast the writer waits for the reader, so what is counted has been seen."""
-    with Channel(gating=True) as channel:
+    with Channel(gating=True, parks=True) as channel:
         yield str(channel.directory), str(channel.directory)
 
 
@@ -57,28 +57,26 @@ def _send_paced(
         due = t0_ns + k * period_ns
         wait_until(due, nap)
         now: int = mono_ns()
-        sequence = claim(head, 1)
+        sequence = claim(head, slots, 1)
         slot = slots[sequence & (len(slots) - 1)]
-        slot.sequence = sequence
         slot.ts_ns = now
         slot.payload[0] = due
-        publish(head, bells, sequence + 1)
+        publish(head, slots, bells, sequence + 1)
 
 
 @njit(nogil=True, cache=True)
 def _send_all(head: np.ndarray, slots: np.ndarray, bells: np.ndarray, count: int, batch: int) -> None:
     mask = len(slots) - 1
     for number in range(0, count, batch):
-        while room(head) < batch:
+        while room(head, batch) < batch:
             spin_hint()
-        first = claim(head, batch)
+        first = claim(head, slots, batch)
         for i in range(batch):
             slot = slots[(first + i) & mask]
-            slot.sequence = first + i
             slot.ts_ns = number + i + 1
             for k in range(6):
                 slot.payload[k] = number + i + k
-        publish(head, bells, first + batch)
+        publish(head, slots, bells, first + batch)
 
 
 @njit(nogil=True, cache=True)
