@@ -5,11 +5,11 @@ from benchmarks.load import venue
 from benchmarks.micro.decode import Pipeline
 
 from hft_engine.config.schema import SignalsConfig
-from hft_engine.feed.frames import FrameReader
 from hft_engine.indicators.features import feature_schema
 from hft_engine.indicators.offline import compute
 from hft_engine.records import PREDICTION_DTYPE, TickKind
 from hft_engine.signals.rules import C_RULES, decide, new_states, rule_table
+from support.streams import messages
 
 COUNT = 6_000
 
@@ -38,12 +38,9 @@ def test_the_load_keeps_its_schedule_in_the_venues_time() -> None:
 
 def test_frames_on_the_wire_are_whole_websocket_messages_that_the_decoder_takes() -> None:
     frames, offsets = venue._wire_frames(venue.Load(10_000.0, 300))
-    reader = FrameReader(1_000_000)
-    reader.buffer[: len(frames)] = frames
-    reader.filled(len(frames))
-    messages = [message[1] for message in iter(reader.next, None)]
-    assert len(messages) == 300 == len(offsets) - 1
-    assert Pipeline().run(messages) == 300
+    payloads = messages(frames.tobytes())
+    assert len(payloads) == 300 == len(offsets) - 1
+    assert Pipeline().run(payloads) == 300
 
 
 @pytest.mark.parametrize("events", [1, 10, 50])

@@ -6,19 +6,9 @@ from hypothesis import strategies as st
 from raw_venue import frame
 
 from hft_engine.feed.frames import READ_BYTES, FrameError, FrameReader, Opcode
+from support.streams import feed
 
 LIMIT = 70_000
-
-
-def feed(reader: FrameReader, data: bytes) -> None:
-    """Bytes as a socket would bring them."""
-    while data:
-        space = reader.space()
-        count = min(len(space), len(data))
-        assert count, "the buffer is full"
-        space[:count] = data[:count]
-        reader.filled(count)
-        data = data[count:]
 
 
 def _all(reader: FrameReader) -> list[tuple[int, bytes]]:
