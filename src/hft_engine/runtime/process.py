@@ -137,6 +137,7 @@ def _prepare(plan: ProcessPlan) -> None:
         gc.disable()
     else:
         os.nice(BACKGROUND_NICE)
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # waking, it interrupts nobody
 
 
 def _report(run: ActorRun, port: _SocketPort, error: BaseException) -> None:
