@@ -5,9 +5,11 @@
 
 100 instruments, one event a frame, a model of 100 trees x 31 leaves on every tick, every trade (a third of the
 ticks) gives a signal.
-Three set-ups: ``dedicated`` with every stage parked; ``dedicated`` with every stage yielding, which is best where a
-core must serve several; ``compact``, feed and stages in one spinning process. The latency is taken from the records'
-own stamps, read from outside; its excess is over an ideal system on the same schedule (see ``jitter``).
+Set-ups: ``dedicated_park``, every stage a process that parks; ``dedicated``, every stage a process that yields, all on
+one core and what is not urgent on the other, which is best where cores are fewer than stages; ``compact``, feed and
+stages in one spinning process; ``loopback_busy`` and ``loopback``, the same at 5,000 ticks/s, spinning and parked, for
+the time from the moment a tick was due at the venue. Latencies are taken from the records' own stamps, read from
+outside; their excess is over an ideal system on the same schedule (see ``jitter``).
 """
 
 import multiprocessing
@@ -31,6 +33,7 @@ from hft_engine.config.schema import (
     InferenceConfig,
     Layout,
     SignalsConfig,
+    WaitName,
 )
 from hft_engine.feed.simulator.symbols import market_symbols
 from hft_engine.shm.histogram_view import percentile
@@ -46,6 +49,7 @@ HOPS = (
     ("signals", "signals", "prediction visible -> signal visible"),
     ("signals", "tick_to_signal", "frame left socket -> signal visible"),
 )
+PUNCTUAL_NS = 60_000  # the load spins this long before a tick is due: longer than a nap here overshoots
 _STAGES = ("feed", "indicators", "inference", "signals")
 
 
@@ -55,18 +59,35 @@ class Setup:
 
     layout: Layout
     actors: dict[str, ActorTuning]
-    targets: dict[float, float]
+    targets: dict[float, float] = field(default_factory=dict)
+    schedule_targets: dict[float, float] = field(default_factory=dict)  # from the scheduled send
+    rate: float = RATE
+    spin_ns: int = venue.SPIN_NS  # of the load
 
 
-SETUPS = {
-    "dedicated_park": Setup(
-        "dedicated", dict.fromkeys(_STAGES, ActorTuning(wait="park")), {50.0: 120.0, 99.0: 1000.0}
-    ),
-    "dedicated": Setup(
-        "dedicated", dict.fromkeys(_STAGES, ActorTuning(wait="yield")), {50.0: 45.0, 99.0: 200.0}
-    ),
-    "compact": Setup("compact", {"compute": ActorTuning(wait="spin")}, {50.0: 3.0, 99.0: 25.0}),
-}
+def _setups() -> dict[str, Setup]:
+    first, last = harness.two_cores()
+    behind = dict.fromkeys(("publisher", "persistence"), ActorTuning(cpus=(last,)))
+
+    def pinned(*roles: str, wait: WaitName) -> dict[str, ActorTuning]:
+        return dict.fromkeys(roles, ActorTuning(wait=wait, cpus=(first,))) | behind
+
+    return {
+        "dedicated_park": Setup(
+            "dedicated", dict.fromkeys(_STAGES, ActorTuning(wait="park")), {50.0: 120.0, 99.0: 1000.0}
+        ),
+        "dedicated": Setup("dedicated", pinned(*_STAGES, wait="yield"), {50.0: 45.0, 99.0: 200.0}),
+        "compact": Setup("compact", pinned("compute", wait="spin"), {50.0: 3.0, 99.0: 25.0}),
+        "loopback_busy": Setup(
+            "compact", pinned("compute", wait="spin"), {}, {50.0: 15.0, 99.0: 40.0}, 5_000.0, PUNCTUAL_NS
+        ),
+        "loopback": Setup(
+            "compact", pinned("compute", wait="park"), {}, {50.0: 60.0, 99.0: 200.0}, 5_000.0, PUNCTUAL_NS
+        ),
+    }
+
+
+SETUPS = _setups()
 
 
 @dataclass
@@ -100,14 +121,15 @@ def configuration(setup: Setup, url: str, model: Path) -> Config:
 
 def run_once(name: str, seconds: float, model: Path) -> Run:
     """One engine in the set-up of this name, one load of WARM_UP_S + ``seconds``."""
-    load = venue.Load(RATE, int((WARM_UP_S + seconds) * RATE))
+    setup = SETUPS[name]
+    load = venue.Load(setup.rate, int((WARM_UP_S + seconds) * setup.rate), setup.spin_ns)
     ours, theirs = multiprocessing.Pipe()
     child = multiprocessing.get_context("spawn").Process(target=venue.serve, args=(load, os.getpid(), theirs))
     child.start()
     scratch = Scratch()
     try:
         url = f"ws://127.0.0.1:{_expect(ours)}/stocks"
-        with EngineRun(configuration(SETUPS[name], url, model), scratch) as engine:
+        with EngineRun(configuration(setup, url, model), scratch) as engine:
             engine.until_live()
             _expect(ours)  # "subscribed"
             return _observe(engine, ours, load)
@@ -210,10 +232,11 @@ def _add(report: harness.Report, setup: str, runs: list[Run], own: jitter.Jitter
         if percent in targets:
             excess = [value - ideal for value in values]
             report.add(f"{name[:-3]}_excess_us", excess, "us", reference, targets[percent])
-    scheduled = [float(np.percentile(run.from_schedule, 50.0)) / 1e3 for run in runs]
-    report.add(f"schedule_to_signal_{setup}_p50_us", scheduled, "us")
-    scheduled = [float(np.percentile(run.from_schedule, 99.0)) / 1e3 for run in runs]
-    report.add(f"schedule_to_signal_{setup}_p99_us", scheduled, "us")
+    for percent, label in ((50.0, "p50"), (99.0, "p99")):
+        reference = ("own jitter, same schedule", [own.lateness_us(percent)])
+        scheduled = [float(np.percentile(run.from_schedule, percent)) / 1e3 for run in runs]
+        target = SETUPS[setup].schedule_targets.get(percent)
+        report.add(f"schedule_to_signal_{setup}_{label}_us", scheduled, "us", reference, target)
 
 
 def _show(report: harness.Report, setup: str, run: Run) -> None:

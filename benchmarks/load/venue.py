@@ -26,7 +26,7 @@ from hft_engine.shm.atomics import sleep_ns, spin_hint
 from hft_engine.shm.clock import mono_ns
 from hft_engine.shm.histogram import new_counts, record
 
-SPIN_NS = 2_000  # a nap ends this long before the tick is due; the rest is spun
+SPIN_NS = 2_000  # a nap ends this long before the tick is due, unless told otherwise; the rest is spun
 LEAD_NS = 200_000_000  # between "go" and the first tick
 _NO_SIGNAL = 0x4000  # MSG_NOSIGNAL
 _send = types.ExternalFunction("send", types.int64(types.int32, types.voidptr, types.int64, types.int32))
@@ -34,22 +34,29 @@ _send = types.ExternalFunction("send", types.int64(types.int32, types.voidptr, t
 
 @dataclass(frozen=True)
 class Load:
-    """``count`` ticks at ``rate`` a second."""
+    """``count`` ticks at ``rate`` a second. ``spin_ns``: spun before each is due; naps overshoot."""
 
     rate: float
     count: int
+    spin_ns: int = SPIN_NS
 
 
 @njit(nogil=True)
 def _offer(
-    fd: int, frames: np.ndarray, offsets: np.ndarray, t0_ns: int, period_ns: float, lateness: np.ndarray
+    fd: int,
+    frames: np.ndarray,
+    offsets: np.ndarray,
+    t0_ns: int,
+    period_ns: float,
+    spin_ns: int,
+    lateness: np.ndarray,
 ) -> int:
     """Send frame i at t0_ns + i * period_ns. Returns how many went out: fewer than all when the peer is gone."""
     for i in range(len(offsets) - 1):
         due = t0_ns + int(i * period_ns)
         now: int = mono_ns()
-        if due - now > SPIN_NS:
-            sleep_ns(due - now - SPIN_NS)
+        if due - now > spin_ns:
+            sleep_ns(due - now - spin_ns)
         now = mono_ns()
         while now < due:
             spin_hint()
@@ -122,7 +129,7 @@ def serve(load: Load, parent_pid: int, channel: Connection) -> None:
     fine_timers()
     _take_precedence()
     frames, offsets = _wire_frames(load)
-    _offer(-1, frames, offsets[:1], 0, 1.0, new_counts())  # compiled now
+    _offer(-1, frames, offsets[:1], 0, 1.0, 0, new_counts())  # compiled now
     with socket.create_server(("127.0.0.1", 0)) as listener:
         channel.send(listener.getsockname()[1])
         peer, _ = listener.accept()
@@ -134,7 +141,7 @@ def serve(load: Load, parent_pid: int, channel: Connection) -> None:
         t0_ns: int = int(_now()) + LEAD_NS
         channel.send(t0_ns)
         lateness = new_counts()
-        sent = _offer(peer.fileno(), frames, offsets, t0_ns, 1e9 / load.rate, lateness)
+        sent = _offer(peer.fileno(), frames, offsets, t0_ns, 1e9 / load.rate, load.spin_ns, lateness)
         channel.send((int(sent), lateness))
         channel.recv()
 
