@@ -7,13 +7,14 @@ and the client's CPU time for a frame (user and system; the kernel's work at the
 ``paced``: an open loop of 5,000 frames a second, one segment each; from the instant a frame was due, and from the
 clock before its ``send``, to the clock after the client has its payload as bytes.
 
-Our ``Connection`` and its peers each as fast as its documentation makes it: no compression, no UTF-8 check and no
-decoding to ``str`` where that can be left out, no proxy, no pings, the payload always as bytes. ``poll`` and plain
-names sleep in the kernel when there is nothing; ``busy`` ones never do (picows: an asyncio loop that re-arms itself
-with ``call_soon``; a core each). ``uvloop`` ones are left out where it is not installed.
-The reference is ``recv`` on the bare socket, which takes no frame apart and makes no payload: nothing in Python
-can be faster. Not the same: picows' and aiohttp's parsers are compiled, ours, websockets' and websocket-client's
-are Python; websockets has a thread that reads; asyncio ones serve many connections with one thread.
+Our compiled way from the socket to a ring (``frames_wire``), our ``Connection`` and its peers, each as fast as its
+documentation makes it: no compression, no UTF-8 check and no decoding to ``str`` where that can be left out, no proxy,
+no pings, the payload always as bytes. ``poll`` and plain names sleep in the kernel when there is nothing; ``busy`` ones
+never do (picows: an asyncio loop that re-arms itself with ``call_soon``; a core each). ``uvloop`` ones are left out
+where it is not installed. The reference is ``recv`` on the bare socket, which takes no frame apart, makes no payload:
+nothing in Python can be faster. Not the same: "socket to ring" decodes and publishes every trade besides; picows' and
+aiohttp's parsers are compiled, those of ``Connection``, websockets and websocket-client are Python; websockets has a
+thread that reads; asyncio ones serve many connections with one thread.
 """
 
 import asyncio
@@ -250,6 +251,14 @@ def _ours(mode: str, url: str, tally: Tally, ready: Callable[[], None]) -> None:
     connection.close()
 
 
+def _ours_wire(mode: str, url: str, tally: Tally, ready: Callable[[], None]) -> None:
+    from benchmarks.load import frames_wire
+
+    arrivals, payload_bytes = frames_wire.receive(mode, url, tally.missing, FRAME_BYTES_MAX, ready)
+    tally.arrivals, tally.payload_bytes = arrivals.tolist(), payload_bytes
+    tally.stop()
+
+
 def _websocket_client(url: str, tally: Tally, ready: Callable[[], None]) -> None:
     import websocket
 
@@ -369,6 +378,10 @@ class Contender:
 CONTENDERS = (
     Contender("raw", "bare socket, blocking recv", partial(_raw, 0), ()),
     Contender("raw_busy", "bare socket, busy", partial(_raw, socket.MSG_DONTWAIT), (), busy=True),
+    Contender("ours_wire", "hft_engine, socket to ring, poll", partial(_ours_wire, "park"), ()),
+    Contender(
+        "ours_wire_busy", "hft_engine, socket to ring, busy", partial(_ours_wire, "spin"), (), busy=True
+    ),
     Contender("ours", "hft_engine Connection, poll", partial(_ours, "park"), ()),
     Contender("ours_busy", "hft_engine Connection, busy", partial(_ours, "spin"), (), busy=True),
     Contender("websocket_client", "websocket-client", _websocket_client, ("websocket",)),
