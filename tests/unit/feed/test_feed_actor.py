@@ -3,6 +3,7 @@
 import json
 import logging
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,9 @@ from hft_engine.feed.states import FEED_STATES
 from hft_engine.instruments import InstrumentTable
 from hft_engine.records import TICK_DTYPE
 from hft_engine.runtime.actor import ActorContext, FatalError
+from hft_engine.runtime.chain import Chain
 from hft_engine.shm.counters import Stats
+from hft_engine.shm.doorbell import new_bells
 from hft_engine.shm.ring import Ring
 
 KEY = "secret-key-12345"
@@ -32,7 +35,9 @@ def compiled() -> None:
 class Bench:
     """An actor with private rings and counters, and what it told people."""
 
-    def __init__(self, url: str, folder: Path, ring_capacity: int = 1024, **changes: object) -> None:
+    def __init__(
+        self, url: str, folder: Path, ring_capacity: int = 1024, compiled: bool = False, **changes: object
+    ) -> None:
         settings = {
             "url": url,
             "api_key": KEY,
@@ -46,6 +51,8 @@ class Bench:
         self.events: list[str] = []
         self.folder = folder
         self.actor = FeedActor()
+        self.compiled = compiled
+        self._chain: Chain | None = None
         self.stats.declare(self.actor.counters, self.actor.histograms)
         self._instruments = InstrumentTable.private(64)
 
@@ -70,7 +77,18 @@ class Bench:
         return self
 
     def until(self, condition: Callable[[], object], what: str = "condition") -> None:
-        wait_for(lambda: (self.actor.do_work(), condition())[1], what)
+        wait_for(lambda: (self.cycle(), condition())[1], what)
+
+    def cycle(self) -> None:
+        """As a runner drives it: in compiled turns with ``tend`` between, or by ``do_work``."""
+        if not self.compiled:
+            self.actor.do_work()
+            return
+        if self._chain is None:
+            self._chain = Chain([self.actor.native()], [], new_bells(), 0, "park")
+        self._chain.use([self.actor.native()])
+        self._chain.turn(1_000_000)
+        self.actor.tend()
 
     def until_state(self, name: str) -> None:
         self.until(lambda: self.state == name, name)
@@ -117,15 +135,22 @@ def admit(client: socket.socket) -> None:
     say(client, *(status("success", f"subscribed to: {pair}") for pair in PAIRS))
 
 
-def test_ticks_reach_the_ring_in_order_with_stamps_and_latency(tmp_path: Path) -> None:
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("tight", [True, False])
+def test_ticks_reach_the_ring_in_order_with_stamps_and_latency(
+    tmp_path: Path, compiled: bool, tight: bool
+) -> None:
+    separators = (",", ":") if tight else None
+
     def venue(client: socket.socket) -> None:
         admit(client)
         for start in range(0, 300, 3):
-            say(client, *(trade(i) for i in range(start, start + 3)))
+            events = [trade(i) for i in range(start, start + 3)]
+            client.sendall(frame(json.dumps(events, separators=separators).encode()))
         until_left(client)
 
     with serving(venue) as server:
-        bench = Bench(server.url, tmp_path).start()
+        bench = Bench(server.url, tmp_path, compiled=compiled).start()
         bench.until(lambda: bench.ring.published == 300)
         bench.until_state("live")
         ticks = bench.ticks()
@@ -213,7 +238,30 @@ def test_bad_frames_are_quarantined_and_the_good_ones_live(tmp_path: Path) -> No
     assert json.loads(lines[0])["frame"] == "not json"
 
 
-def test_it_reconnects_resubscribes_and_counts_the_gap(tmp_path: Path) -> None:
+def test_an_encrypted_venues_ticks_reach_the_ring(
+    tmp_path: Path, certificate: Path, tls_server: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEBSOCKET_CLIENT_CA_BUNDLE", str(certificate / "cert.pem"))
+
+    def venue(client: socket.socket) -> None:
+        admit(client)
+        for start in range(0, 900, 3):
+            events = [trade(i) for i in range(start, start + 3)]
+            client.sendall(frame(json.dumps(events, separators=(",", ":")).encode()))
+        client.sendall(frame(b"", 9))
+        until_left(client)
+
+    with serving(venue, tls_server) as server:
+        bench = Bench(server.url, tmp_path, compiled=True).start()
+        bench.until(lambda: bench.ring.published == 900)
+        assert bench.actor._scanner.events > 890  # Python reads, compiled code scans
+        bench.until_state("live")
+        bench.actor.on_stop()
+    assert bench.ticks()["price"].tolist() == [100.0 + i for i in range(900)]
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_it_reconnects_resubscribes_and_counts_the_gap(tmp_path: Path, compiled: bool) -> None:
     turn = iter(range(10))
 
     def venue(client: socket.socket) -> None:
@@ -224,7 +272,7 @@ def test_it_reconnects_resubscribes_and_counts_the_gap(tmp_path: Path) -> None:
             until_left(client)
 
     with serving(venue) as server:
-        bench = Bench(server.url, tmp_path).start()
+        bench = Bench(server.url, tmp_path, compiled=compiled).start()
         bench.until(lambda: bench.ring.published == 3)
         bench.actor.on_stop()
         assert server.accepted == 3

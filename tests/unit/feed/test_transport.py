@@ -2,7 +2,6 @@
 
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -374,31 +373,14 @@ def test_no_error_shows_more_of_the_address_than_its_place() -> None:
 # ---- TLS
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tls")
-    command = [
-        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
-        *("-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
-        *("-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")),
-    ]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("the openssl command is not installed")
-    return folder
-
-
 @pytest.fixture
-def tls_burst(certificate: Path) -> Iterator[RawVenue]:
+def tls_burst(tls_server: ssl.SSLContext) -> Iterator[RawVenue]:
     def burst(client: socket.socket) -> None:
         upgrade(client)
         client.sendall(b"".join(frame(b"%d" % i * 100) for i in range(2_000)))
         until_left(client)
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
-    with serving(burst, context) as venue:
+    with serving(burst, tls_server) as venue:
         yield venue
 
 
