@@ -1,6 +1,11 @@
 """Reading latency histograms: numpy only, so that status and views need no compiler."""
 
+import os
+
 import numpy as np
+
+# Read when kernels are compiled. "off" is for measuring what the recording costs, and for nothing else.
+RECORDING = os.environ.get("HFT_LATENCY") != "off"
 
 SUB_BITS = 11  # 2048 sub-buckets: three significant digits
 HALF_BITS = SUB_BITS - 1
