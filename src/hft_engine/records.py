@@ -228,7 +228,7 @@ HOP_NS_MAX = (1 << 40) - 1  # 18 minutes
 
 
 def signal_hops(signals: np.ndarray) -> np.ndarray:
-    """int64[n, len(HOPS)] of SIGNAL_DTYPE[n]: nanoseconds in each hop; a row's sum is ``ts_publish_ns - ts_mono_ns``."""
+    """int64[n, len(HOPS)] of SIGNAL_DTYPE[n]: ns in each hop; a row's sum is ``ts_publish_ns - ts_mono_ns``."""
     hops = np.zeros((len(signals), len(HOPS)), np.int64)
     hops[:, :-1] = signals["hop_high_ns"].astype(np.int64) << 32 | signals["hop_low_ns"]
     hops[:, -1] = signals["ts_publish_ns"] - signals["ts_mono_ns"] - hops.sum(axis=1)

@@ -25,7 +25,8 @@ class ReplayActor(BaseActor):
     errors of the source that are told to the user as they are. ``speed``: see ``Pace``.
 
     ``ts_recv_ns`` and ``ts_venue_ns`` stay as recorded; ``ts_mono_ns`` is the clock at the publish, from where
-    latency is measured: there is no socket, so the hop to the visible tick is 0. On a gating ring it takes the room there is; on another it would lap slow readers.
+    latency is measured: there is no socket, so the hop to the visible tick is 0. On a gating ring it takes the room
+    there is; on another it would lap slow readers.
     Restarted, it goes on behind what the ring already has: tick i of the source is sequence i.
     """
 

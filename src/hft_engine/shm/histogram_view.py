@@ -39,6 +39,15 @@ def percentile(counts: np.ndarray, percent: float) -> int:
     return min(_highest_equivalent(slot), int(counts[1]))
 
 
+def since(now: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """What was recorded between two copies of one histogram; its largest value to three digits."""
+    recorded = np.maximum(now - before, 0)
+    used = np.flatnonzero(recorded[BUCKETS_0:])
+    recorded[0] = recorded[BUCKETS_0:].sum()
+    recorded[1] = min(_highest_equivalent(int(used[-1])), int(now[1])) if len(used) else 0
+    return recorded
+
+
 def summary(counts: np.ndarray) -> dict[str, float]:
     """``count`` and p50, p99, p999, max in microseconds."""
     frozen = counts.copy()

@@ -1,9 +1,9 @@
-"""The slowest signals of a run, as they lie in the ``.stats`` file of the signals role (``Stats.table``). No numba here.
+"""The slowest signals of a run, as they lie in ``Stats.table`` of the signals role. No numba here.
 
-    word 0 BAR    the least total of the table: a faster signal is none of them
-         1 PLACE  the row that has it
-         2 STAMP  odd while a row is written
-         8 ...    SLOWEST_MAX rows of ``SLOW_DTYPE``, in no order; total 0: free
+word 0 BAR    the least total of the table: a faster signal is none of them
+     1 PLACE  the row that has it
+     2 STAMP  odd while a row is written
+     8 ...    SLOWEST_MAX rows of ``SLOW_DTYPE``, in no order; total 0: free
 """
 
 import numpy as np
