@@ -71,6 +71,7 @@ def test_histograms_count_every_record_of_their_hop(engine: inline.InlineEngine)
     for role, name, spent in (
         ("indicators", "indicators", features["ts_publish_ns"] - features["ts_tick_ns"]),
         ("inference", "inference", predictions["ts_publish_ns"] - predictions["ts_feature_ns"]),
+        ("signals", "signals", signal_hops(signals)[:, -1]),
         ("signals", "tick_to_signal", signals["ts_publish_ns"] - signals["ts_mono_ns"]),
     ):
         counts = engine.stats[role].histogram(name)

@@ -69,7 +69,7 @@ def duty(wiring: np.ndarray, reader: int) -> int:
     hist_total, draft = wired(wiring, _HIST_TOTAL, np.int64), wired(wiring, _DRAFT, SIGNAL_DTYPE)
     slowest = wired(wiring, _SLOWEST, np.int64)
     for i in range(n):
-        now_ns = mono_ns() if scratch[i]["ts_deadline_ns"] > 0 else stamp_ns()
+        now_ns = mono_ns() if scratch[i]["ts_deadline_ns"] > 0 else 0
         if scratch[i]["sequence"] < memory[DONE] or not _is_usable(scratch, i, states, counts, now_ns):
             continue
         sequence = claim(out_head, out_slots, 0)
@@ -84,10 +84,10 @@ def duty(wiring: np.ndarray, reader: int) -> int:
             draft[0]["ts_publish_ns"] = now_ns
             write_record(out_slots, sequence, draft, 0)
             publish(out_head, out_slots, bells, sequence + 1)
+            histogram.record(hist, now_ns - scratch[i]["ts_publish_ns"])
             histogram.record(hist_total, now_ns - scratch[i]["ts_mono_ns"])
             keep(slowest, draft, scratch, i)
         leave(memory, scratch, i)
-        histogram.record(hist, now_ns - scratch[i]["ts_publish_ns"])
     advance(in_head, reader, n)
     return n
 

@@ -25,7 +25,7 @@ ROWS = (
     ("feed", "feed", "socket", "tick visible"),
     ("indicators", "indicators", "tick visible", "features visible"),
     ("inference", "inference", "features visible", "prediction visible"),
-    ("signals", "signals", "prediction visible", "decided"),
+    ("signals", "signals", "prediction visible", "signal visible"),
     ("signals", "tick_to_signal", "socket", "signal visible"),
 )
 PERCENTS = {"p50": 50.0, "p99": 99.0, "p999": 99.9, "p9999": 99.99}
