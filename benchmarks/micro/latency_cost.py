@@ -6,7 +6,9 @@ Compiled out (``HFT_LATENCY=off`` when the kernels are compiled, which keeps the
 stamps of publication, no histograms and no table of the slowest. What the engine needs the clock for besides stays:
 the bound of an inference cycle, deadlines. Two loads: the model of 100 trees x 31 leaves on every tick, and no model,
 where the same recording weighs more. A worker process for each build, and a second one of the normal build, whose
-difference from the first is what this measurement cannot tell apart; they take turns, forwards and backwards.
+difference from the first is what this measurement cannot tell apart; they take turns, forwards and backwards. Each run
+has new processes: where one's memory came to lie moves the figures by percents. Rates are per second of CPU time: a
+replay is one thread that never waits, and what others take of the machine is not its cost.
 """
 
 import json
@@ -32,6 +34,7 @@ from hft_engine.config.schema import Config
 BUILDS = {"on": "", "off": "off", "again": ""}  # worker -> HFT_LATENCY
 LOADS = ("model", "no_model")
 TARGET_PERCENT = 3.0
+Rates = dict[tuple[str, str], list[float]]  # by load and build
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -68,7 +71,7 @@ class Worker:
         self._process.communicate()
 
     def replay(self, load: str) -> tuple[float, str]:
-        """(ticks a second, hash over the signals). Raises RuntimeError."""
+        """(ticks a second of CPU time, hash over the signals). Raises RuntimeError."""
         assert self._process.stdin is not None and self._process.stdout is not None
         print(load, file=self._process.stdin, flush=True)
         answer = self._process.stdout.readline()
@@ -92,25 +95,21 @@ def work(plan: str) -> int:
 
 
 def replay_once(config: Config, journal: str) -> tuple[float, str]:
-    """(ticks a second, hash over the signals)."""
+    """(ticks a second of CPU time, hash over the signals)."""
     made = inline.make(config, "replay", False, {"replay": {"paths": [journal], "speed": 0.0}})
-    started = time.perf_counter()
+    started = time.process_time()
     made.run()
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     signals = made.rings["signals"]
     newest = signals.slots[(signals.published - 1) & (signals.capacity - 1)]
     return made.rings["ticks"].published / seconds, f"{int(newest['chain_hash']):016x}"
 
 
-def measure(
-    report: harness.Report, workers: dict[str, Worker], rounds: int
-) -> dict[tuple[str, str], list[float]]:
-    """Rates by (load, build), one a round; the order of the builds is turned round every time."""
-    rates: dict[tuple[str, str], list[float]] = {(load, build): [] for load in LOADS for build in workers}
+def measure(workers: dict[str, Worker], rounds: int, rates: Rates) -> None:
+    """Adds a rate a round; the order of the builds is turned round every time."""
     hashes: dict[str, set[str]] = {load: set() for load in LOADS}
     for load in LOADS:
         for round_ in range(-1, rounds):  # the first one warms up
-            report.progress(f"{load}, round {max(round_, 0) + 1} of {rounds} ...")
             for build in list(workers)[:: 1 if round_ % 2 else -1]:
                 rate, signal_hash = workers[build].replay(load)
                 hashes[load].add(signal_hash)
@@ -118,7 +117,6 @@ def measure(
                     rates[load, build].append(rate)
     if any(len(found) != 1 for found in hashes.values()):
         raise RuntimeError(f"the builds gave different signals: {hashes}")
-    return rates
 
 
 def cost_percent(base: Sequence[float], other: Sequence[float]) -> list[float]:
@@ -126,7 +124,7 @@ def cost_percent(base: Sequence[float], other: Sequence[float]) -> list[float]:
     return [100.0 * (1.0 - b / a) for a, b in zip(base, other, strict=True)]
 
 
-def tell(report: harness.Report, rates: dict[tuple[str, str], list[float]]) -> None:
+def tell(report: harness.Report, rates: Rates) -> None:
     for load in LOADS:
         on, off, again = (rates[load, build] for build in BUILDS)
         reference = ("compiled out", off)
@@ -144,7 +142,7 @@ def tell(report: harness.Report, rates: dict[tuple[str, str], list[float]]) -> N
 
 def main() -> int:
     report = harness.Report("latency_cost", harness.options(__doc__ or ""))
-    rounds = report.opts.count(7 * report.opts.runs, 5 * report.opts.runs)
+    rounds = report.opts.count(8, 5)
     scratch = Scratch()
     try:
         report.progress("making a journal and a model ...")
@@ -154,9 +152,12 @@ def main() -> int:
         workload.train_model(model, workload.model_rows(20_000))
         config = configuration(scratch, model, "inline")
         report.sense_jitter()
-        with ExitStack() as stack:
-            workers = {build: stack.enter_context(Worker(build, config, journal)) for build in BUILDS}
-            rates = measure(report, workers, rounds)
+        rates: Rates = {(load, build): [] for load in LOADS for build in BUILDS}
+        for run in range(report.opts.runs):
+            report.progress(f"run {run + 1} of {report.opts.runs} ...")
+            with ExitStack() as stack:
+                workers = {build: stack.enter_context(Worker(build, config, journal)) for build in BUILDS}
+                measure(workers, rounds, rates)
         report.sense_jitter()
     finally:
         scratch.remove()

@@ -25,7 +25,8 @@ def test_cost_is_by_how_much_the_recording_build_is_slower() -> None:
 def test_every_build_replays_every_load_in_every_round(capsys: pytest.CaptureFixture[str]) -> None:
     report = harness.Report("latency_cost", harness.options("test", ["--quick", "--runs", "1"]))
     workers = {"on": Steady(96.0), "off": Steady(100.0), "again": Steady(98.0)}
-    rates = latency_cost.measure(report, workers, 2)  # type: ignore[arg-type]
+    rates = {(load, build): [] for load in latency_cost.LOADS for build in workers}
+    latency_cost.measure(workers, 2, rates)  # type: ignore[arg-type]
     assert rates["model", "on"] == [96.0, 96.0]
     latency_cost.tell(report, rates)
     found = {result["name"]: result for result in report.results}
