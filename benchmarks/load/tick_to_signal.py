@@ -44,7 +44,7 @@ POLL_S = 0.25  # the signals ring holds 6.5 s of this load
 PERCENTS = (50.0, 99.0, 99.9, 100.0)
 HOPS = (
     ("feed", "feed", "frame left socket -> ticks visible"),
-    ("indicators", "indicators", "frame left socket -> features visible"),
+    ("indicators", "indicators", "ticks visible -> features visible"),
     ("inference", "inference", "features visible -> prediction visible"),
     ("signals", "signals", "prediction visible -> signal visible"),
     ("signals", "tick_to_signal", "frame left socket -> signal visible"),

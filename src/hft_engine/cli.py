@@ -140,6 +140,23 @@ def status(config_path: Path | None, overrides: tuple[str, ...], run: str | None
 @main.command()
 @_configuration
 @_run_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def lat(config_path: Path | None, overrides: tuple[str, ...], run: str | None, as_json: bool) -> None:
+    """Where the time from tick to signal goes: every hop, and the slowest signals. Works while an actor hangs."""
+    from hft_engine.views.lat import collect, render
+
+    latency = collect(_run_dir(run, config_path, overrides))
+    if as_json:
+        import orjson
+
+        click.echo(orjson.dumps(latency, option=orjson.OPT_INDENT_2).decode())
+    else:
+        render(latency)
+
+
+@main.command()
+@_configuration
+@_run_option
 def top(config_path: Path | None, overrides: tuple[str, ...], run: str | None) -> None:
     """The status, live, in this terminal; q or Ctrl-C leaves."""
     from hft_engine.views.top import watch

@@ -24,6 +24,7 @@ from hft_engine.runtime import kernelcache, rundir
 from hft_engine.runtime.forkserver import ForkServer
 from hft_engine.runtime.logs import logger
 from hft_engine.runtime.plan import BELLS_FILE, INSTRUMENTS_FILE, ProcessPlan, RolePlan
+from hft_engine.runtime.snapshots import Snapshots
 from hft_engine.runtime.supervisor import Supervisor
 from hft_engine.runtime.wait_mode import resolve
 from hft_engine.shm import layout
@@ -83,9 +84,13 @@ def run(
         log = logger("supervisor", Path(config.engine.log_dir), config.engine.log_level, "trading_agent")
         supervisor = _supervisor(made, log, say)
         summary = Summary(directory.path, topology)
-        code = supervisor.run(
-            lambda: on_ready(made), lambda: finished(made), lambda: _log_due(log, summary.due_line())
-        )
+        snapshots = Snapshots(directory.path, [role.name for role in topology.roles])
+
+        def each_second() -> None:
+            snapshots.take_due()
+            _log_due(log, summary.due_line())
+
+        code = supervisor.run(lambda: on_ready(made), lambda: finished(made), each_second)
         on_end(made)
         if code:
             say(f"error: {supervisor.reason}")

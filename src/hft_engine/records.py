@@ -8,6 +8,7 @@ Vocabulary used by all of them:
 ``ts_recv_ns``      the frame left the socket, UTC nanoseconds.
 ``ts_mono_ns``      the same instant on CLOCK_MONOTONIC: only this one may be subtracted for a latency.
 ``ts_publish_ns``   CLOCK_MONOTONIC when the writer of this record made it visible.
+``ts_tick_ns``      ``ts_publish_ns`` of the tick that caused the record; ``ts_feature_ns`` of its feature record.
 
 Prices are in the instrument's currency, sizes in units of the instrument (shares, contracts, coins).
 A field that the venue did not send is NaN (floats) or 0 (integers).
@@ -54,6 +55,8 @@ def _tick_dtype() -> np.dtype:
     #   FMV      price  -      -         -         -        -      -           -        -           -
     #   LULD     upper  lower  -         -         -        -      -           -        conditions  exchanges
     #
+    # In slot 104 a trade or a quote has ``ts_publish_ns``; of the other kinds, which cause nothing, nobody asks.
+    #
     # ``conditions`` packs up to four 16-bit codes, each stored as code + 1 so that 0 means none, first code
     # lowest; of a quote the first is its condition, the others its indicators. ``exchange`` is the trade's or
     # the bid's exchange id, ``exchange_ask`` the ask's, ``tape`` 1-3.
@@ -82,6 +85,7 @@ def _tick_dtype() -> np.dtype:
         ("vwap", "<f8", 88),
         ("day_volume", "<f8", 96),
         ("day_vwap", "<f8", 104),
+        ("ts_publish_ns", "<i8", 104),
         ("ts_start_ns", "<i8", 112),
         ("day_open", "<f8", 120),
         ("upper", "<f8", 48),
@@ -145,7 +149,7 @@ BAR_DTYPE = np.dtype(
 )
 assert BAR_DTYPE.itemsize == 128
 
-FEATURES_MAX = 64  # slots in a feature vector: built-in features plus the user's; unused slots are NaN
+FEATURES_MAX = 63  # slots in a feature vector: built-in features plus the user's; unused slots are NaN
 OUTPUTS_MAX = 4  # probabilities or values a model may put out per record
 
 _HEADER: list[tuple[str, str]] = [
@@ -154,6 +158,7 @@ _HEADER: list[tuple[str, str]] = [
     ("ts_venue_ns", "<i8"),
     ("ts_recv_ns", "<i8"),
     ("ts_mono_ns", "<i8"),
+    ("ts_tick_ns", "<i8"),
     ("ts_publish_ns", "<i8"),
     ("instrument_id", "<i4"),
     ("kind", "u1"),  # TickKind of the tick that caused it
@@ -163,7 +168,7 @@ _HEADER: list[tuple[str, str]] = [
 ]
 
 FEATURE_DTYPE = np.dtype([*_HEADER, ("values", "<f8", (FEATURES_MAX,))])
-assert FEATURE_DTYPE.itemsize == 64 + 8 * FEATURES_MAX
+assert FEATURE_DTYPE.itemsize == 72 + 8 * FEATURES_MAX == 576  # nine cache lines
 
 # A prediction carries its features on, so that a rule is a function of one record.
 PREDICTION_DTYPE = np.dtype(
@@ -173,11 +178,11 @@ PREDICTION_DTYPE = np.dtype(
         ("ts_deadline_ns", "<i8"),  # CLOCK_MONOTONIC; 0 = none
         ("output_count", "<i8"),
         ("outputs", "<f8", (OUTPUTS_MAX,)),  # binary: [P(up)]; multiclass: one each; regression: [value]
-        ("_reserved", "<i8"),
+        ("ts_feature_ns", "<i8"),
         ("values", "<f8", (FEATURES_MAX,)),
     ]
 )
-assert PREDICTION_DTYPE.itemsize == 128 + 8 * FEATURES_MAX
+assert PREDICTION_DTYPE.itemsize == 136 + 8 * FEATURES_MAX == 640  # ten cache lines
 
 
 class Side(IntEnum):
@@ -207,9 +212,37 @@ SIGNAL_DTYPE = np.dtype(
         ("ts_recv_ns", "<i8"),
         ("ts_mono_ns", "<i8"),
         ("ts_publish_ns", "<i8"),
-        ("_reserved", "<i8", (2,)),
+        ("hop_low_ns", "<u4", (3,)),  # duration of the first three HOPS in 40 bits each: ``signal_hops``
+        ("hop_high_ns", "u1", (3,)),
+        ("_pad2", "u1"),
     ]
 )
 SIGNAL_HASHED_BYTES = 80
 assert SIGNAL_DTYPE.itemsize == 128
 assert SIGNAL_DTYPE.fields is not None and SIGNAL_DTYPE.fields["chain_hash"][1] == SIGNAL_HASHED_BYTES
+
+# From the frame leaving the socket to its ticks visible, from there to the feature record visible, to the prediction
+# visible, to the signal visible. The end of a hop is the start of the next, so they add up to tick-to-signal.
+HOPS = ("feed", "indicators", "inference", "signals")
+HOP_NS_MAX = (1 << 40) - 1  # 18 minutes
+
+
+def signal_hops(signals: np.ndarray) -> np.ndarray:
+    """int64[n, len(HOPS)] of SIGNAL_DTYPE[n]: ns in each hop; a row's sum is ``ts_publish_ns - ts_mono_ns``."""
+    hops = np.zeros((len(signals), len(HOPS)), np.int64)
+    hops[:, :-1] = signals["hop_high_ns"].astype(np.int64) << 32 | signals["hop_low_ns"]
+    hops[:, -1] = signals["ts_publish_ns"] - signals["ts_mono_ns"] - hops.sum(axis=1)
+    return hops
+
+
+# One of the slowest signals of a run, as the signals stage keeps it in its ``.stats`` file.
+SLOW_DTYPE = np.dtype(
+    [
+        ("total_ns", "<i8"),  # frame left the socket -> signal visible
+        ("sequence", "<i8"),
+        ("source_sequence", "<i8"),
+        ("instrument_id", "<i8"),
+        ("ts_recv_ns", "<i8"),
+        ("hops_ns", "<i8", (3,)),  # the last hop is what is missing to ``total_ns``
+    ]
+)

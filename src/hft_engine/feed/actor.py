@@ -69,7 +69,7 @@ class FeedActor(BaseActor):
         "gaps",
         "gap_ms",
     )
-    histograms = ("feed",)
+    histograms = ("feed", "venue_to_socket")
 
     def on_start(self, ctx: ActorContext) -> None:
         config = ctx.config.feed
@@ -86,10 +86,9 @@ class FeedActor(BaseActor):
         self._connection: Connection | None = None
         self._dialer: Dialer | None = None
         self._decoder = FrameDecoder(ctx.instruments, VENUE_IDS[config.venue], config.frame_bytes_max)
-        self._stage = TickStage(ctx.ring("ticks"), self._decoder.rows, ctx.histogram("feed"))
-        self._scanner = Scanner(
-            ctx.ring("ticks"), self._decoder, VENUE_IDS[config.venue], ctx.histogram("feed")
-        )
+        ticks, histograms = ctx.ring("ticks"), [ctx.histogram(name) for name in self.histograms]
+        self._stage = TickStage(ticks, self._decoder.rows, *histograms)
+        self._scanner = Scanner(ticks, self._decoder, VENUE_IDS[config.venue], *histograms)
         self._wire = self._no_wire = Wire(self._scanner, FrameReader(0), encrypted=False, scans=False)
         path = ctx.data_dir / "quarantine" / f"{ctx.run_id}.jsonl"
         self._quarantine = Quarantine(path, config.quarantine_bytes_max)

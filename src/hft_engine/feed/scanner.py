@@ -14,6 +14,7 @@ from numba import njit
 
 from hft_engine.feed.conditions import CODE_MAX, CODES_KEPT
 from hft_engine.feed.decode import FrameDecoder
+from hft_engine.feed.duty import stamp
 from hft_engine.feed.events import MS_MIN
 from hft_engine.feed.frames import GUARD_BYTES
 from hft_engine.feed.scan_tables import (
@@ -47,8 +48,8 @@ from hft_engine.feed.scan_text import (
     skip,
 )
 from hft_engine.records import TICK_DTYPE, TickKind
-from hft_engine.shm.atomics import copy_record, leading_zeros, load_word, mono_ns
-from hft_engine.shm.histogram import record
+from hft_engine.shm.atomics import copy_record, leading_zeros, load_word
+from hft_engine.shm.histogram import new_counts
 from hft_engine.shm.ring import Ring, claim, publish, write_record
 from hft_engine.shm.wiring import wire, wired
 
@@ -279,7 +280,8 @@ def scan(wiring: np.ndarray, text: np.ndarray, ts_recv_ns: int, ts_mono_ns: int)
 
     ``wiring``: ring header, slots, doorbells, staging rows, latency histogram, the staging rows as int64 and as
     float64, field table, symbol table, flag table, last q and last id of each instrument, blank rows, tally
-    (rows published, trades dropped as duplicates, messages, bytes, CLOCK_MONOTONIC of the last).
+    (rows published, trades dropped as duplicates, messages, bytes, CLOCK_MONOTONIC of the last), histogram of the
+    venue's delay.
     """
     head, slots, rows = wired(wiring, 0, np.int64), wired(wiring, 1, TICK_DTYPE), wired(wiring, 3, TICK_DTYPE)
     events, at, most = 0, 0, min(len(rows), len(slots) >> 1)
@@ -306,8 +308,9 @@ def scan(wiring: np.ndarray, text: np.ndarray, ts_recv_ns: int, ts_mono_ns: int)
         rows[i].ts_recv_ns = ts_recv_ns
         rows[i].ts_mono_ns = ts_mono_ns
         write_record(slots, first + i, rows, i)
+    latency, delay = wired(wiring, 4, np.int64), wired(wiring, 14, np.int64)
+    stamp(slots, first, kept, latency, delay, ts_mono_ns)
     publish(head, slots, wired(wiring, 2, np.int64), first + kept)
-    record(wired(wiring, 4, np.int64), mono_ns() - ts_mono_ns)
     return kept
 
 
@@ -322,7 +325,14 @@ class Scanner:
     ``wiring``: for ``scan``. What it handled is counted apart from the decoder's own counts.
     """
 
-    def __init__(self, ring: Ring, decoder: FrameDecoder, venue_id: int, latency: np.ndarray) -> None:
+    def __init__(
+        self,
+        ring: Ring,
+        decoder: FrameDecoder,
+        venue_id: int,
+        latency: np.ndarray,
+        delay: np.ndarray | None = None,
+    ) -> None:
         self._decoder = decoder
         self._symbols = SymbolTable(decoder.instruments.capacity)
         self._symbols.learn((symbol, i) for i, symbol in enumerate(decoder.instruments.symbols()))
@@ -333,7 +343,7 @@ class Scanner:
         self._arrays = (
             ring.head, ring.slots, ring.bells, rows, latency, words, words.view(np.float64), field_table(),
             self._symbols.words, flag_table(), decoder.last_trade_q, decoder.last_trade_id, blank_rows(venue_id),
-            self._tally,
+            self._tally, new_counts() if delay is None else delay,
         )  # fmt: skip
         self.wiring = wire(self._arrays)
         self._text = np.zeros(0, np.uint8)

@@ -26,7 +26,7 @@ from hft_engine.indicators.state import (
 from hft_engine.records import BAR_DTYPE, FEATURE_DTYPE, TICK_DTYPE
 from hft_engine.runtime.chain import NativeCall, entry
 from hft_engine.shm import histogram
-from hft_engine.shm.clock import mono_ns
+from hft_engine.shm.clock import stamp_ns
 from hft_engine.shm.ring import Ring, advance, claim, poll_into, publish, room
 from hft_engine.shm.wiring import wire, wired
 
@@ -78,7 +78,7 @@ def _stamp(features_slots: np.ndarray, first: int, count: int, now_ns: int, late
     for sequence in range(first, first + count):
         out = features_slots[sequence & (len(features_slots) - 1)]
         out.ts_publish_ns = now_ns
-        histogram.record(latencies, now_ns - out.ts_mono_ns)
+        histogram.record(latencies, now_ns - out.ts_tick_ns)
 
 
 @njit(nogil=True, error_model="numpy")
@@ -134,7 +134,7 @@ def _batch(
             else:
                 counts[step.N_OUT_OF_RANGE] += 1
         i += 1
-    now_ns: int = mono_ns()
+    now_ns: int = stamp_ns()
     if bar_count > 0:
         _stamp_bars(bars_slots, bars_first, bar_count, now_ns)
         publish(bars_head, bars_slots, bells, bars_first + bar_count)

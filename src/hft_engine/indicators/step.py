@@ -140,6 +140,7 @@ def write_features(row: Any, tick: Any, out: Any) -> None:
     out.ts_venue_ns = tick.ts_venue_ns
     out.ts_recv_ns = tick.ts_recv_ns
     out.ts_mono_ns = tick.ts_mono_ns
+    out.ts_tick_ns = tick.ts_publish_ns
     out.instrument_id = tick.instrument_id
     out.kind = tick.kind
     out.flags = tick.flags

@@ -61,7 +61,7 @@ def duty(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
     while done < count:
         features = scratch[done]
         deadline = features.ts_mono_ns + deadline_ns if deadline_ns > 0 else 0
-        now = mono_ns()
+        now = mono_ns() if deadline > 0 else 0
         if deadline == 0 or now <= deadline:
             sequence = claim(out_head, out_slots, 1)
             prediction = out_slots[sequence & (len(out_slots) - 1)]
@@ -89,6 +89,8 @@ def _copy_features(features, prediction):  # type: ignore[no-untyped-def]
     prediction.ts_venue_ns = features.ts_venue_ns
     prediction.ts_recv_ns = features.ts_recv_ns
     prediction.ts_mono_ns = features.ts_mono_ns
+    prediction.ts_tick_ns = features.ts_tick_ns
+    prediction.ts_feature_ns = features.ts_publish_ns
     prediction.instrument_id = features.instrument_id
     prediction.kind = features.kind
     prediction.flags = features.flags

@@ -8,7 +8,7 @@ import numpy as np
 from hft_engine.instruments import InstrumentTable, InstrumentTableFullError
 from hft_engine.persistence.journal import JournalError
 from hft_engine.persistence.pace import Pace
-from hft_engine.records import TICK_DTYPE
+from hft_engine.records import TICK_DTYPE, TickKind
 from hft_engine.runtime.actor import ActorContext, BaseActor, FatalError
 from hft_engine.shm.ring import as_words
 
@@ -25,7 +25,8 @@ class ReplayActor(BaseActor):
     errors of the source that are told to the user as they are. ``speed``: see ``Pace``.
 
     ``ts_recv_ns`` and ``ts_venue_ns`` stay as recorded; ``ts_mono_ns`` is the clock at the publish, from where
-    latency is measured. On a gating ring it takes the room there is; on another it would lap slow readers.
+    latency is measured: there is no socket, so the hop to the visible tick is 0. On a gating ring it takes the room
+    there is; on another it would lap slow readers.
     Restarted, it goes on behind what the ring already has: tick i of the source is sequence i.
     """
 
@@ -102,7 +103,10 @@ class ReplayActor(BaseActor):
 
     def _publish(self, count: int, now_ns: int) -> None:
         self._words[:count] = self._chunk[self._offset : self._offset + count]
-        self._scratch["ts_mono_ns"][:count] = now_ns
+        ticks = self._scratch[:count]
+        ticks["ts_mono_ns"] = now_ns
+        causes = (ticks["kind"] == TickKind.TRADE) | (ticks["kind"] == TickKind.QUOTE)
+        ticks["ts_publish_ns"][causes] = now_ns
         self._ring.publish_rows(self._scratch[:count])
         self._offset += count
         self._ticks.add(count)

@@ -30,6 +30,7 @@ def _cpu() -> str:
 def key() -> str:
     """Changes with any source file of the package, the versions of numba, llvmlite and numpy, and the CPU."""
     digest = hashlib.sha256(_cpu().encode())
+    digest.update(os.environ.get("HFT_LATENCY", "").encode())  # what shm.histogram_view compiles out
     for name in ("numba", "llvmlite", "numpy"):
         digest.update(version(name).encode())
     for name, source in sorted(_kernel_sources().items()):

@@ -59,6 +59,7 @@ class Stats:
     def __init__(self, words: np.ndarray) -> None:
         self.words = words
         self.vitals = words[layout.VITALS_WORD : layout.VITALS_WORD + 8]
+        self.table = words[layout.TABLE_WORD : layout.TABLE_WORD + layout.TABLE_WORDS]
         self._counters = words[layout.COUNTERS_WORD : layout.COUNTERS_WORD + layout.COUNTERS_MAX]
         self._names = words.view(np.uint8)[layout.NAMES_BYTE : layout.HISTOGRAMS_BYTE]
 

@@ -17,6 +17,7 @@ from hft_engine.shm.histogram_view import (
     HIGHEST_NS,
     HISTOGRAM_WORDS,
     LAST_SLOT,
+    RECORDING,
     SUB_BITS,
     new_counts,
     percentile,
@@ -31,6 +32,8 @@ _SUB_MASK = (1 << SUB_BITS) - 1
 @njit(nogil=True, inline="always")
 def record(counts: np.ndarray, value_ns: int) -> None:
     """Count one value. Negative ones count as 0; ones over 68 s as 68 s, and as saturated."""
+    if not RECORDING:
+        return
     value = max(value_ns, 0)
     if value > HIGHEST_NS:
         counts[3] += 1

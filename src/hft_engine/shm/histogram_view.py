@@ -1,6 +1,11 @@
 """Reading latency histograms: numpy only, so that status and views need no compiler."""
 
+import os
+
 import numpy as np
+
+# Read when kernels are compiled. "off" is for measuring what the recording costs, and for nothing else.
+RECORDING = os.environ.get("HFT_LATENCY") != "off"
 
 SUB_BITS = 11  # 2048 sub-buckets: three significant digits
 HALF_BITS = SUB_BITS - 1
@@ -32,6 +37,15 @@ def percentile(counts: np.ndarray, percent: float) -> int:
     wanted = max(1, int(np.ceil(percent / 100.0 * total - 1e-9)))
     slot = int(np.searchsorted(cumulative, wanted))
     return min(_highest_equivalent(slot), int(counts[1]))
+
+
+def since(now: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """What was recorded between two copies of one histogram; its largest value to three digits."""
+    recorded = np.maximum(now - before, 0)
+    used = np.flatnonzero(recorded[BUCKETS_0:])
+    recorded[0] = recorded[BUCKETS_0:].sum()
+    recorded[1] = min(_highest_equivalent(int(used[-1])), int(now[1])) if len(used) else 0
+    return recorded
 
 
 def summary(counts: np.ndarray) -> dict[str, float]:

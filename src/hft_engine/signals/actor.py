@@ -11,8 +11,8 @@ from hft_engine.records import PREDICTION_DTYPE, SIGNAL_DTYPE
 from hft_engine.runtime import rundir
 from hft_engine.runtime.actor import ActorContext, BaseActor, FatalError
 from hft_engine.runtime.chain import NativeCall, entry
-from hft_engine.shm import histogram
-from hft_engine.shm.clock import mono_ns
+from hft_engine.shm import histogram, layout
+from hft_engine.shm.clock import mono_ns, stamp_ns
 from hft_engine.shm.ring import Ring, advance, claim, poll_into, publish, room, write_record
 from hft_engine.shm.wiring import wire, wired
 from hft_engine.signals.chain import link
@@ -29,14 +29,15 @@ from hft_engine.signals.rules import (
     rule_table,
     write_signal,
 )
+from hft_engine.signals.slowest import keep
 
 BATCH = 256  # records a duty cycle: well under a millisecond
 
 
 # Order of the arrays wired into ``duty``; ``chain`` uint64[1]: hash of the last signal; ``draft``: the next signal.
-_WIRES = 14
+_WIRES = 15
 _IN_HEAD, _IN, _OUT_HEAD, _OUT, _BELLS, _RULES, _STATES, _MEMORY, _CHAIN, _SCRATCH = range(10)
-_COUNTS, _HIST, _HIST_TOTAL, _DRAFT = range(10, _WIRES)
+_COUNTS, _HIST, _HIST_TOTAL, _DRAFT, _SLOWEST = range(10, _WIRES)
 
 
 @njit(nogil=True, inline="always")
@@ -66,8 +67,9 @@ def duty(wiring: np.ndarray, reader: int) -> int:
     memory, chain = wired(wiring, _MEMORY, np.int64), wired(wiring, _CHAIN, np.uint64)
     counts, hist = wired(wiring, _COUNTS, np.int64), wired(wiring, _HIST, np.int64)
     hist_total, draft = wired(wiring, _HIST_TOTAL, np.int64), wired(wiring, _DRAFT, SIGNAL_DTYPE)
+    slowest = wired(wiring, _SLOWEST, np.int64)
     for i in range(n):
-        now_ns = mono_ns()
+        now_ns = mono_ns() if scratch[i]["ts_deadline_ns"] > 0 else 0
         if scratch[i]["sequence"] < memory[DONE] or not _is_usable(scratch, i, states, counts, now_ns):
             continue
         sequence = claim(out_head, out_slots, 0)
@@ -78,13 +80,14 @@ def duty(wiring: np.ndarray, reader: int) -> int:
             chain[0] = link(draft, 0, chain[0])
             draft[0]["chain_hash"] = chain[0]
             claim(out_head, out_slots, 1)
-            now_ns = mono_ns()
+            now_ns = stamp_ns()
             draft[0]["ts_publish_ns"] = now_ns
             write_record(out_slots, sequence, draft, 0)
             publish(out_head, out_slots, bells, sequence + 1)
+            histogram.record(hist, now_ns - scratch[i]["ts_publish_ns"])
             histogram.record(hist_total, now_ns - scratch[i]["ts_mono_ns"])
+            keep(slowest, draft, scratch, i)
         leave(memory, scratch, i)
-        histogram.record(hist, now_ns - scratch[i]["ts_publish_ns"])
     advance(in_head, reader, n)
     return n
 
@@ -126,6 +129,7 @@ class SignalsActor(BaseActor):
             ctx.counter_array(),
             ctx.histogram("signals"),
             ctx.histogram("tick_to_signal"),
+            ctx.stats.table,
         )
         self._wiring = wire(self._arrays)
         self._reader = ctx.reader("predictions")
@@ -162,6 +166,7 @@ def _arrays(
     counts: np.ndarray,
     hist: np.ndarray,
     hist_total: np.ndarray,
+    slowest: np.ndarray,
 ) -> tuple[np.ndarray, ...]:
     return (
         source.head,
@@ -178,6 +183,7 @@ def _arrays(
         hist,
         hist_total,
         np.zeros(1, SIGNAL_DTYPE),
+        slowest,
     )
 
 
@@ -197,6 +203,7 @@ def warm() -> None:
     checkpoint = Checkpoint.private(1)
     source.publish_rows(np.zeros(1, PREDICTION_DTYPE))
     hist = histogram.new_counts()
-    arrays = _arrays(source, target, rules, checkpoint, counts, hist, hist)
+    slowest = np.zeros(layout.TABLE_WORDS, np.int64)
+    arrays = _arrays(source, target, rules, checkpoint, counts, hist, hist, slowest)
     duty(wire(arrays), 0)
     native_entry()

@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit
 
 from hft_engine.config.schema import RuleConfig, SignalsConfig
-from hft_engine.records import Side
+from hft_engine.records import HOP_NS_MAX, Side
 
 PROBABILITY, PROBABILITY_DOWN = -1, -2  # ``RULE_DTYPE.input`` besides an index into ``values``
 
@@ -189,6 +189,13 @@ def decide(
 
 
 @njit(nogil=True, inline="always")
+def _write_hop(signals: np.ndarray, j: int, hop: int, duration_ns: int) -> None:
+    held = min(max(duration_ns, 0), HOP_NS_MAX)
+    signals[j]["hop_low_ns"][hop] = held & 0xFFFFFFFF
+    signals[j]["hop_high_ns"][hop] = held >> 32
+
+
+@njit(nogil=True, inline="always")
 def write_signal(
     rules: np.ndarray,
     winner: int,
@@ -215,5 +222,7 @@ def write_signal(
     signals[j]["value"] = value
     signals[j]["ts_recv_ns"] = predictions[i]["ts_recv_ns"]
     signals[j]["ts_mono_ns"] = predictions[i]["ts_mono_ns"]
-    signals[j]["_reserved"][0] = 0
-    signals[j]["_reserved"][1] = 0
+    tick_ns, feature_ns = predictions[i]["ts_tick_ns"], predictions[i]["ts_feature_ns"]
+    _write_hop(signals, j, 0, tick_ns - predictions[i]["ts_mono_ns"])
+    _write_hop(signals, j, 1, feature_ns - tick_ns)
+    _write_hop(signals, j, 2, predictions[i]["ts_publish_ns"] - feature_ns)

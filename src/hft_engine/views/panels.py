@@ -74,7 +74,7 @@ def header(state: dict[str, Any]) -> Panel:
 
 
 def actors(rows: Sequence[dict[str, Any]]) -> Table:
-    table = _table("actor", "state", ">pid", ">restarts", ">heartbeat")
+    table = new_table("actor", "state", ">pid", ">restarts", ">heartbeat")
     for row in rows:
         age = row["heartbeat_age_ms"]
         table.add_row(
@@ -88,7 +88,7 @@ def actors(rows: Sequence[dict[str, Any]]) -> Table:
 
 
 def rings(rows: Sequence[dict[str, Any]]) -> Table:
-    table = _table("ring", ">published", "reader", ">lag", "of the ring", ">lapped")
+    table = new_table("ring", ">published", "reader", ">lag", "of the ring", ">lapped")
     for row in rows:
         readers = row["readers"] or [{"role": "-", "lag": 0, "lapped": 0}]
         for i, reader in enumerate(readers):
@@ -104,7 +104,7 @@ def rings(rows: Sequence[dict[str, Any]]) -> Table:
 
 
 def latencies(hops: dict[str, dict[str, float]]) -> Table:
-    table = _table("latency, µs", ">count", ">p50", ">p99", ">p99.9", ">max")
+    table = new_table("latency, µs", ">count", ">p50", ">p99", ">p99.9", ">max")
     for name, hop in hops.items():
         figures = (f"{hop[key]:,.1f}" for key in ("p50", "p99", "p999", "max"))
         table.add_row(name.replace("_to_", " → "), f"{hop['count']:,}", *figures)
@@ -138,7 +138,7 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}"
 
 
-def _table(*columns: str) -> Table:
+def new_table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left")

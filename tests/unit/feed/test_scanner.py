@@ -25,6 +25,7 @@ from hft_engine.instruments import InstrumentTable
 from hft_engine.records import TICK_DTYPE, TickKind
 from hft_engine.shm.histogram import new_counts
 from hft_engine.shm.ring import Ring
+from support.stamps import without_publish_stamps
 
 DATA = Path(__file__).parents[2] / "data" / "polygon"
 RECV_NS, MONO_NS, VENUE_ID = 1_700_000_000_000_000_001, 77, 3
@@ -82,7 +83,8 @@ class Side:
         return self.ring.published, events, duplicates, last, self.decoder.unknown_conditions
 
     def rows(self, begin: int, end: int) -> bytes:
-        return self.ring.slots[np.arange(begin, end) & (self.ring.capacity - 1)].tobytes()
+        rows = self.ring.slots[np.arange(begin, end) & (self.ring.capacity - 1)]
+        return without_publish_stamps(rows).tobytes()
 
 
 class Pair:

@@ -1,0 +1,39 @@
+"""Keeping the slowest signals of a run: one comparison for a signal that is none of them."""
+
+import numpy as np
+from numba import njit
+
+from hft_engine.shm.atomics import fence_release, store_release
+from hft_engine.shm.histogram_view import RECORDING
+from hft_engine.signals.slowest_table import BAR, PLACE, ROW_WORDS, ROWS_WORD, SLOWEST_MAX, STAMP
+
+
+@njit(nogil=True)
+def _insert(table: np.ndarray, signals: np.ndarray, predictions: np.ndarray, i: int, total_ns: int) -> None:
+    """Take the row of the least total, then look which has the least."""
+    row = ROWS_WORD + table[PLACE] * ROW_WORDS
+    table[STAMP] |= 1
+    fence_release()
+    table[row] = total_ns
+    table[row + 1] = signals[0]["sequence"]
+    table[row + 2] = signals[0]["source_sequence"]
+    table[row + 3] = signals[0]["instrument_id"]
+    table[row + 4] = signals[0]["ts_recv_ns"]
+    table[row + 5] = predictions[i]["ts_tick_ns"] - predictions[i]["ts_mono_ns"]
+    table[row + 6] = predictions[i]["ts_feature_ns"] - predictions[i]["ts_tick_ns"]
+    table[row + 7] = predictions[i]["ts_publish_ns"] - predictions[i]["ts_feature_ns"]
+    place = 0
+    for k in range(1, SLOWEST_MAX):
+        if table[ROWS_WORD + k * ROW_WORDS] < table[ROWS_WORD + place * ROW_WORDS]:
+            place = k
+    table[PLACE], table[BAR] = place, table[ROWS_WORD + place * ROW_WORDS]
+    store_release(table, STAMP, table[STAMP] + 1)
+
+
+@njit(nogil=True, inline="always")
+def keep(table: np.ndarray, signals: np.ndarray, predictions: np.ndarray, i: int) -> None:
+    """``signals[0]``, which ``predictions[i]`` caused and which is published, if it is one of the slowest."""
+    if RECORDING:
+        total_ns = signals[0]["ts_publish_ns"] - signals[0]["ts_mono_ns"]
+        if total_ns > table[BAR]:
+            _insert(table, signals, predictions, i, total_ns)
