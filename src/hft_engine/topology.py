@@ -82,15 +82,16 @@ _RING_DTYPES = {
 
 _COMPUTE = ("indicators", "inference", "signals")
 
-# In the fork server: everything that compiles, nothing that starts a thread.
+# In the fork server: everything that compiles, nothing that starts a thread. What compiles longest comes first: on a
+# first start each core takes the next.
 PRELOAD = (
-    "hft_engine.shm.ring",
-    "hft_engine.runtime.wait",
-    "hft_engine.runtime.chain",
-    "hft_engine.feed.actor",
     "hft_engine.indicators.actor",
+    "hft_engine.feed.actor",
     "hft_engine.inference.actor",
     "hft_engine.signals.actor",
+    "hft_engine.runtime.chain",
+    "hft_engine.shm.ring",
+    "hft_engine.runtime.wait",
     "hft_engine.runtime.process",
 )
 
