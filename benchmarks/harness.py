@@ -11,8 +11,9 @@ import os
 import signal
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.box import MARKDOWN
@@ -22,15 +23,23 @@ from rich.table import Table
 from benchmarks import jitter, machine
 
 RUNS = 3
+REMEDY = 'pip install "hft-engine[bench]"'
+Parser = argparse.ArgumentParser
 T = TypeVar("T")
+
+
+class LeftOutError(Exception):
+    """A peer cannot take part. The text says why, and the remedy."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """``scale``: by how much shorter a quick run is."""
+    """``hdr``: where latency percentiles are written; ``extra``: what a benchmark's own arguments said."""
 
     quick: bool = False
     runs: int = RUNS
+    hdr: Path | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def seconds(self, full: float, quick: float) -> float:
         return quick if self.quick else full
@@ -39,17 +48,25 @@ class Options:
         return quick if self.quick else full
 
 
-def options(description: str, arguments: Sequence[str] | None = None) -> Options:
-    """The command line that every benchmark understands."""
-    parser = argparse.ArgumentParser(description=description.strip().splitlines()[0])
+def options(
+    description: str,
+    arguments: Sequence[str] | None = None,
+    extra: Callable[[Parser], None] = lambda parser: None,
+) -> Options:
+    """The command line that every benchmark understands; ``extra`` adds a benchmark's own arguments."""
+    parser = Parser(description=description.strip().splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="shorter runs, same shape")
     parser.add_argument(
         "--runs", type=int, default=RUNS, help="runs of each measurement (default %(default)s)"
     )
-    parsed = parser.parse_args(arguments)
+    parser.add_argument(
+        "--hdr", type=Path, metavar="DIR", help="write each latency histogram there, for the HdrHistogram plotter"
+    )
+    extra(parser)
+    parsed = vars(parser.parse_args(arguments))
     if arguments is None:  # a program of its own, not a test
         signal.signal(signal.SIGTERM, _terminated)
-    return Options(parsed.quick, max(1, parsed.runs))
+    return Options(parsed.pop("quick"), max(1, parsed.pop("runs")), parsed.pop("hdr"), parsed)
 
 
 def _terminated(number: int, frame: object) -> None:

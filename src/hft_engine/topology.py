@@ -93,6 +93,11 @@ PRELOAD = (
     "hft_engine.shm.ring",
     "hft_engine.runtime.wait",
     "hft_engine.runtime.process",
+    "hft_engine.runtime.control",  # ZeroMQ starts its threads with its first context, not when it is imported
+    "hft_engine.feed.transport",
+    "hft_engine.publisher.actor",
+    "hft_engine.persistence.actor",
+    "hft_engine.feed.simulator.actor",
 )
 
 
