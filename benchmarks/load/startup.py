@@ -41,7 +41,10 @@ FIRST_S = 120.0  # longest wait for a first tick or signal
 RESTARTED_S = 20.0
 LOOK_S = 0.002
 SETTLED_S = 2.0  # after the start, before memory is read and after a restart
-KILLED = {"feed": ("ticks", TICK_DTYPE), "inference": ("predictions", PREDICTION_DTYPE)}  # role -> what it writes
+KILLED = {
+    "feed": ("ticks", TICK_DTYPE),
+    "inference": ("predictions", PREDICTION_DTYPE),
+}  # role -> what it writes
 PLAIN = "import numba, numpy, msgspec, zmq"
 
 
@@ -277,7 +280,9 @@ def tell(report: harness.Report, found: Results, layout_: str) -> None:
 
 def _arguments(parser: harness.Parser) -> None:
     parser.add_argument("--layout", default="dedicated", choices=("dedicated", "compact", "inline"))
-    parser.add_argument("--warm-only", action="store_true", help="no cold start: the kernels' compilation takes long")
+    parser.add_argument(
+        "--warm-only", action="store_true", help="no cold start: the kernels' compilation takes long"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

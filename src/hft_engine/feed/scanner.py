@@ -282,7 +282,11 @@ def scan(wiring: np.ndarray, text: np.ndarray, ts_recv_ns: int, ts_mono_ns: int)
     (rows published, trades dropped as duplicates, messages, bytes, CLOCK_MONOTONIC of the last).
     """
     head, slots, rows = wired(wiring, 0, np.int64), wired(wiring, 1, TICK_DTYPE), wired(wiring, 3, TICK_DTYPE)
-    events, at, most = np.int64(0), 0, min(len(rows), len(slots) >> 1)  # a bare 0: _event compiled for it alone too
+    events, at, most = (
+        np.int64(0),
+        0,
+        min(len(rows), len(slots) >> 1),
+    )  # a bare 0: _event compiled for it alone too
     if byte_at(text, 0) != _OPEN_LIST:
         return REFUSED
     while events == 0 or byte_at(text, at) == COMMA:

@@ -91,7 +91,9 @@ def mark(modules: Sequence[str]) -> Path:
     """
     digest = hashlib.sha256(" ".join(modules).encode())
     for name in sorted(_kernel_sources()):
-        digest.update(str(_PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py").stat().st_mtime_ns).encode())
+        digest.update(
+            str(_PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py").stat().st_mtime_ns).encode()
+        )
     return use() / f"filled-{digest.hexdigest()[:16]}"
 
 
