@@ -1,9 +1,9 @@
 """The fork server: a single-threaded process with every kernel loaded, forked for each actor process.
 
 A fresh interpreter needs 1.3 s until its first compiled result; a fork of this one 40 ms, and it shares the
-compiled code's pages. ZeroMQ and LightGBM are never imported here: they start threads, and a fork after threads
-hangs. Chain of death: the actors die with the fork server (PDEATHSIG), the fork server dies with the supervisor
-(PDEATHSIG, and its socket closes).
+compiled code's pages. Nothing that starts a thread is imported here (LightGBM does), and no ZeroMQ context made: a
+fork after threads hangs. Chain of death: the actors die with the fork server (PDEATHSIG), the fork server dies with
+the supervisor (PDEATHSIG, and its socket closes).
 
 Protocol over a socket pair, one message at a time, MessagePack:
     <- Spawn        -> Spawned with the child's pidfd as ancillary data
