@@ -51,9 +51,14 @@ def test_the_loads_frames_hold_every_tick_of_both_kinds_of_market() -> None:
     for (frames, offsets), events, warm in zip(
         pipeline_load.wire_frames(TINY), pipeline_load.FRAME_EVENTS, pipeline_load.WARM_TICKS, strict=True
     ):
-        reader = FrameReader(1_000_000)
-        reader.feed(frames.tobytes())
-        messages = [message[1] for message in iter(reader.next, None)]
+        reader, messages, data = FrameReader(1_000_000), [], frames.tobytes()
+        while data:
+            space = reader.space()
+            taken = min(len(space), len(data))
+            space[:taken] = data[:taken]
+            reader.filled(taken)
+            messages += [message[1] for message in iter(reader.next, None)]
+            data = data[taken:]
         assert len(messages) == len(offsets) - 1 == (warm + TINY.count) // events
         assert Pipeline().run(messages) == warm + TINY.count
 
