@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import harness, machine
+from benchmarks import harness, machine, report_page
 
 QUICK = (
     "micro.hop",
@@ -21,7 +21,15 @@ QUICK = (
     "load.replay",
     "load.tick_to_signal",
 )
-NAMES = (*QUICK, "micro.transport", "micro.storage", "load.frames", "load.pipeline", "load.backtest")
+NAMES = (
+    *QUICK,
+    "micro.transport",
+    "micro.storage",
+    "load.frames",
+    "load.pipeline",
+    "load.backtest",
+    "load.startup",
+)
 
 
 def run(name: str, options: list[str]) -> dict[str, Any] | None:
@@ -43,19 +51,27 @@ def main() -> int:
     )
     parser.add_argument("--full", action="store_true", help="three full runs of everything (the default)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the JSON object there")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="write a page there: index.html, pictures, percentile files"
+    )
     parser.add_argument("--only", action="append", choices=NAMES, help="just this one; may be given again")
     arguments = parser.parse_args()
-    options = ["--quick", "--runs", "1"] if arguments.quick and not arguments.full else []
+    quick = arguments.quick and not arguments.full
+    options = ["--quick", "--runs", "1"] if quick else []
+    if arguments.out:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        options += ["--hdr", str(arguments.out.resolve() / "hdr")]
     started = time.monotonic()
-    names = arguments.only or (QUICK if options else NAMES)
+    names = arguments.only or (QUICK if quick else NAMES)
     done = {name: run(name, options) for name in names}
     reports = [report for report in done.values() if report is not None]
     results = [result for report in reports for result in report["results"]]
     harness.print_results(Console(width=160, highlight=False), "all figures", results)
     print(f"\n{len(results)} figures in {time.monotonic() - started:.0f} s")
-    text = json.dumps(
-        {"benchmark": "all", "machine": machine.describe(), "results": results, "reports": reports}
-    )
+    whole = {"benchmark": "all", "machine": machine.describe(), "results": results, "reports": reports}
+    text = json.dumps(whole)
+    if arguments.out:
+        print(f"page: {report_page.write(arguments.out, whole)}")
     if arguments.json:
         arguments.json.write_text(text + "\n")
     print(text)

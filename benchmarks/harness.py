@@ -11,26 +11,36 @@ import os
 import signal
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import jitter, machine
+from benchmarks import hgrm, jitter, machine
 
 RUNS = 3
+REMEDY = 'pip install "hft-engine[bench]"'
+Parser = argparse.ArgumentParser
 T = TypeVar("T")
+
+
+class LeftOutError(Exception):
+    """A peer cannot take part. The text says why, and the remedy."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """``scale``: by how much shorter a quick run is."""
+    """``hdr``: where latency percentiles are written; ``extra``: what a benchmark's own arguments said."""
 
     quick: bool = False
     runs: int = RUNS
+    hdr: Path | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def seconds(self, full: float, quick: float) -> float:
         return quick if self.quick else full
@@ -39,17 +49,28 @@ class Options:
         return quick if self.quick else full
 
 
-def options(description: str, arguments: Sequence[str] | None = None) -> Options:
-    """The command line that every benchmark understands."""
-    parser = argparse.ArgumentParser(description=description.strip().splitlines()[0])
+def options(
+    description: str,
+    arguments: Sequence[str] | None = None,
+    extra: Callable[[Parser], None] = lambda parser: None,
+) -> Options:
+    """The command line that every benchmark understands; ``extra`` adds a benchmark's own arguments."""
+    parser = Parser(description=description.strip().splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="shorter runs, same shape")
     parser.add_argument(
         "--runs", type=int, default=RUNS, help="runs of each measurement (default %(default)s)"
     )
-    parsed = parser.parse_args(arguments)
+    parser.add_argument(
+        "--hdr",
+        type=Path,
+        metavar="DIR",
+        help="write each latency histogram there, for the HdrHistogram plotter",
+    )
+    extra(parser)
+    parsed = vars(parser.parse_args(arguments))
     if arguments is None:  # a program of its own, not a test
         signal.signal(signal.SIGTERM, _terminated)
-    return Options(parsed.quick, max(1, parsed.runs))
+    return Options(parsed.pop("quick"), max(1, parsed.pop("runs")), parsed.pop("hdr"), parsed)
 
 
 def _terminated(number: int, frame: object) -> None:
@@ -95,6 +116,45 @@ class Report:
             self.progress(f"{what}, run {run + 1} of {self.opts.runs} ...")
             values.append(once())
         return values
+
+    def gather(self, makers: Mapping[str, Callable[[], T]]) -> dict[str, T]:
+        """What each maker gives, by name. One that lacks its package or service is named as left out."""
+        made: dict[str, T] = {}
+        for name, make in makers.items():
+            try:
+                made[name] = make()
+            except ImportError as error:
+                self.leave_out(name, f"no module {error.name}; remedy: {REMEDY}")
+            except LeftOutError as error:
+                self.leave_out(name, str(error))
+        return made
+
+    def interleave(self, contenders: Mapping[str, Callable[[], T]]) -> dict[str, list[T]]:
+        """Each contender once, then each again: what changes about the machine in between touches all of them.
+
+        One that raises LeftOutError takes part no longer and is named.
+        """
+        values: dict[str, list[T]] = {name: [] for name in contenders}
+        for run in range(self.opts.runs):
+            for name in list(values):
+                self.progress(f"{name}, run {run + 1} of {self.opts.runs} ...")
+                try:
+                    values[name].append(contenders[name]())
+                except LeftOutError as error:
+                    del values[name]
+                    self.leave_out(name, str(error))
+        return values
+
+    def leave_out(self, name: str, why: str) -> None:
+        """Say that a peer does not take part, why, and the remedy."""
+        self.note(f"Left out: {name}: {why}.")
+
+    def latencies(self, name: str, runs: Sequence[np.ndarray]) -> None:
+        """With ``--hdr``: all runs' values of one figure, histograms of nanoseconds, as a percentile file."""
+        if self.opts.hdr is not None:
+            self.opts.hdr.mkdir(parents=True, exist_ok=True)
+            file = self.opts.hdr / f"{self.benchmark}.{name}{hgrm.SUFFIX}"
+            file.write_text(hgrm.text(hgrm.joined(runs)))
 
     def add(
         self,
@@ -147,13 +207,23 @@ class Report:
     def finish(self) -> int:
         """Prints everything; returns the exit code (0: figures are figures, a missed target is no error)."""
         described = machine.describe()
+        configuration = {"quick": self.opts.quick, "runs": self.opts.runs, **self.opts.extra}
         if self.jitters:
             described["jitter"] = jitter.joined(self.jitters).summary()
         print_results(self.console, f"{self.benchmark}", self.results)
         for text in (_machine_line(described), *self.notes):
             self.console.print(text, soft_wrap=True)
         print(
-            json.dumps({"benchmark": self.benchmark, "machine": described, "results": self.results}),
+            json.dumps(
+                {
+                    "benchmark": self.benchmark,
+                    "configuration": configuration,
+                    "machine": described,
+                    "notes": self.notes,
+                    "results": self.results,
+                },
+                default=str,
+            ),
             flush=True,
         )
         return 0

@@ -16,8 +16,8 @@ indicators for the whole series at once and calls Python for each bar. Each modu
 `--prepare` makes the peers' environments (about 1.5 GB), `--python` with another interpreter than this one.
 """
 
-import argparse
 import contextlib
+import functools
 import statistics
 import sys
 import tempfile
@@ -61,20 +61,20 @@ def start_all(
         try:
             workers.append(stack.enter_context(Worker(contender, file, RULE)))
         except ContenderError as error:
-            report.note(f"left out: {error}")
+            report.note(f"Left out: {error}")
     return workers
 
 
 def measure(report: harness.Report, workers: list[Worker], data: Dataset) -> Runs:
     """A B C A B C: every run of every contender, checked."""
-    runs: Runs = {worker.contender: [] for worker in workers}
-    for run in range(report.opts.runs):
-        for worker in workers:
-            report.progress(f"{worker.contender.title}, run {run + 1} of {report.opts.runs} ...")
-            done = worker.replay()
-            check(worker.contender, done, data)
-            runs[worker.contender].append(done)
-    return runs
+
+    def once(worker: Worker) -> dict[str, Any]:
+        done = worker.replay()
+        check(worker.contender, done, data)
+        return done
+
+    runs = report.interleave({worker.contender.title: functools.partial(once, worker) for worker in workers})
+    return {worker.contender: runs[worker.contender.title] for worker in workers}
 
 
 def add_figures(report: harness.Report, runs: Runs) -> None:
@@ -175,18 +175,20 @@ def run(report: harness.Report, data: Dataset, contenders: Sequence[Contender]) 
     return report.finish()
 
 
-def main() -> int:
-    own = argparse.ArgumentParser(add_help=False)
-    own.add_argument("--prepare", action="store_true", help="make the peers' environments and end")
-    own.add_argument("--python", default=sys.executable, help="interpreter of these environments")
-    own.add_argument(
+def _arguments(parser: harness.Parser) -> None:
+    parser.add_argument("--prepare", action="store_true", help="make the peers' environments and end")
+    parser.add_argument("--python", default=sys.executable, help="interpreter of these environments")
+    parser.add_argument(
         "--data", type=Path, help=f"folder of recorded files (default: {SHARED_DATA}, ../shared/data)"
     )
-    mine, sys.argv[1:] = own.parse_known_args()
-    if mine.prepare:
-        return prepare(mine.python)
-    report = harness.Report("backtest", harness.options(__doc__ or ""))
-    data = load(mine.data)
+
+
+def main() -> int:
+    opts = harness.options(__doc__ or "", extra=_arguments)
+    if opts.extra["prepare"]:
+        return prepare(opts.extra["python"])
+    report = harness.Report("backtest", opts)
+    data = load(opts.extra["data"])
     data = data.first(report.opts.count(len(data.price), QUICK_TICKS))
     return run(report, data, (*peers.OF_OURS, *peers.OTHERS))
 

@@ -53,7 +53,7 @@ _NO_SIGNAL = 0x4000  # MSG_NOSIGNAL
 _send = types.ExternalFunction("send", types.int64(types.int32, types.voidptr, types.int64, types.int32))
 
 
-class FramesError(RuntimeError):
+class FramesError(harness.LeftOutError):
     """A client is not installed or failed; the text says which and what to do."""
 
 
@@ -530,20 +530,21 @@ def run_all(report: harness.Report) -> dict[str, Figures]:
     pace = Plan(WARM_UP + int(RATE * report.opts.seconds(1.5, 0.3)), RATE)
     figures = {contender.name: Figures() for contender in CONTENDERS}
     load = Load(blast.count)
+
+    def once(contender: Contender) -> None:
+        nonlocal load
+        try:
+            measure(load, contender, blast, pace, figures[contender.name])
+        except FramesError:
+            load.end()
+            load = Load(blast.count)
+            raise
+
     try:
-        for run in range(report.opts.runs):
-            for contender in (c for c in CONTENDERS if c.name in figures):
-                report.progress(f"{contender.title}, run {run + 1} of {report.opts.runs} ...")
-                try:
-                    measure(load, contender, blast, pace, figures[contender.name])
-                except FramesError as error:
-                    del figures[contender.name]
-                    report.note(f"left out: {contender.title}: {error}")
-                    load.end()
-                    load = Load(blast.count)
+        took_part = report.interleave({one.title: partial(once, one) for one in CONTENDERS})
     finally:
         load.end()
-    return figures
+    return {one.name: figures[one.name] for one in CONTENDERS if one.title in took_part}
 
 
 # ---- what is shown ----

@@ -25,6 +25,7 @@ shown so, and measured at half of it until it keeps up. Throughput: closed windo
 ``pipeline_load``; with one event a frame it is the feed, the same Python in all, that bounds most of them.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,7 +33,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from benchmarks import harness, workload
+from benchmarks import harness, hgrm, workload
 from benchmarks.load import pipeline_load, pipeline_peer, pipeline_wire
 from benchmarks.load.engine_run import EngineRun, Scratch
 from benchmarks.load.pipeline_load import FRAME_EVENTS, Flow, FlowLoad
@@ -151,17 +152,18 @@ def available(report: harness.Report) -> list[Peer]:
     absent = {peer.kind: pipeline_wire.missing(peer.kind) for peer in PEERS}
     for kind, reason in absent.items():
         if reason is not None:
-            report.note(f"pipeline: {kind} left out: {reason}.")
+            report.leave_out(kind, reason)
     return [peer for peer in PEERS if absent[peer.kind] is None]
 
 
 def measure(report: harness.Report, field_: list[Contender]) -> None:
-    """All contenders once, then all again: what the machine does meanwhile meets each of them."""
-    for run in range(report.opts.runs):
-        for contender in field_:
-            report.progress(f"{contender.name}, run {run + 1} of {report.opts.runs} ...")
-            contender.runs.append(contender.latency(RATE))
-            contender.flows.append(contender.throughput())
+    """All contenders once, then all again."""
+
+    def once(contender: Contender) -> None:
+        contender.runs.append(contender.latency(RATE))
+        contender.flows.append(contender.throughput())
+
+    report.interleave({contender.name: functools.partial(once, contender) for contender in field_})
 
 
 def slower(report: harness.Report, contender: Contender) -> None:
@@ -182,6 +184,7 @@ def add(report: harness.Report, field_: list[Contender]) -> None:
     """Figures and ratios."""
     named = {contender.name: contender for contender in field_}
     for contender in field_:
+        report.latencies(contender.name, [hgrm.of_values(run.latencies) for run in contender.runs])
         _add_one(report, contender, named.get(REFERENCES[contender.name]))
     for (peer, layout), target in TARGETS.items():
         if peer in named:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import harness, jitter, workload
+from benchmarks import harness, hgrm, jitter, workload
 from benchmarks.load import venue
 from benchmarks.load.engine_run import EngineRun, Scratch
 from hft_engine.config.schema import (
@@ -271,6 +271,8 @@ def main() -> int:
             report.sense_jitter()
             runs = report.measure(setup, lambda setup=setup: run_once(setup, seconds, model))  # type: ignore[misc]
             report.sense_jitter()
+            report.latencies(setup, [hgrm.of_values(run.latencies) for run in runs])
+            report.latencies(f"{setup}_from_schedule", [hgrm.of_values(run.from_schedule) for run in runs])
             _add(report, setup, runs, jitter.joined(report.jitters[first:]))
             _show(report, setup, runs[-1])
     finally:

@@ -281,6 +281,8 @@ def main() -> int:
     report.add("hop_park_p50_us", [percentile(c, 50.0) / 1e3 for c in parked], "us", ring_fd)
     report.add("hop_park_p99_us", [percentile(c, 99.0) / 1e3 for c in parked], "us", ring_fd)
     report.add("hop_zmq_p50_us", zmq_one_way, "us", ring_fd)
+    report.latencies("spinning", spinning)
+    report.latencies("parked", parked)
     report.note(
         "hop: from the clock before the claim until the record is in the reader's hands, clock included."
     )

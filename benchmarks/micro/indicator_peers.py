@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from benchmarks.micro.contenders import LeftOutError
+from benchmarks.harness import LeftOutError
 from hft_engine.config.schema import IndicatorConfig
 from hft_engine.indicators.features import feature_schema
 from hft_engine.indicators.kernels import add_bar, start_row

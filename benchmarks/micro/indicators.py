@@ -17,7 +17,6 @@ import numpy as np
 
 from benchmarks import harness, workload
 from benchmarks.micro import indicator_peers as peers
-from benchmarks.micro.contenders import gather, interleave
 from hft_engine.indicators import step
 from hft_engine.indicators.features import BUILT_IN_FEATURES
 from hft_engine.indicators.stage import IndicatorStage
@@ -148,7 +147,7 @@ def six_indicators(report: harness.Report, steps: int) -> None:
         "TA-Lib stream handles": lambda: _tried(peers.talib_handles, prices),
         "talipp": lambda: _tried(peers.talipp, few),
     }
-    runs = interleave(report, gather(report, makers))
+    runs = report.interleave(report.gather(makers))
     ns = {name: [run.ns for run in several] for name, several in runs.items()}
     for name, several in runs.items():
         given = few if name == "talipp" else prices
@@ -176,7 +175,7 @@ def crowds(report: harness.Report, ticks: int) -> None:
     pattern = crowd_pattern(3_000)
     report.progress("warming the crowds ...")
     made = {count: Crowd(count, pattern) for count in CROWDS}
-    runs = interleave(report, {f"{count:,}": functools.partial(made[count].run, ticks) for count in CROWDS})
+    runs = report.interleave({f"{count:,}": functools.partial(made[count].run, ticks) for count in CROWDS})
     fewest = (f"{CROWDS[0]} instruments", runs[f"{CROWDS[0]:,}"])
     for count in CROWDS:
         limit = 1.3 * harness.Measured(tuple(fewest[1])).median if count == CROWDS[-1] else None

@@ -15,9 +15,7 @@ needs into a folder that is removed again.
 Which compiled model is fastest depends on the rows: treelite and lleaves branch at each node, ours does not.
 """
 
-import argparse
 import functools
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -30,8 +28,8 @@ import numpy as np
 from numba import njit, types
 
 from benchmarks import harness, workload
+from benchmarks.harness import LeftOutError
 from benchmarks.micro import inference_peers as peers
-from benchmarks.micro.contenders import LeftOutError, gather, interleave
 from hft_engine.inference.lightgbm_text import Tree, parse_model
 from hft_engine.inference.tables import Tables, build_tables
 from hft_engine.inference.trees import evaluate
@@ -158,7 +156,7 @@ def contenders(
         TREELITE: lambda: peers.treelite(model, model.parent),
         LLEAVES: lambda: _lleaves(model, with_lleaves),
     }
-    found = gather(report, makers)
+    found = report.gather(makers)
     all_: dict[str, Contender] = {
         OURS: lambda rows, idle: compiled(_ours, _context(tables), rows, idle),
         **{name: functools.partial(_in_compiled_code, peer) for name, peer in found.items()},
@@ -187,7 +185,7 @@ def measure(
     report: harness.Report, all_: dict[str, Contender], rows: np.ndarray, idle: int = _AWAKE
 ) -> dict[str, list[Run]]:
     """Every contender over the rows, in turn."""
-    return interleave(report, {name: functools.partial(run, rows, idle) for name, run in all_.items()})
+    return report.interleave({name: functools.partial(run, rows, idle) for name, run in all_.items()})
 
 
 def check(runs: dict[str, list[Run]], expected: np.ndarray) -> dict[str, np.ndarray]:
@@ -279,13 +277,16 @@ def _difference(rows: np.ndarray) -> str:
     return f"{wrong:,} rows WRONG, by up to {rows.max():.2g}" if wrong else f"up to {rows.max():.1e}"
 
 
+def _arguments(parser: harness.Parser) -> None:
+    parser.add_argument(
+        "--with-lleaves", action="store_true", help="make an environment for lleaves and measure it"
+    )
+
+
 def main() -> int:
     import lightgbm
 
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--with-lleaves", action="store_true")
-    known, sys.argv[1:] = parser.parse_known_args()
-    report = harness.Report("inference", harness.options(__doc__ or ""))
+    report = harness.Report("inference", harness.options(__doc__ or "", extra=_arguments))
     report.progress("training a model ...")
     rows = workload.model_rows(report.opts.count(20_000, 10_000))
     with tempfile.TemporaryDirectory(prefix="hft_bench-") as directory, ExitStack() as stack:
@@ -295,7 +296,7 @@ def main() -> int:
         ensemble = parse_model(text.encode(), "benchmark model")
         tables = build_tables(ensemble, range(rows.shape[1]))
         report.progress("making the contenders ...")
-        all_ = contenders(report, stack, booster, tables, model, known.with_lleaves)
+        all_ = contenders(report, stack, booster, tables, model, report.opts.extra["with_lleaves"])
         expected = np.asarray(booster.predict(rows, num_threads=1))
         measured = measure_all(report, all_, rows, expected)
     add_figures(report, measured)

@@ -17,7 +17,7 @@ from typing import Any
 
 from numba import njit
 
-from benchmarks.micro.contenders import LeftOutError
+from benchmarks.harness import LeftOutError
 
 LLEAVES = ("lleaves==1.3.0", "llvmlite==0.44.0")  # lleaves calls what llvmlite took out in 0.45
 _LLEAVES_COMPILE = "import lleaves, sys; lleaves.Model(sys.argv[1]).compile(cache=sys.argv[2])"

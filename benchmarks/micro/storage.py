@@ -26,7 +26,6 @@ import numpy as np
 
 from benchmarks import harness, workload
 from benchmarks.micro import storage_sinks as sinks
-from benchmarks.micro.contenders import gather, interleave
 from hft_engine.records import TICK_DTYPE, TickKind
 
 BATCH = 10_000
@@ -174,12 +173,12 @@ def main() -> int:
     plain = sinks.plain_rows(rows, symbols)
     report.sense_jitter()
     with ExitStack() as stack:
-        made = gather(report, places(symbols, stack))
+        made = report.gather(places(symbols, stack))
         contenders = {
             name: functools.partial(measure, make, plain if name == RAW_ROWS else rows)
             for name, make in made.items()
         }
-        runs = interleave(report, contenders)
+        runs = report.interleave(contenders)
     report.sense_jitter()
     add_figures(report, runs)
     show_table(report, runs)

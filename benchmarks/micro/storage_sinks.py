@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from benchmarks.micro.contenders import LeftOutError
+from benchmarks.harness import LeftOutError
 from hft_engine.instruments import InstrumentTable
 from hft_engine.persistence.journal import JournalReader, JournalWriter, SegmentMetadata
 from hft_engine.persistence.sinks.sqlite import SqliteStore

@@ -26,11 +26,13 @@ as every peer has. Redis, NATS and zmq also cross machines, Redis Streams also k
 is told to wait for its reader (``gating``) in order that nothing is lost in the blast.
 """
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from benchmarks import harness
 from benchmarks.micro import hop
-from benchmarks.micro.transport_ends import Contender, Timing, TransportError, opened
+from benchmarks.micro.transport_ends import Contender, Timing, opened
 from benchmarks.micro.transport_peers import CONTENDERS
 
 RATES = (1_000, 5_000)
@@ -67,19 +69,16 @@ def run_all(report: harness.Report) -> tuple[dict[str, Figures], dict[str, list[
     """Every contender's figures, and the physical limits in us; who fails is left out and named."""
     figures: dict[str, Figures] = {contender.name: Figures() for contender in CONTENDERS}
     limits: dict[str, list[float]] = {"block": [], "spin": []}
-    for run in range(report.opts.runs):
+
+    def limit() -> None:
         limits["spin"].append(hop.cache_line_half_ns(report.opts.count(500_000, 100_000)) / 1e3)
         limits["block"].append(hop.eventfd_half_us(report.opts.count(5_000, 1_000)))
-        for contender in CONTENDERS:
-            if contender.name not in figures:
-                continue
-            report.progress(f"{contender.title}, run {run + 1} of {report.opts.runs} ...")
-            try:
-                measure(contender, report.opts, figures[contender.name])
-            except TransportError as error:
-                del figures[contender.name]
-                report.note(f"left out: {contender.title}: {error}")
-    return figures, limits
+
+    turns: dict[str, Callable[[], None]] = {"the limits": limit}
+    for one in CONTENDERS:
+        turns[one.title] = functools.partial(measure, one, report.opts, figures[one.name])
+    took_part = report.interleave(turns)
+    return {one.name: figures[one.name] for one in CONTENDERS if one.title in took_part}, limits
 
 
 # ---- what is shown ----

@@ -32,7 +32,7 @@ PACK = struct.Struct("<qqq40x")
 assert PACK.size == RECORD.itemsize
 
 
-class TransportError(RuntimeError):
+class TransportError(harness.LeftOutError):
     """A contender cannot take part: not installed, no server, or it failed; the text says which and what to do."""
 
 

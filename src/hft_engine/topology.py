@@ -82,16 +82,22 @@ _RING_DTYPES = {
 
 _COMPUTE = ("indicators", "inference", "signals")
 
-# In the fork server: everything that compiles, nothing that starts a thread.
+# In the fork server: everything that compiles, nothing that starts a thread. What compiles longest comes first: on a
+# first start each core takes the next.
 PRELOAD = (
-    "hft_engine.shm.ring",
-    "hft_engine.runtime.wait",
-    "hft_engine.runtime.chain",
-    "hft_engine.feed.actor",
     "hft_engine.indicators.actor",
+    "hft_engine.feed.actor",
     "hft_engine.inference.actor",
     "hft_engine.signals.actor",
+    "hft_engine.runtime.chain",
+    "hft_engine.shm.ring",
+    "hft_engine.runtime.wait",
     "hft_engine.runtime.process",
+    "hft_engine.runtime.control",  # ZeroMQ starts its threads with its first context, not when it is imported
+    "hft_engine.feed.transport",
+    "hft_engine.publisher.actor",
+    "hft_engine.persistence.actor",
+    "hft_engine.feed.simulator.actor",
 )
 
 

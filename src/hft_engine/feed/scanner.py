@@ -8,6 +8,7 @@ Any other message it refuses as a whole, and nothing has happened: the decoder t
 """
 
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -284,7 +285,8 @@ def scan(wiring: np.ndarray, text: np.ndarray, ts_recv_ns: int, ts_mono_ns: int)
     venue's delay.
     """
     head, slots, rows = wired(wiring, 0, np.int64), wired(wiring, 1, TICK_DTYPE), wired(wiring, 3, TICK_DTYPE)
-    events, at, most = 0, 0, min(len(rows), len(slots) >> 1)
+    events: Any = np.int64(0)  # a bare 0 is a type of its own: _event would be compiled for it, too
+    at, most = 0, min(len(rows), len(slots) >> 1)
     if byte_at(text, 0) != _OPEN_LIST:
         return REFUSED
     while events == 0 or byte_at(text, at) == COMMA:

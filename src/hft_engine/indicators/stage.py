@@ -112,7 +112,7 @@ def _batch(
     bars_first = claim(bars_head, bars_slots, 0)
     bar_space = min(room(bars_head, len(bars_slots) >> 1), len(bars_slots) >> 1)
     written = 0
-    bar_count = 0
+    bar_count: Any = np.int64(0)  # as in ``duty``
     i = begin
     while i < end and bar_space - bar_count >= _SPACE_MIN:
         tick = ticks[i]
@@ -157,7 +157,7 @@ def duty(wiring: np.ndarray, reader: int, limit: int) -> int:
     scratch = wired(wiring, _SCRATCH, TICK_DTYPE)
     polled = poll_into(ticks_head, ticks_slots, reader, scratch, min(limit, room(features_head, limit)))
     batch_max = min(BATCH_MAX, len(features_slots) >> 1)
-    done = 0
+    done: Any = np.int64(0)  # a bare 0 is a type of its own: _batch would be compiled for it, too
     while done < polled:
         count, closed = _batch(
             scratch,

@@ -1,16 +1,18 @@
 """The fork server: a single-threaded process with every kernel loaded, forked for each actor process.
 
 A fresh interpreter needs 1.3 s until its first compiled result; a fork of this one 40 ms, and it shares the
-compiled code's pages. ZeroMQ and LightGBM are never imported here: they start threads, and a fork after threads
-hangs. Chain of death: the actors die with the fork server (PDEATHSIG), the fork server dies with the supervisor
-(PDEATHSIG, and its socket closes).
+compiled code's pages. Nothing that starts a thread is imported here (LightGBM does), and no ZeroMQ context made: a
+fork after threads hangs. Chain of death: the actors die with the fork server (PDEATHSIG), the fork server dies with
+the supervisor (PDEATHSIG, and its socket closes).
 
 Protocol over a socket pair, one message at a time, MessagePack:
     <- Spawn        -> Spawned with the child's pidfd as ancillary data
     <- Reap         -> Reaped
-The server reports Progress while it warms up, then Ready.
+The server reports Progress while it warms up, then Ready. What compiles the kernels of a first start are forks
+of it too, one a core, which end when the cache is full.
 """
 
+import contextlib
 import gc
 import importlib
 import os
@@ -24,11 +26,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
+from hft_engine.runtime import kernelcache
 from hft_engine.runtime.limits import READY_TIMEOUT_S
 from hft_engine.runtime.linux import die_with_parent, set_name, thread_count
 
 _MESSAGE_MAX = 1 << 20
 WARMING_POLL_S = 0.05  # a stop that comes while kernels compile is heard this soon
+COMPILERS_MAX = 4  # more have nothing to do: one module takes as long as all others together
 _SINGLE_THREADED = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
 
@@ -173,13 +177,18 @@ def _decode_answer(raw: bytes) -> _Answer:
 
 
 def _warm(server: socket.socket, modules: Sequence[str]) -> None:
-    """Import each module and run its ``warm``."""
+    """Import each module and run its ``warm``; with kernels to compile first, which other processes do."""
     started = time.monotonic()
+    mark = kernelcache.mark(modules)
+    filling = kernelcache.wants_filling(mark)
+    if filling:
+        _compile(server, modules)
     for i, name in enumerate(modules):
-        server.sendall(msgspec.msgpack.encode(Progress(name, i, len(modules))))
-        warm = getattr(importlib.import_module(name), "warm", None)
-        if warm is not None:
-            warm()
+        if not filling:
+            server.sendall(msgspec.msgpack.encode(Progress(name, i, len(modules))))
+        _warm_one(name)
+    with contextlib.suppress(OSError):  # a full disk: then they are compiled again next time
+        mark.touch()
     if thread_count() != 1:
         raise ForkServerError(
             f"{thread_count()} threads after loading {', '.join(modules)}: forking would hang"
@@ -187,6 +196,46 @@ def _warm(server: socket.socket, modules: Sequence[str]) -> None:
     gc.collect()
     gc.freeze()  # the children's collector leaves these pages alone, so they stay shared
     server.sendall(msgspec.msgpack.encode(Ready(time.monotonic() - started)))
+
+
+def _warm_one(name: str) -> None:
+    warm = getattr(importlib.import_module(name), "warm", None)
+    if warm is not None:
+        warm()
+
+
+def _compile(server: socket.socket, modules: Sequence[str]) -> None:
+    """Fill the kernel cache: a process a core, each taking the next module until there is none.
+
+    What compiling leaves in a process's memory (300 MB) goes with it. What fails here fails again, and is reported,
+    where the kernels are loaded.
+    """
+    queue, fill = os.pipe()
+    os.write(fill, bytes(range(len(modules))))
+    os.close(fill)
+    me = os.getpid()
+    compilers = []
+    for _ in range(min(len(os.sched_getaffinity(0)), len(modules), COMPILERS_MAX)):
+        pid = os.fork()
+        if pid == 0:
+            _compile_next(server, modules, queue, me)
+        compilers.append(pid)
+    os.close(queue)
+    for pid in compilers:
+        os.waitpid(pid, 0)
+
+
+def _compile_next(server: socket.socket, modules: Sequence[str], queue: int, parent_pid: int) -> None:
+    """A compiler's whole life; does not return."""
+    try:
+        die_with_parent(parent_pid)
+        set_name("hft:compiler")
+        while index := os.read(queue, 1):
+            name = modules[index[0]]
+            server.sendall(msgspec.msgpack.encode(Progress(name, index[0], len(modules))))
+            _warm_one(name)
+    finally:
+        os._exit(0)
 
 
 def _become(server: socket.socket, parent_pid: int, request: Spawn) -> None:

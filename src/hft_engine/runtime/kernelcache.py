@@ -10,6 +10,7 @@ import platform
 import re
 import shutil
 import tempfile
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -82,3 +83,21 @@ def use() -> Path:
     """Point numba there. Call before numba is imported; a setting of the user's own is respected."""
     os.environ.setdefault("NUMBA_CACHE_DIR", str(directory()))
     return Path(os.environ["NUMBA_CACHE_DIR"])
+
+
+def mark(modules: Sequence[str]) -> Path:
+    """The file that says that the cache in use holds the kernels of ``modules``.
+
+    Named by the modules and by when their sources were last written: that is what numba goes by.
+    """
+    digest = hashlib.sha256(" ".join(modules).encode())
+    for name in sorted(_kernel_sources()):
+        digest.update(
+            str(_PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py").stat().st_mtime_ns).encode()
+        )
+    return use() / f"filled-{digest.hexdigest()[:16]}"
+
+
+def wants_filling(mark: Path) -> bool:
+    """Whether kernels are missing that could be kept."""
+    return not mark.exists() and os.access(mark.parent, os.W_OK)

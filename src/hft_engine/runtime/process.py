@@ -42,7 +42,7 @@ class _SocketPort(ControlPort):
     """Control messages over the process's one DEALER socket."""
 
     def __init__(self, run_dir: Path, process: str) -> None:
-        from hft_engine.runtime.control import Peer  # zmq starts threads: never before the fork
+        from hft_engine.runtime.control import Peer  # its context starts threads: never before the fork
 
         self._peer = Peer(run_dir, process)
 

@@ -169,7 +169,7 @@ class Supervisor:
         self._log.info("fork server ready after %.2f s, pid %d", time.monotonic() - started, self._server.pid)
 
     def _abandoned(self) -> bool:
-        """Answers commands while kernels compile, which takes a minute at first; whether to stop."""
+        """Answers commands while kernels compile, which takes long at first; whether to stop."""
         self._board.serve()
         return self._stop_requested
 

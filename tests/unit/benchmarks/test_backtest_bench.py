@@ -99,7 +99,7 @@ def test_a_peer_without_its_environment_is_left_out_with_the_remedy(
     monkeypatch.setattr(backtest, "add_figures", lambda report, runs: None)
     assert backtest.run(report, data, (NAUTILUS_TRADER, BARE)) == 0
     shown = capsys.readouterr().out
-    assert "left out: nautilus_trader: no environment in" in shown
+    assert "Left out: nautilus_trader: no environment in" in shown
     assert "--prepare" in shown
     assert json.loads(shown.splitlines()[-1])["benchmark"] == "backtest"
 

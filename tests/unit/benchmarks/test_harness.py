@@ -20,7 +20,8 @@ def _report() -> harness.Report:
 def test_the_last_line_is_one_json_object_with_the_agreed_keys(capsys: pytest.CaptureFixture[str]) -> None:
     assert _report().finish() == 0
     last = json.loads(capsys.readouterr().out.rstrip("\n").split("\n")[-1])
-    assert set(last) == {"benchmark", "machine", "results"}
+    assert set(last) == {"benchmark", "configuration", "machine", "notes", "results"}
+    assert last["configuration"] == {"quick": True, "runs": 3}
     assert {"cpu", "cores", "kernel", "python", "versions", "commit"} <= set(last["machine"])
     for result in last["results"]:
         assert {"name", "value", "unit", "reference", "ratio"} <= set(result)
@@ -52,6 +53,32 @@ def test_each_measurement_runs_as_often_as_asked(capsys: pytest.CaptureFixture[s
     report.measure("calls", lambda: calls.append(1))
     assert len(calls) == 4
     assert "run 4 of 4" in capsys.readouterr().err
+
+
+def test_a_benchmark_lists_its_own_arguments_in_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    def own(parser: harness.Parser) -> None:
+        parser.add_argument("--size", type=int, default=4, help="of the thing")
+
+    assert harness.options("A sample.", ["--size", "7"], own).extra == {"size": 7}
+    with pytest.raises(SystemExit):
+        harness.options("A sample.", ["--help"], own)
+    assert "of the thing" in capsys.readouterr().out
+
+
+def test_a_contender_that_fails_is_named_and_the_others_go_on() -> None:
+    report = harness.Report("sample", harness.options("A sample.", ["--runs", "3"]))
+
+    def tires() -> int:
+        if len(order) > 2:
+            raise harness.LeftOutError("no answer; remedy: start it")
+        order.append("a")
+        return 1
+
+    order: list[str] = []
+    runs = report.interleave({"a": tires, "b": lambda: order.append("b")})
+    assert order == ["a", "b", "a", "b", "b"]
+    assert list(runs) == ["b"]
+    assert report.notes == ["Left out: a: no answer; remedy: start it."]
 
 
 def test_jitter_sees_every_due_instant_of_the_schedule() -> None:

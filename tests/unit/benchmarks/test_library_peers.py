@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmarks import harness, workload
-from benchmarks.micro import contenders, indicators, inference, storage
 from benchmarks.micro import indicator_peers as peers
+from benchmarks.micro import indicators, inference, storage
 from benchmarks.micro.inference_peers import FastConfig, treelite
 
 from hft_engine.inference.lightgbm_text import parse_model
@@ -35,16 +35,16 @@ def test_a_peer_that_is_missing_is_named_with_its_remedy_and_the_others_take_par
         raise ModuleNotFoundError("No module named 'nowhere'", name="nowhere")
 
     def silent() -> int:
-        raise contenders.LeftOutError("no answer; remedy: start it")
+        raise harness.LeftOutError("no answer; remedy: start it")
 
-    assert contenders.gather(report, {"a": missing, "b": silent, "c": lambda: 3}) == {"c": 3}
+    assert report.gather({"a": missing, "b": silent, "c": lambda: 3}) == {"c": 3}
     assert "a: no module nowhere; remedy: pip install" in report.notes[0]
     assert "b: no answer; remedy: start it" in report.notes[1]
 
 
 def test_contenders_take_turns(report: harness.Report) -> None:
     order: list[str] = []
-    runs = contenders.interleave(report, {name: lambda name=name: order.append(name) for name in "ab"})
+    runs = report.interleave({name: lambda name=name: order.append(name) for name in "ab"})
     assert order == ["a", "b", "a", "b"]
     assert runs == {"a": [None, None], "b": [None, None]}
 
@@ -111,7 +111,7 @@ def test_the_indicator_peers_agree_with_our_kernel(peer: Callable[[np.ndarray], 
     prices = peers.walks(30, 2)
     try:
         given = peer(prices)
-    except contenders.LeftOutError as error:
+    except harness.LeftOutError as error:
         pytest.skip(str(error))
     assert given.ns > 0
     indicators._compare("peer", given.last, peers.ours(prices).last)
@@ -132,7 +132,7 @@ def test_every_place_holds_all_rows_afterwards(report: harness.Report) -> None:
     symbols, rows = storage.trades(400)
     plain = storage.sinks.plain_rows(rows, symbols)
     with ExitStack() as stack:
-        made = contenders.gather(report, storage.places(symbols, stack))
+        made = report.gather(storage.places(symbols, stack))
         assert {storage.JOURNAL, storage.SQLITE_SINK, storage.SQLITE} <= set(made)
         for name, make in made.items():
             run = storage.measure(make, plain if name == storage.RAW_ROWS else rows, batch=150)
