@@ -23,15 +23,15 @@ from hft_engine.shm.atomics import sleep_ns, store_release
 from hft_engine.shm.clock import mono_ns
 
 EVENTS = 10  # of a frame
-# Each of the 100 instruments has its three turns (trade, quote, quote) with both prices and both imbalances.
-PERIOD_TICKS = workload.INSTRUMENTS * workload.TRADE_EVERY * 2
-BLOCK_TICKS = 80 * PERIOD_TICKS
+TURNS = (
+    2 * workload.TRADE_EVERY
+)  # of an instrument, until its ticks repeat: trade, quote, quote, at two prices
+BLOCK_TICKS = 48_000  # a multiple of EVENTS, and of TURNS * instruments for the numbers of instruments in use
 BURST = 64  # frames in one system call at most
 NAP_NS = 20_000
 _DIGITS = 13  # of the venue's milliseconds
 _START_MS = workload.START_NS // 1_000_000
 _send, _NO_SIGNAL = venue._send, venue._NO_SIGNAL
-assert BLOCK_TICKS % EVENTS == 0
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,11 @@ class Block:
     """Frames as they go over the wire: ``text``, ``offsets`` where each begins and the last ends, and where the
     venue's time stands in the text, for each event of each frame."""
 
-    def __init__(self, ticks: int = BLOCK_TICKS) -> None:
-        symbols = market_symbols(workload.INSTRUMENTS)
-        payloads = workload.frames_of(symbols, workload.alternating_ticks(ticks, 100_000.0), EVENTS)
+    def __init__(self, instruments: int = workload.INSTRUMENTS, ticks: int = BLOCK_TICKS) -> None:
+        if ticks % EVENTS or ticks % (TURNS * instruments):
+            raise ValueError(f"{ticks} ticks of {instruments} instruments do not repeat without a break")
+        rows = workload.alternating_ticks(ticks, 100_000.0, instruments=instruments)
+        payloads = workload.frames_of(market_symbols(instruments), rows, EVENTS)
         frames = [workload.websocket_frame(payload) for payload in payloads]
         joined = b"".join(frames)
         self.offsets = np.zeros(len(frames) + 1, np.int64)
@@ -127,13 +129,13 @@ def play(fd: int, block: Block, phases: list[Phase], t0_ns: int, venue_ms: int, 
     return True
 
 
-def serve(shared: Any, parent_pid: int, channel: Connection) -> None:
+def serve(instruments: int, shared: Any, parent_pid: int, channel: Connection) -> None:
     """The life of the load process: says its port, then "subscribed"; then, for each list of phases it is told,
     when the first is due (CLOCK_MONOTONIC, ns), and when all is sent whether the peer took it. ``shared``: one
     word, the ticks sent so far."""
     die_with_parent(parent_pid)
     fine_timers()
-    block, sent = Block(), np.frombuffer(shared, np.int64)
+    block, sent = Block(instruments), np.frombuffer(shared, np.int64)
     _offer(-1, block.text, block.offsets, block.times, 0, 0, 1.0, 0, sent)  # compiled now
     with socket.create_server(("127.0.0.1", 0)) as listener:
         channel.send(listener.getsockname()[1])

@@ -92,7 +92,7 @@ class Watch:
         self._mb = _memory(self._pids)
         self._parts: list[np.ndarray] = []
         self._position = 0
-        self._stop = threading.Event()
+        self._lock, self._stop = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         return self
@@ -114,16 +114,18 @@ class Watch:
         return Look(time.monotonic_ns(), int(self.sent[0]), taken, tuple(readers), *self._mb)
 
     def signals(self) -> np.ndarray:
-        """All signals so far (SIGNAL_DTYPE), after the end of the watch."""
-        self._read()
-        return np.concatenate(self._parts)
+        """All signals so far (SIGNAL_DTYPE)."""
+        with self._lock:
+            self._read()
+            return np.concatenate(self._parts)
 
     def _run(self) -> None:
         while not self._stop.wait(PERIOD_S):
             if len(self.looks) % MEMORY_EVERY == 0:
                 self._mb = _memory(self._pids)
             self.looks.append(self.look())
-            self._read()
+            with self._lock:
+                self._read()
 
     def _read(self) -> None:
         view = self._views["signals"]

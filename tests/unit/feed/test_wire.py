@@ -150,6 +150,16 @@ def test_stamps_are_those_of_the_read(side: Side) -> None:
     assert side.scanner.last_mono_ns == rows["ts_mono_ns"][0]
 
 
+def test_one_turn_takes_more_than_one_read_brings(side: Side) -> None:
+    sent = [plain(*range(10 * i + 1, 10 * i + 11)) for i in range(150)]
+    assert READ_BYTES < sum(map(len, sent)) < READS_MAX * READ_BYTES
+    side.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1_000_000)
+    side.theirs.sendall(b"".join(sent))
+    reached, wiring = Chain([side.wire.call], [], new_bells(), 0, "spin"), side.ring
+    reached.turn(0)
+    assert wiring.published == 1_500
+
+
 def test_the_end_of_the_stream_is_told(side: Side) -> None:
     side.theirs.sendall(frame(plain(1)))
     side.theirs.close()
