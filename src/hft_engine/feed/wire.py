@@ -171,8 +171,8 @@ class Wire:
         return max(0, int(pump(self._wiring, 0)))
 
     def pump(self) -> int:
-        """One read of the socket, from Python. Returns messages taken."""
-        return max(0, int(pump(self._wiring, 1)))
+        """What is in the socket, up to READS_MAX reads, from Python. Returns messages taken."""
+        return max(0, int(pump(self._wiring, READS_MAX)))
 
 
 def warm() -> None:
