@@ -1,5 +1,6 @@
 """More than the engine can take, over a real websocket: what is lost is counted, memory stays, and it goes on."""
 
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import msgspec
@@ -16,8 +17,18 @@ TINY = RingsConfig(ticks=8_192, bars=256, features=256, predictions=256, signals
 GROWTH_MB_MAX = 20.0
 
 
+@pytest.fixture(scope="module", autouse=True)
+def tracker() -> None:
+    """multiprocessing's own helper, which outlives every test."""
+    resource_tracker.ensure_running()
+
+
 @pytest.mark.parametrize("layout", ["compact", "dedicated"])
-def test_a_burst_over_capacity_loses_what_is_counted_and_nothing_else(layout: str, run_root: Path) -> None:
+def test_a_burst_over_capacity_loses_what_is_counted_and_nothing_else(
+    layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HFT_RUN_ROOT")  # this engine has a root of its own, removed at its end
+
     def configure(url: str) -> Config:
         config = configuration(SETUPS[layout], url, Path("none"))
         return msgspec.structs.replace(config, inference=InferenceConfig(), rings=TINY)
