@@ -93,12 +93,14 @@ def websocket_frame(payload: bytes) -> bytes:
     return header + payload
 
 
-def alternating_ticks(count: int, rate: float, start_ns: int = START_NS) -> np.ndarray:
-    """TICK_DTYPE[count] on the schedule of an open-loop load; tick i is of instrument i modulo INSTRUMENTS."""
+def alternating_ticks(
+    count: int, rate: float, start_ns: int = START_NS, instruments: int = INSTRUMENTS
+) -> np.ndarray:
+    """TICK_DTYPE[count] on the schedule of an open-loop load; tick i is of instrument i modulo ``instruments``."""
     from hft_engine.records import TICK_DTYPE
 
     number = np.arange(count)
-    instrument, turn = number % INSTRUMENTS, number // INSTRUMENTS
+    instrument, turn = number % instruments, number // instruments
     is_trade = (turn + instrument) % TRADE_EVERY == 0
     price = np.round(20.0 + 3.0 * instrument, 2)
     ticks = np.zeros(count, TICK_DTYPE)

@@ -31,6 +31,7 @@ _SCANNER, _BUFFER, _WORDS, _OPTIONS = range(4)
 _CAPACITY, _LIMIT, _SCANS, _ENCRYPTED = range(4)  # options
 _WHOLE_TEXT = 0x81
 _EAGAIN, _EINTR = 11, 4
+READS_MAX = 8  # a turn: what waits in the socket is late already, and what waits at the venue nobody counts
 _INCOMPLETE, _NOT_PLAIN = -1, -2
 
 
@@ -110,25 +111,29 @@ def _read(words: np.ndarray, buffer: np.ndarray, capacity: int) -> bool:
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def pump(wiring: np.ndarray, reads: int) -> int:
-    """Take what the buffer holds, or with ``reads`` one read of the socket. Returns messages taken, or ATTENTION.
+    """Take what the buffer holds, or what up to ``reads`` reads of the socket bring. Returns messages taken, or
+    ATTENTION.
 
     ``wiring``: the scanner's wiring, the stream's buffer and words, options.
     """
     words, options = wired(wiring, _WORDS, np.int64), wired(wiring, _OPTIONS, np.int64)
     if words[_BLOCKED] != 0:
         return ATTENTION
-    if reads != 0:
-        if words[_FD] < 0:
-            return 0
-        if options[_ENCRYPTED] != 0:
-            words[_BLOCKED] = wait_readable(words[_FD], 0)
-            return ATTENTION if words[_BLOCKED] != 0 else 0
-        if words[_DRAINED] != 0:
-            words[_DRAINED] = 0
-            return 0
-        if not _read(words, wired(wiring, _BUFFER, np.uint8), options[_CAPACITY]):
-            return 0
-    return _drain(wiring)
+    if reads == 0:
+        return _drain(wiring)
+    if words[_FD] < 0:
+        return 0
+    if options[_ENCRYPTED] != 0:
+        words[_BLOCKED] = wait_readable(words[_FD], 0)
+        return ATTENTION if words[_BLOCKED] != 0 else 0
+    if words[_DRAINED] != 0:
+        words[_DRAINED] = 0
+        return 0
+    taken = 0
+    while reads > 0 and _read(words, wired(wiring, _BUFFER, np.uint8), options[_CAPACITY]):
+        taken += _drain(wiring)
+        reads = 0 if words[_DRAINED] != 0 or words[_BLOCKED] != 0 else reads - 1
+    return taken
 
 
 def _call(wiring: Any, words: int, reader: int, argument: int) -> int:
@@ -149,7 +154,7 @@ class Wire:
         self._words = frames.words.data
         self._arrays = (scanner.wiring, frames.buffer, frames.words, options)
         self._wiring = wire(self._arrays)
-        self.call = NativeCall(native_entry().address, self._wiring, 0, 1, int(frames.words[_FD]))
+        self.call = NativeCall(native_entry().address, self._wiring, 0, READS_MAX, int(frames.words[_FD]))
 
     @property
     def blocked(self) -> bool:
@@ -166,8 +171,8 @@ class Wire:
         return max(0, int(pump(self._wiring, 0)))
 
     def pump(self) -> int:
-        """One read of the socket, from Python. Returns messages taken."""
-        return max(0, int(pump(self._wiring, 1)))
+        """What is in the socket, up to READS_MAX reads, from Python. Returns messages taken."""
+        return max(0, int(pump(self._wiring, READS_MAX)))
 
 
 def warm() -> None:

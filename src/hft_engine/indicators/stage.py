@@ -31,6 +31,7 @@ from hft_engine.shm.ring import Ring, advance, claim, poll_into, publish, room
 from hft_engine.shm.wiring import wire, wired
 
 BATCH_MAX = 16  # features made visible at once: bounds what a burst adds to the latency of its first tick
+SCRATCH_TICKS = 256  # copied out of the ring at once: 32 KiB, a first-level cache
 DUE_MAX = 32  # bars closed by event time before they are made visible
 BARS_CAPACITY_MIN = 16  # room for one tick's bars in the half of the ring that may be claimed at once
 _SPACE_MIN = bars.BARS_A_TRADE_MAX + 2  # a tick is taken up only when its bars and two due ones fit
@@ -155,30 +156,36 @@ def duty(wiring: np.ndarray, reader: int, limit: int) -> int:
     features_head = wired(wiring, _FEATURES_HEAD, np.int64)
     features_slots = wired(wiring, _FEATURES, FEATURE_DTYPE)
     scratch = wired(wiring, _SCRATCH, TICK_DTYPE)
-    polled = poll_into(ticks_head, ticks_slots, reader, scratch, min(limit, room(features_head, limit)))
     batch_max = min(BATCH_MAX, len(features_slots) >> 1)
     done: Any = np.int64(0)  # a bare 0 is a type of its own: _batch would be compiled for it, too
-    while done < polled:
-        count, closed = _batch(
-            scratch,
-            done,
-            min(done + batch_max, polled),
-            features_head,
-            features_slots,
-            wired(wiring, _BARS_HEAD, np.int64),
-            wired(wiring, _BARS, BAR_DTYPE),
-            wired(wiring, _BELLS, np.int64),
-            wired(wiring, _STATE, STATE_DTYPE),
-            wired(wiring, _EXTENSIONS, np.float64),
-            wired(wiring, _CLOCK, np.int64),
-            wired(wiring, _PARAMETERS, PARAMETERS_DTYPE)[0],
-            wired(wiring, _COUNTS, np.int64),
-            wired(wiring, _LATENCIES, np.int64),
-        )
-        if count == 0 and closed == 0:
+    while done < limit:
+        wanted = min(limit - done, len(scratch))
+        polled = poll_into(ticks_head, ticks_slots, reader, scratch, min(wanted, room(features_head, wanted)))
+        taken: Any = np.int64(0)
+        while taken < polled:
+            count, closed = _batch(
+                scratch,
+                taken,
+                min(taken + batch_max, polled),
+                features_head,
+                features_slots,
+                wired(wiring, _BARS_HEAD, np.int64),
+                wired(wiring, _BARS, BAR_DTYPE),
+                wired(wiring, _BELLS, np.int64),
+                wired(wiring, _STATE, STATE_DTYPE),
+                wired(wiring, _EXTENSIONS, np.float64),
+                wired(wiring, _CLOCK, np.int64),
+                wired(wiring, _PARAMETERS, PARAMETERS_DTYPE)[0],
+                wired(wiring, _COUNTS, np.int64),
+                wired(wiring, _LATENCIES, np.int64),
+            )
+            if count == 0 and closed == 0:
+                return done
+            advance(ticks_head, reader, count)
+            taken += count
+            done += count
+        if polled < wanted:
             break
-        advance(ticks_head, reader, count)
-        done += count
     return done
 
 
@@ -261,7 +268,7 @@ class IndicatorStage:
             _EXTENSIONS: self.state.extensions,
             _CLOCK: self.state.clock,
             _PARAMETERS: self.parameters,
-            _SCRATCH: np.zeros(ticks_max, TICK_DTYPE),
+            _SCRATCH: np.zeros(min(ticks_max, SCRATCH_TICKS), TICK_DTYPE),
             _COUNTS: counts,
             _LATENCIES: latencies,
         }

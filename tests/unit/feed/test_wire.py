@@ -14,9 +14,9 @@ from raw_venue import frame
 
 from hft_engine.feed.decode import FrameDecoder
 from hft_engine.feed.duty import TickStage
-from hft_engine.feed.frames import FrameError, FrameReader, Opcode, StreamWord
+from hft_engine.feed.frames import READ_BYTES, FrameError, FrameReader, Opcode, StreamWord
 from hft_engine.feed.scanner import Scanner
-from hft_engine.feed.wire import Wire
+from hft_engine.feed.wire import READS_MAX, Wire
 from hft_engine.instruments import InstrumentTable
 from hft_engine.records import TICK_DTYPE
 from hft_engine.runtime.chain import Chain
@@ -149,6 +149,17 @@ def test_stamps_are_those_of_the_read(side: Side) -> None:
     assert before < rows["ts_mono_ns"][0] == rows["ts_mono_ns"][1] < time.monotonic_ns()
     assert utc < rows["ts_recv_ns"][0] < time.time_ns()
     assert side.scanner.last_mono_ns == rows["ts_mono_ns"][0]
+
+
+def test_one_turn_takes_more_than_one_read_brings(side: Side) -> None:
+    side.theirs.sendall(frame(plain(0)))
+    side.take_turn()  # now the symbol is known
+    sent = b"".join(frame(plain(*range(10 * i + 1, 10 * i + 11))) for i in range(120))
+    assert READ_BYTES < len(sent) < READS_MAX * READ_BYTES
+    side.theirs.sendall(sent)
+    assert side.wire.pump() == 0  # the read before had taken all there was
+    assert side.wire.pump() == 120
+    assert side.ring.published == 1_201
 
 
 def test_the_end_of_the_stream_is_told(side: Side) -> None:

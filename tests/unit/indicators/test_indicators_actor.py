@@ -27,10 +27,15 @@ class Bench:
     """An actor and its rings; ``gating`` rings are those of a replay."""
 
     def __init__(
-        self, tmp_path: Path, config: IndicatorConfig | None = None, gating: bool = True, bars: int = 64
+        self,
+        tmp_path: Path,
+        config: IndicatorConfig | None = None,
+        gating: bool = True,
+        bars: int = 64,
+        features: int = 64,
     ) -> None:
         self.ticks = Ring.private("ticks", TICK_DTYPE, 8192, ("indicators",), gating)
-        self.features = Ring.private("features", FEATURE_DTYPE, 64, ("inference",), gating)
+        self.features = Ring.private("features", FEATURE_DTYPE, features, ("inference",), gating)
         self.bars = Ring.private("bars", BAR_DTYPE, bars, ("persistence",), gating)
         self.stats = Stats.private()
         self.stats.declare(IndicatorsActor.counters, IndicatorsActor.histograms)
@@ -131,6 +136,13 @@ def test_work_is_bounded_and_small_batches_are_visible_at_once(tmp_path: Path) -
     assert bench.actor.do_work() == min(TICKS_MAX, bench.features.capacity)
     stamps = bench.features.slots["ts_publish_ns"]
     assert len(set(stamps.tolist())) == bench.features.capacity // stage.BATCH_MAX
+
+
+def test_a_backlog_is_taken_up_in_one_turn_as_far_as_a_turn_goes(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, gating=False, features=1_024).start()
+    bench.ticks.publish_rows(trades(walk(7_000, 10.0, 1e-3)))
+    assert bench.actor.do_work() == 7_000 < TICKS_MAX
+    assert bench.features.published == 7_000
 
 
 def test_counters_and_latencies_are_those_of_the_stage(tmp_path: Path) -> None:

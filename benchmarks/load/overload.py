@@ -1,0 +1,508 @@
+"""Offered more than it can take: what a whole engine loses, how late the rest is, how soon all is normal again.
+
+    load process --websocket, 10 ticks a frame--> feed --> indicators --> inference --> signals
+      open loop                                     (publisher, journal and SQLite on)
+
+First the capacity: the highest rate at which, for a second or so, no stage between tick and signal is lapped and what
+waits at the end is less than 20 ms of the load. Then, in the same run, half the capacity for a while, 1.2, 2 or 5 times
+the capacity, half of it again. Latency is that of the signals that came (a model of 100 trees x 31 leaves on every tick
+that a stage takes up; at most one signal in 20 ms an instrument and side), from when their tick was due to leave the
+venue, so what waits at the venue or in the socket counts. Normal is back with the first three windows in a row of
+100 ms in which p99 is no more than in the worst such window of normal load, of any before the run's bursts.
+
+Nothing may vanish: every tick of the schedule was sent, every one sent is in the tick ring, and for every reader of
+every ring published = seen + lapped + waiting; the benchmark fails otherwise.
+
+``compact`` and ``dedicated`` have the defaults of the configuration. ``compact_short`` is ``compact`` with rings of
+1,024 feature and prediction records instead of 16,384: a lapped reader is never further behind than its ring is long.
+"""
+
+import itertools
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from benchmarks import harness, plot, workload
+from benchmarks.load import overload_load
+from benchmarks.load.engine_run import EngineRun, Scratch
+from benchmarks.load.overload_load import EVENTS, Phase
+from benchmarks.load.overload_watch import HOT, Look, Watch
+from benchmarks.load.pipeline_peer import expect, venue_process
+from benchmarks.load.tick_to_signal import SETUPS, configuration
+from hft_engine.config.schema import ActorTuning, Config, RingsConfig
+
+FACTORS = (1.2, 2.0, 5.0)
+CALM = 0.5  # of the capacity: normal load
+COOLDOWN_MS = 20  # at most 10,000 signals a second of 100 instruments, whatever the rate
+BEHIND_S = 0.02  # of its load may wait at the end of a probe
+PROBE_FIRST, PROBE_GROWTH, PROBE_RATE_MAX = 60_000.0, 1.6, 6e6
+BISECTIONS = 3
+WARM = Phase("warm", 50_000.0, 1.0)
+WINDOW_NS = 100_000_000
+WINDOWS = 3  # in a row: back to normal
+DRAIN_S = 30.0
+RECOVERY_MS, GROWTH_MB = 1_000.0, 8.0  # targets
+SHORT = RingsConfig(features=1_024, predictions=1_024)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An engine to overload."""
+
+    setup: str  # of tick_to_signal
+    wait: str
+    rings: RingsConfig = field(default_factory=RingsConfig)
+
+
+VARIANTS = {
+    "compact": Variant("compact", "spin"),
+    "compact_short": Variant("compact", "spin", SHORT),
+    "dedicated": Variant("dedicated", "yield"),
+}
+QUICK = ("compact",)
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Seconds."""
+
+    probe: float
+    calm: float
+    burst: float
+    after: float
+
+
+FULL_LENGTHS = Lengths(1.0, 2.0, 10.0, 3.0)
+QUICK_LENGTHS = Lengths(0.4, 1.0, 2.0, 1.5)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A phase as it was played: its first tick's number, when that was due, time between frames, ns."""
+
+    phase: Phase
+    first: int
+    t0_ns: int
+
+    @property
+    def end_ns(self) -> int:
+        return self.t0_ns + int(self.phase.ticks / self.phase.rate * 1e9)
+
+    def due_ns(self, ticks: np.ndarray) -> np.ndarray:
+        frames = (ticks - self.first) // EVENTS
+        due: np.ndarray = self.t0_ns + (frames * (EVENTS * 1e9 / self.phase.rate)).astype(np.int64)
+        return due
+
+    def offered(self, until_ns: int) -> int:
+        """Ticks due by then."""
+        elapsed = min(max(0, until_ns - self.t0_ns), self.end_ns - self.t0_ns)
+        return int(elapsed * self.phase.rate / 1e9)
+
+
+def offered(parts: Sequence[Part], until_ns: int) -> int:
+    return sum(part.offered(until_ns) for part in parts)
+
+
+@dataclass
+class Second:
+    """A stretch of a burst, for the table."""
+
+    phase: str
+    offered: int
+    sent: int
+    taken: int
+    lost: int
+    lag: int
+    slowest: str
+    delivered: int
+    p50_ms: float
+    p99_ms: float
+    memory_mb: tuple[float, float]
+
+
+@dataclass
+class Burst:
+    """What one factor showed. ``delivered``: (when published, ns; latency from due, ns; from the socket's stamp, ns)
+    of every signal whose tick was due in one of ``parts``: calm, burst, calm."""
+
+    factor: float
+    parts: tuple[Part, ...]
+    looks: list[Look]
+    delivered: np.ndarray
+    lost: int
+
+    @property
+    def calm_ns(self) -> float:
+        """The worst window's p99 of the calm before the burst, its first window left out."""
+        calm = self.parts[0]
+        values = [p99 for at, p99 in self.windows() if calm.t0_ns + WINDOW_NS < at <= calm.end_ns]
+        return max(values, default=0.0)
+
+    def windows(self) -> list[tuple[int, float]]:
+        """(end of a window, p99 of what was delivered in it)."""
+        at, late, _ = self.delivered
+        start = self.parts[0].t0_ns
+        number = (at - start) // WINDOW_NS
+        edges = np.searchsorted(number, np.arange(number[-1] + 2)) if len(number) else np.zeros(1, np.int64)
+        return [
+            (start + (i + 1) * WINDOW_NS, float(np.percentile(late[a:b], 99.0)))
+            for i, (a, b) in enumerate(itertools.pairwise(edges))
+            if b > a
+        ]
+
+    def recovery_ms(self, normal_ns: float) -> float:
+        """From the end of the burst to the beginning of the first normal windows; without any all the time watched."""
+        burst = self.parts[1]
+        after = [(at, p99) for at, p99 in self.windows() if at > burst.end_ns]
+        for i in range(len(after) - WINDOWS + 1):
+            if all(p99 <= normal_ns for _, p99 in after[i : i + WINDOWS]):
+                return max(0.0, (after[i][0] - WINDOW_NS - burst.end_ns) / 1e6)
+        return (self.parts[-1].end_ns - burst.end_ns) / 1e6
+
+    def in_burst(self) -> np.ndarray:
+        """Columns of ``delivered`` published during the burst."""
+        burst = self.parts[1]
+        at = self.delivered[0]
+        chosen: np.ndarray = self.delivered[:, (at >= burst.t0_ns) & (at < burst.end_ns)]
+        return chosen
+
+    def percentile_ms(self, percent: float, from_socket: bool = False) -> float:
+        values = self.in_burst()[2 if from_socket else 1]
+        return float(np.percentile(values, percent)) / 1e6 if len(values) else float("nan")
+
+    @property
+    def memory_mb(self) -> tuple[float, float]:
+        """(before the burst, most until the end)."""
+        burst = self.parts[1]
+        before = [look.private_mb + look.shared_mb for look in self.looks if look.ns < burst.t0_ns]
+        later = [look.private_mb + look.shared_mb for look in self.looks if look.ns >= burst.t0_ns]
+        return max(before), max(later)
+
+    @property
+    def lost_share(self) -> float:
+        return self.lost / self.parts[1].phase.ticks
+
+
+class Session:
+    """An engine, its load, and who watches both."""
+
+    def __init__(self, engine: EngineRun, channel: Connection, watch: Watch) -> None:
+        self._engine, self._channel, self._watch = engine, channel, watch
+        self._first = 0
+
+    def play(self, phases: list[Phase]) -> tuple[Part, ...]:
+        """Waits until everything is sent and taken."""
+        parts = self._start(phases)
+        self._finish()
+        return parts
+
+    def keeps_up(self, rate: float, seconds: float) -> bool:
+        """Whether the engine is at most BEHIND_S behind this load at its end, and no hot reader was lapped."""
+        before = self._watch.look()
+        (part,) = self._start([Phase("probe", rate, seconds)])
+        time.sleep(max(0.0, (part.end_ns - time.monotonic_ns()) / 1e9))
+        end = self._watch.look()
+        waiting = part.first + part.phase.ticks - end.taken + end.lag()
+        kept = end.lost() == before.lost() and waiting <= max(EVENTS, BEHIND_S * rate)
+        self._finish()
+        return kept
+
+    def capacity(self, seconds: float) -> float:
+        """Ticks a second: up by PROBE_GROWTH until it does not keep up, then between by halves."""
+        low, high = 0.0, PROBE_FIRST
+        while high < PROBE_RATE_MAX and self.keeps_up(high, seconds):
+            low, high = high, high * PROBE_GROWTH
+        if low == 0.0:
+            raise RuntimeError(f"the engine does not keep up with {high:,.0f} ticks/s")
+        for _ in range(BISECTIONS):
+            middle = (low * high) ** 0.5
+            if self.keeps_up(middle, seconds):
+                low = middle
+            else:
+                high = middle
+        return low
+
+    def burst(self, factor: float, capacity: float, lengths: Lengths) -> tuple[Part, ...]:
+        """Normal load, overload, normal load. Raises RuntimeError when a tick is unaccounted for."""
+        calm, rate = CALM * capacity, factor * capacity
+        parts = self.play(
+            [
+                Phase("normal", calm, lengths.calm),
+                Phase(f"{factor:g} x", rate, lengths.burst),
+                Phase("normal again", calm, lengths.after),
+            ]
+        )
+        self._check()
+        return parts
+
+    def _start(self, phases: list[Phase]) -> tuple[Part, ...]:
+        self._channel.send(phases)
+        t0_ns, parts = int(expect(self._channel)), []
+        for phase in phases:
+            parts.append(Part(phase, self._first, t0_ns))
+            self._first, t0_ns = self._first + phase.ticks, parts[-1].end_ns
+        return tuple(parts)
+
+    def _finish(self) -> None:
+        if not expect(self._channel):
+            raise RuntimeError("the engine hung up under the load")
+        deadline = time.monotonic() + DRAIN_S
+        while True:
+            look = self._watch.look()
+            if look.taken >= self._first and all(reader.lag == 0 for reader in look.readers):
+                return
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self._first - look.taken} ticks were not taken in {DRAIN_S:.0f} s")
+            time.sleep(0.01)
+
+    def _check(self) -> None:
+        look = self._watch.look()
+        if not self._first == look.sent == look.taken:
+            raise RuntimeError(f"{self._first} ticks offered, {look.sent} sent, {look.taken} taken")
+        for reader in look.readers:
+            if reader.unaccounted:
+                raise RuntimeError(f"{reader.unaccounted} records of {reader} are unaccounted for")
+
+
+@dataclass
+class Run:
+    """One engine from start to stop."""
+
+    capacity: float
+    bursts: list[Burst]
+
+    @property
+    def normal_ns(self) -> float:
+        """p99 of the worst window of normal load."""
+        return max(burst.calm_ns for burst in self.bursts)
+
+    def recovery_ms(self, i: int) -> float:
+        return self.bursts[i].recovery_ms(self.normal_ns)
+
+
+def engine_configuration(variant: Variant, url: str, model: Path) -> Config:
+    config = configuration(SETUPS[variant.setup], url, model)
+    waits = dict.fromkeys(config.engine.actors, ActorTuning(wait=variant.wait))  # type: ignore[arg-type]
+    return msgspec.structs.replace(
+        config,
+        engine=msgspec.structs.replace(config.engine, actors=waits),
+        signals=msgspec.structs.replace(config.signals, cooldown_ms=COOLDOWN_MS),
+        rings=variant.rings,
+    )
+
+
+@contextmanager
+def running(
+    configure: Callable[[str], Config], instruments: int = workload.INSTRUMENTS
+) -> Iterator[tuple[Session, Watch]]:
+    """An engine that is live, its load and its watch; ``configure`` gets the url of the load."""
+    scratch, shared = Scratch(), multiprocessing.RawArray("q", 1)
+    try:
+        with (
+            venue_process(overload_load.serve, instruments, shared) as (url, channel),
+            EngineRun(configure(url), scratch) as engine,
+        ):
+            engine.until_live()
+            expect(channel)  # "subscribed"
+            with Watch(engine, np.frombuffer(shared, np.int64)) as watch:
+                yield Session(engine, channel, watch), watch
+    finally:
+        scratch.remove()
+
+
+def run_once(variant: Variant, model: Path, lengths: Lengths, factors: Sequence[float] = FACTORS) -> Run:
+    with running(lambda url: engine_configuration(variant, url, model)) as (session, watch):
+        session.play([WARM])
+        capacity = session.capacity(lengths.probe)
+        played = [session.burst(factor, capacity, lengths) for factor in factors]
+        shown, signals = zip(factors, played, strict=True), watch.signals()
+        return Run(capacity, [burst_of(factor, parts, watch.looks, signals) for factor, parts in shown])
+
+
+def burst_of(factor: float, parts: tuple[Part, ...], looks: list[Look], signals: np.ndarray) -> Burst:
+    sources, columns = signals["source_sequence"], []
+    for part in parts:
+        rows = signals[(sources >= part.first) & (sources < part.first + part.phase.ticks)]
+        at = rows["ts_publish_ns"]
+        columns.append(np.stack([at, at - part.due_ns(rows["source_sequence"]), at - rows["ts_mono_ns"]]))
+    delivered = np.concatenate(columns, axis=1)
+    delivered = delivered[:, np.argsort(delivered[0], kind="stable")]
+    end_ns = parts[-1].end_ns + WINDOW_NS
+    shown = [look for look in looks if parts[0].t0_ns <= look.ns <= end_ns]
+    return Burst(factor, parts, shown, delivered, shown[-1].lost() - shown[0].lost())
+
+
+# ---- what is shown ----
+
+
+def seconds_of(burst: Burst) -> list[Second]:
+    """The burst second by second, from its calm on."""
+    begin, end = burst.parts[0].t0_ns, burst.parts[-1].end_ns
+    made = []
+    for start in range(begin, end, 1_000_000_000):
+        looks = [look for look in burst.looks if start <= look.ns < start + 1_000_000_000]
+        if len(looks) > 1:
+            made.append(_second(burst, looks))
+    return made
+
+
+def _second(burst: Burst, looks: list[Look]) -> Second:
+    first, last = looks[0], looks[-1]
+    at, late, _ = burst.delivered
+    late = late[(at >= first.ns) & (at < last.ns)]
+    per_s = 1e9 / (last.ns - first.ns)
+    p50, p99 = np.percentile(late, [50.0, 99.0]) / 1e6 if len(late) else (float("nan"), float("nan"))
+    worst = max((look.slowest for look in looks), key=lambda reader: reader.lag)
+    return Second(
+        phase=next(part.phase.name for part in reversed(burst.parts) if part.t0_ns <= last.ns),
+        offered=int((offered(burst.parts, last.ns) - offered(burst.parts, first.ns)) * per_s),
+        sent=int((last.sent - first.sent) * per_s),
+        taken=int((last.taken - first.taken) * per_s),
+        lost=int((last.lost() - first.lost()) * per_s),
+        lag=max(look.lag() for look in looks),
+        slowest=f"{worst.role} ({worst.ring}) {worst.lag:,}",
+        delivered=int(len(late) * per_s),
+        p50_ms=float(p50),
+        p99_ms=float(p99),
+        memory_mb=(last.private_mb, last.shared_mb),
+    )
+
+
+_HEADER = (
+    "s",
+    "phase",
+    "offered/s",
+    "taken/s",
+    "lost/s",
+    "hot lag",
+    "slowest of all readers",
+    "signals/s",
+    "p50 ms",
+    "p99 ms",
+    "private MB",
+    "shared MB",
+)
+
+
+def show(report: harness.Report, name: str, run: Run) -> None:
+    for burst in run.bursts:
+        rows = [
+            [
+                str(i),
+                second.phase,
+                f"{second.offered:,}",
+                f"{second.taken:,}",
+                f"{second.lost:,}",
+                f"{second.lag:,}",
+                second.slowest,
+                f"{second.delivered:,}",
+                harness.number(second.p50_ms),
+                harness.number(second.p99_ms),
+                *(f"{mb:,.0f}" for mb in second.memory_mb),
+            ]
+            for i, second in enumerate(seconds_of(burst))
+        ]
+        report.show(f"{name}, {burst.factor:g} x capacity, last run", _HEADER, rows)
+
+
+def add(report: harness.Report, name: str, runs: list[Run]) -> None:
+    report.add(f"overload_{name}_capacity_per_s", [run.capacity for run in runs], "1/s")
+    for i, factor in enumerate(FACTORS):
+        bursts, label = [run.bursts[i] for run in runs], f"overload_{name}_{factor:g}x"
+        normal = "normal load, worst 100 ms", [run.normal_ns / 1e6 for run in runs]
+        report.add(f"{label}_lost_percent", [100.0 * burst.lost_share for burst in bursts], "%")
+        for percent in (50.0, 99.0):
+            values = [burst.percentile_ms(percent) for burst in bursts]
+            report.add(f"{label}_delivered_p{percent:g}_ms", values, "ms", normal)
+        from_socket = [burst.percentile_ms(99.0, from_socket=True) for burst in bursts]
+        report.add(f"{label}_delivered_from_socket_p99_ms", from_socket, "ms", normal)
+        recovery = [run.recovery_ms(i) for run in runs]
+        report.add(f"{label}_recovery_ms", recovery, "ms", target=RECOVERY_MS)
+        growth = [after - before for before, after in (burst.memory_mb for burst in bursts)]
+        before = "before the burst", [burst.memory_mb[0] for burst in bursts]
+        report.add(f"{label}_memory_growth_mb", growth, "MB", before, target=GROWTH_MB)
+
+
+def picture(path: Path, name: str, run: Run) -> None:
+    """Offered, taken and lost, lag, latency, memory over the time of the run's bursts."""
+    lines: dict[str, tuple[list[float], list[float]]] = {}
+    bands, shift = [], 0.0
+
+    def put(line: str, x: float, y: float) -> None:
+        lines.setdefault(line, ([], []))
+        lines[line][0].append(x)
+        lines[line][1].append(y)
+
+    for burst in run.bursts:
+        origin = burst.parts[0].t0_ns
+
+        def second(ns: int, origin: int = origin, shift: float = shift) -> float:
+            return (ns - origin) / 1e9 + shift
+
+        middle = burst.parts[1]
+        bands.append((second(middle.t0_ns), second(middle.end_ns), f"{burst.factor:g} x capacity"))
+        for before, look in zip(burst.looks[:-5:5], burst.looks[5::5], strict=False):
+            x, per_s = second(look.ns), 1e9 / (look.ns - before.ns)
+            put("offered", x, (offered(burst.parts, look.ns) - offered(burst.parts, before.ns)) * per_s)
+            put("taken from the socket", x, (look.taken - before.taken) * per_s)
+            put("lost (laps)", x, (look.lost() - before.lost()) * per_s)
+            for role in HOT:
+                put(role, x, look.lag((role,)))
+            put("venue and socket", x, offered(burst.parts, look.ns) - look.taken)
+            put("private", x, look.private_mb)
+            put("shared", x, look.shared_mb)
+        for at, p99 in burst.windows():
+            put("p99 of 100 ms", second(at), p99 / 1e6)
+        shift += (burst.parts[-1].end_ns - origin) / 1e9 + 0.5
+
+    def panel(label: str, names: Sequence[str], log_y: bool = False) -> plot.Panel:
+        chosen = [plot.Line(line, *lines[line]) for line in names if line in lines]
+        return plot.Panel(label, "s", chosen, log_y=log_y, bands=bands)
+
+    panels = [
+        panel("ticks a second", ("offered", "taken from the socket", "lost (laps)")),
+        panel("ticks waiting", (*HOT, "venue and socket"), log_y=True),
+        panel("latency of what is delivered, due to signal, ms", ("p99 of 100 ms",), log_y=True),
+        panel("memory, MB", ("private", "shared")),
+    ]
+    plot.draw(path, f"{name}: overload of {run.capacity:,.0f} ticks/s", panels)
+
+
+def main() -> int:
+    report = harness.Report("overload", harness.options(__doc__ or ""))
+    lengths = QUICK_LENGTHS if report.opts.quick else FULL_LENGTHS
+    names = QUICK if report.opts.quick else tuple(VARIANTS)
+    runs: dict[str, list[Run]] = {name: [] for name in names}
+    scratch = Scratch()
+    try:
+        model = scratch.disk / "model.txt"
+        workload.train_model(model, workload.model_rows(20_000))
+        report.sense_jitter()
+        for number in range(report.opts.runs):
+            for name in names:
+                report.progress(f"{name}, run {number + 1} of {report.opts.runs} ...")
+                runs[name].append(run_once(VARIANTS[name], model, lengths))
+        report.sense_jitter()
+    finally:
+        scratch.remove()
+    for name in names:
+        add(report, name, runs[name])
+        show(report, name, runs[name][-1])
+        if plot.draws(report.opts):
+            picture(plot.PICTURES / f"overload_{name}.svg", name, runs[name][-1])
+    report.note(
+        f"overload: {EVENTS} ticks a frame, {workload.INSTRUMENTS} instruments; every tick and every record of every "
+        "ring is accounted for. Lost: records by which a stage between tick and signal was lapped."
+    )
+    return report.finish()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
