@@ -20,8 +20,6 @@ from hft_engine.shm.histogram import new_counts
 from hft_engine.shm.ring import Ring
 from hft_engine.shm.wiring import wire
 
-BATCH_MAX = 128  # features records copied at once: 72 KiB of scratch, well inside a second-level cache
-
 
 class InferenceActor(BaseActor):
     """Publishes one prediction a feature record; without a model, the features alone."""
@@ -39,7 +37,6 @@ class InferenceActor(BaseActor):
         """Loads the configured model. Raises FatalError where it cannot be used."""
         self._ctx = ctx
         self._features, self._predictions = ctx.ring("features"), ctx.ring("predictions")
-        self._scratch = np.zeros(BATCH_MAX, FEATURE_DTYPE)
         self._deadline_ns = _deadline_ns(ctx, self._predictions)
         self._skip_done()
         self._use(self._first_tables())
@@ -64,11 +61,12 @@ class InferenceActor(BaseActor):
         if predictions.published == 0:
             return
         newest = predictions.slots[(predictions.published - 1) % predictions.capacity]["source_sequence"]
+        passed = np.zeros(1, FEATURE_DTYPE)
         while features.lag(reader) > 0:
             oldest = features.slots[features.position(reader) % features.capacity]["source_sequence"]
             if oldest > newest:
                 return
-            features.poll(reader, self._scratch, 1)
+            features.poll(reader, passed, 1)
 
     def _first_tables(self) -> Tables:
         path = self._ctx.config.inference.model
@@ -96,7 +94,7 @@ class InferenceActor(BaseActor):
 
     def _use(self, tables: Tables) -> None:
         latencies, counters = self._ctx.histogram("inference"), self._ctx.counter_array()
-        self._arrays = _arrays(self._features, self._predictions, self._scratch, tables, latencies, counters)
+        self._arrays = _arrays(self._features, self._predictions, tables, latencies, counters)
         self._native = None
         self._arguments = (wire(self._arrays), self._ctx.reader("features"), self._deadline_ns)
 
@@ -104,7 +102,6 @@ class InferenceActor(BaseActor):
 def _arrays(
     features: Ring,
     predictions: Ring,
-    scratch: np.ndarray,
     tables: Tables,
     latencies: np.ndarray,
     counters: np.ndarray,
@@ -112,7 +109,7 @@ def _arrays(
     """In the order of ``kernels.WIRES``."""
     rings = [features.head, features.slots, predictions.head, predictions.slots, predictions.bells]
     model = [tables.header, tables.columns, tables.nodes, tables.bits, tables.row]
-    return [*rings, scratch, *model, latencies, counters]
+    return [*rings, *model, latencies, counters]
 
 
 def _call(wiring: Any, words: int, reader: int, deadline_ns: int) -> int:
@@ -141,7 +138,7 @@ def warm() -> None:
     """Compiles the stage's kernel, or loads it from the cache."""
     features = Ring.private("features", FEATURE_DTYPE, 8, ("inference",))
     predictions = Ring.private("predictions", PREDICTION_DTYPE, 8)
-    scratch, counters = np.zeros(1, FEATURE_DTYPE), np.zeros(len(COUNTERS), np.int64)
-    arrays = _arrays(features, predictions, scratch, empty_tables(), new_counts(), counters)
+    counters = np.zeros(len(COUNTERS), np.int64)
+    arrays = _arrays(features, predictions, empty_tables(), new_counts(), counters)
     duty(wire(arrays), 0, 0)
     native_entry()
