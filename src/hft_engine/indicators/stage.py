@@ -128,9 +128,11 @@ def _batch(
                 bar_count += step.take(row, tick, p, clock, bars_slots, bars_first + bar_count, counts)
                 if p.call_count > 0:
                     step.run_extensions(state, extensions, p, instrument, ticks, i)
-                sequence = features_first + written
-                step.write_features(row, tick, features_slots[sequence & (len(features_slots) - 1)])
-                written += 1
+                if row.new_bar != 0 or p.on_bars == 0:
+                    sequence = features_first + written
+                    step.write_features(row, tick, features_slots[sequence & (len(features_slots) - 1)])
+                    row.new_bar = 0
+                    written += 1
             else:
                 counts[step.N_OUT_OF_RANGE] += 1
         i += 1
@@ -210,11 +212,13 @@ class IndicatorStage:
         counts: np.ndarray,
         latencies: np.ndarray,
         ticks_max: int = 256,
+        on_bars: bool = False,
     ) -> None:
         if bars_ring.capacity < BARS_CAPACITY_MIN:
             raise ValueError(f"rings.bars is {bars_ring.capacity}; it must be at least {BARS_CAPACITY_MIN}")
         self.schema = feature_schema(config)
         self.parameters = parameters_of(config)
+        self.parameters[0]["on_bars"] = on_bars
         self._extensions, doubles = _bind_extensions(config, self.parameters)
         self.state: IndicatorState = new_state(instruments, doubles)
         self._native: NativeCall | None = None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hft_engine.config.schema import IndicatorConfig
-from hft_engine.indicators.features import EXTENSIONS_MAX, check_periods
+from hft_engine.indicators.features import EXTENSIONS_MAX, check_periods, groups_of
 from hft_engine.records import FEATURES_MAX, BarKind
 
 WINDOW_MAX = 128  # upper limit of config ``Period``; a power of two
@@ -77,6 +77,7 @@ STATE_DTYPE = np.dtype(
         ("vwap_notional", "<f8"),
         ("vwap_volume", "<f8"),
         ("sizes_count", "<i8"),
+        ("new_bar", "<i8"),  # 1: a bar has come into the features since the last feature record
         ("values", "<f8", (FEATURES_MAX,)),
         ("second", BUILDER_DTYPE),
         ("minute", BUILDER_DTYPE),
@@ -109,6 +110,9 @@ PARAMETERS_DTYPE = np.dtype(
         ("atr", "<i8"),
         ("volatility", "<i8"),
         ("size_window", "<i8"),
+        ("tick_groups", "<i8"),  # see ``features``: what is computed of trades
+        ("bar_groups", "<i8"),
+        ("on_bars", "<i8"),  # 1: a feature record only where ``new_bar`` says so
         ("call_count", "<i8"),
         ("extension_doubles", "<i8"),  # of one instrument
         ("calls", "<i8", (EXTENSIONS_MAX,)),
@@ -159,6 +163,7 @@ def parameters_of(config: IndicatorConfig) -> np.ndarray:
         "size_window",
     ):
         parameters[0][name] = getattr(config, name)
+    parameters[0]["tick_groups"], parameters[0]["bar_groups"] = groups_of(config)
     parameters[0]["bar_kind"] = _BAR_KINDS[config.bar]
     parameters[0]["late_after_ns"] = config.late_after_ms * 1_000_000
     hours, minutes = config.session_start_utc.split(":")

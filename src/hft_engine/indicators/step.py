@@ -85,7 +85,8 @@ def _indicators_of_trade(row: Any, tick: Any, p: Any, moves_price: bool, adds_vo
     if adds_volume:
         add_to_vwap(row, tick.price, tick.size, tick.ts_venue_ns, p)
     put_vwap_deviation(row, tick.price)
-    add_price(row.tick, tick.price, p, row.values, TICK_BASE)
+    if p.tick_groups:
+        add_price(row.tick, tick.price, p, p.tick_groups, row.values, TICK_BASE)
 
 
 @njit(nogil=True, error_model="numpy")
