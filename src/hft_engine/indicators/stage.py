@@ -15,6 +15,7 @@ from hft_engine.config.schema import IndicatorConfig
 from hft_engine.indicators import bars, step
 from hft_engine.indicators.features import feature_schema
 from hft_engine.indicators.state import (
+    C_INSTRUMENTS,
     C_SCAN_AT,
     CLOCK_WORDS,
     PARAMETERS_DTYPE,
@@ -33,6 +34,8 @@ from hft_engine.shm.wiring import wire, wired
 BATCH_MAX = 16  # features made visible at once: bounds what a burst adds to the latency of its first tick
 DUE_MAX = 32  # bars closed by event time before they are made visible
 BARS_CAPACITY_MIN = 16  # room for one tick's bars in the half of the ring that may be claimed at once
+_ROW_AHEAD, _WINDOWS_AHEAD = 8, 4  # ticks before their own that the memory of an instrument is asked for
+_CROWD_MIN = 200  # instruments whose rows no longer lie in a second-level cache: fewer are not asked for
 _SPACE_MIN = bars.BARS_A_TRADE_MAX + 2  # a tick is taken up only when its bars and two due ones fit
 
 
@@ -92,6 +95,7 @@ def _batch(
     ticks: np.ndarray,
     begin: int,
     end: int,
+    polled: int,
     features_head: np.ndarray,
     features_slots: np.ndarray,
     bars_head: np.ndarray,
@@ -104,18 +108,22 @@ def _batch(
     counts: np.ndarray,
     latencies: np.ndarray,
 ) -> tuple[int, int]:
-    """Take up ticks [begin, end), make what they cause visible. Returns (ticks done, bars written).
+    """Take up ticks [begin, end) of ``polled``, make what they cause visible. Returns (ticks done, bars written).
 
     Ends early when no more bars may be claimed; both 0 means that the bar ring has no room.
     """
     features_first = claim(features_head, features_slots, end - begin)
     bars_first = claim(bars_head, bars_slots, 0)
     bar_space = min(room(bars_head, len(bars_slots) >> 1), len(bars_slots) >> 1)
+    crowded = clock[C_INSTRUMENTS] > _CROWD_MIN
     written = 0
     bar_count = 0
     i = begin
     while i < end and bar_space - bar_count >= _SPACE_MIN:
         tick = ticks[i]
+        if crowded and i + _ROW_AHEAD < polled:
+            step.fetch_ahead(state, ticks[i + _ROW_AHEAD])
+            step.fetch_windows(state, ticks[i + _WINDOWS_AHEAD], p)
         if step.gives_features(tick):
             instrument = tick.instrument_id
             if 0 <= instrument < len(state):
@@ -165,6 +173,7 @@ def duty(wiring: np.ndarray, reader: int, limit: int) -> int:
             scratch,
             done,
             min(done + batch_max, polled),
+            polled,
             features_head,
             features_slots,
             wired(wiring, _BARS_HEAD, np.int64),

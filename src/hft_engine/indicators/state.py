@@ -10,6 +10,7 @@ fast pass.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,16 @@ BUILDER_DTYPE = np.dtype(
     ]
 )
 
-STATE_DTYPE = np.dtype(
+_LINE_BYTES = 64
+
+
+def _whole_lines(fields: list[Any]) -> np.dtype:
+    """The record of these fields, filled up to whole cache lines."""
+    left = -np.dtype(fields).itemsize % _LINE_BYTES
+    return np.dtype([*fields, ("_pad", "u1", (left,))])
+
+
+STATE_DTYPE = _whole_lines(
     [
         ("seen", "<i8"),  # trades and quotes
         ("last_tick_ns", "<i8"),
@@ -138,10 +148,13 @@ class IndicatorState:
 
 def new_state(instruments: int, extension_doubles: int = 0) -> IndicatorState:
     """A state in which nothing has been seen. Pages of instruments that never tick are never touched."""
+    size = instruments * STATE_DTYPE.itemsize
+    raw = np.zeros(size + _LINE_BYTES, np.uint8)
+    start = -raw.ctypes.data % _LINE_BYTES
     clock = np.full(CLOCK_WORDS + instruments, NEVER_NS, np.int64)
     clock[:CLOCK_WORDS] = 0
     return IndicatorState(
-        np.zeros(instruments, STATE_DTYPE), clock, np.zeros(max(1, instruments * extension_doubles))
+        raw[start : start + size].view(STATE_DTYPE), clock, np.zeros(max(1, instruments * extension_doubles))
     )
 
 
