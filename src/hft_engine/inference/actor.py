@@ -8,10 +8,10 @@ import numpy as np
 from numba import carray
 
 from hft_engine.inference.errors import ModelError
-from hft_engine.inference.kernels import COUNTERS, duty
+from hft_engine.inference.kernels import COUNTERS, duty, keep_warm
 from hft_engine.inference.model import CompiledModel, load_model
 from hft_engine.inference.tables import Tables, empty_tables
-from hft_engine.records import FEATURE_DTYPE, PREDICTION_DTYPE
+from hft_engine.records import FEATURE_DTYPE, OUTPUTS_MAX, PREDICTION_DTYPE
 from hft_engine.runtime.actor import ActorContext, BaseActor, ControlError, FatalError
 from hft_engine.runtime.chain import NativeCall, entry
 from hft_engine.runtime.messages import SwapModel
@@ -46,7 +46,8 @@ class InferenceActor(BaseActor):
 
     def native(self) -> NativeCall:
         if self._native is None:
-            self._native = NativeCall(native_entry().address, *self._arguments)
+            call = NativeCall(native_entry().address, *self._arguments)
+            self._native = call._replace(touch=touch_entry().address)
         return self._native
 
     def on_control(self, message: object) -> object:
@@ -109,7 +110,7 @@ def _arrays(
     """In the order of ``kernels.WIRES``."""
     rings = [features.head, features.slots, predictions.head, predictions.slots, predictions.bells]
     model = [tables.header, tables.columns, tables.nodes, tables.bits, tables.row]
-    return [*rings, *model, latencies, counters]
+    return [*rings, *model, latencies, counters, np.zeros(OUTPUTS_MAX)]
 
 
 def _call(wiring: Any, words: int, reader: int, deadline_ns: int) -> int:
@@ -120,6 +121,17 @@ def _call(wiring: Any, words: int, reader: int, deadline_ns: int) -> int:
 def native_entry() -> Any:
     """The stage's C function, for ``runtime.chain``."""
     return entry(_call)
+
+
+def _touch(wiring: Any, words: int, reader: int, deadline_ns: int) -> int:
+    keep_warm(carray(wiring, (words,)))
+    return 0
+
+
+@functools.cache
+def touch_entry() -> Any:
+    """The C function that ``runtime.chain`` calls in idleness."""
+    return entry(_touch)
 
 
 def _deadline_ns(ctx: ActorContext, predictions: Ring) -> int:
@@ -142,3 +154,4 @@ def warm() -> None:
     arrays = _arrays(features, predictions, empty_tables(), new_counts(), counters)
     duty(wire(arrays), 0, 0)
     native_entry()
+    touch_entry()

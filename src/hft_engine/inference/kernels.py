@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit
 
 from hft_engine.inference.tables import COLUMN_DTYPE, HEADER_DTYPE, NODE_DTYPE
-from hft_engine.inference.trees import any_missing, evaluate
+from hft_engine.inference.trees import any_missing, evaluate, touch
 from hft_engine.records import FEATURE_DTYPE, FEATURES_MAX, OUTPUTS_MAX, PREDICTION_DTYPE
 from hft_engine.shm.clock import mono_ns
 from hft_engine.shm.histogram import record
@@ -32,9 +32,10 @@ WIRES = (
     "row",
     "histogram",
     "counters",  # in the order of COUNTERS
+    "spare",  # float64[OUTPUTS_MAX]: outputs that nobody reads
 )
 _IN_HEAD, _IN, _OUT_HEAD, _OUT, _BELLS = range(5)
-_HEADER, _COLUMNS, _NODES, _BITS, _ROW, _HISTOGRAM, _COUNTERS = range(5, len(WIRES))
+_HEADER, _COLUMNS, _NODES, _BITS, _ROW, _HISTOGRAM, _COUNTERS, _SPARE = range(5, len(WIRES))
 
 
 @njit(nogil=True, cache=True)
@@ -48,6 +49,18 @@ def duty(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
     if header[0].model_id < 0 and deadline_ns == 0:
         return _pass_through(wiring, reader)
     return _predict_each(wiring, reader, deadline_ns)
+
+
+@njit(nogil=True, cache=True)
+def keep_warm(wiring):  # type: ignore[no-untyped-def]
+    """The newest record through the model once more, for the caches' sake; the result is thrown away."""
+    header, columns = wired(wiring, _HEADER, HEADER_DTYPE), wired(wiring, _COLUMNS, COLUMN_DTYPE)
+    if header[0].model_id >= 0:
+        out_head, out_slots = wired(wiring, _OUT_HEAD, np.int64), wired(wiring, _OUT, PREDICTION_DTYPE)
+        newest = out_slots[(claim(out_head, out_slots, 0) - 1) & (len(out_slots) - 1)]
+        nodes, bits = wired(wiring, _NODES, NODE_DTYPE), wired(wiring, _BITS, np.uint32)
+        row, spare = wired(wiring, _ROW, np.float64), wired(wiring, _SPARE, np.float64)
+        touch(header, columns, nodes, bits, row, newest.values, spare)
 
 
 @njit(nogil=True, cache=True)
