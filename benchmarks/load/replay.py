@@ -4,8 +4,8 @@
 
 Every ring gates, nothing is lost. ``inline`` (one process) is what `hft replay` uses; ``compact`` puts the source
 in a process of its own. Then, inline again, how much of the time each stage took. All of it once more with the model
-and the rules on bars alone (``inference.evaluate: bars``). Rings of features and predictions are small enough to stay in
-a second-level cache (``rings``): in a replay they only carry what one duty cycle gives.
+and the rules on bars alone (``inference.evaluate: bars``). Rings of features and predictions are small enough to stay
+in a second-level cache (``rings``): in a replay they only carry what one duty cycle gives.
 """
 
 import functools
