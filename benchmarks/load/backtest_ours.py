@@ -1,8 +1,9 @@
 """The engine: ``hft replay`` of a journal on disk, two rules on ``tick_ema_spread`` (fast EMA / slow EMA - 1).
 
 Variants: ``none`` (no model), ``model`` (100 trees x 31 leaves on every tick), each in the inline layout;
-``none compact`` puts the source in a process of its own. All other work of the engine is done too, it has no switch:
-every built-in feature of every tick, a bar every 10 ticks, records on five rings, a hash over the signals.
+``none compact`` puts the source in a process of its own. Of the features only those that are asked for are computed
+(``indicators.features``): without a model the two EMAs and their spread, with it all. All other work of the engine is
+done too, it has no switch: bars of a second, a minute and 10 ticks, records on five rings, a hash over the signals.
 """
 
 import atexit
@@ -87,4 +88,7 @@ def _configured(config: Config, model: str, rule: dict[str, float]) -> Config:
     config = replace(
         config, signals=SignalsConfig(strength_min=0.0, cooldown_ms=0, rules=rules(rule["band"]))
     )
-    return config if model == "model" else replace(config, inference=replace(config.inference, model=None))
+    if model == "model":
+        return config
+    few = replace(config.indicators, features=("tick_ema_spread",))
+    return replace(config, indicators=few, inference=replace(config.inference, model=None))

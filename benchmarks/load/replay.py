@@ -3,16 +3,21 @@
     journal --> replay actor --ticks--> indicators --features--> inference --predictions--> signals
 
 Every ring gates, nothing is lost. ``inline`` (one process) is what `hft replay` uses; ``compact`` puts the source
-in a process of its own. Then, inline again, how much of the time each stage took.
+in a process of its own. Then, inline again, how much of the time each stage took. All of it once more with the model
+and the rules on bars alone (``inference.evaluate: bars``). Rings of features and predictions are small enough to stay
+in a second-level cache (``rings``): in a replay they only carry what one duty cycle gives.
 """
 
+import functools
 import time
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from benchmarks import harness, workload
 from benchmarks.load.engine_run import Scratch
+from benchmarks.micro.contenders import interleave
 from hft_engine import inline
 from hft_engine.config.schema import (
     ActorTuning,
@@ -20,6 +25,7 @@ from hft_engine.config.schema import (
     EngineConfig,
     InferenceConfig,
     PersistenceConfig,
+    RingsConfig,
     SignalsConfig,
 )
 from hft_engine.instruments import InstrumentTable
@@ -28,6 +34,10 @@ from hft_engine.persistence.journal.writer import JournalWriter
 from hft_engine.replay import ReplayResult, replay
 
 CHUNK = 4_096
+RING_RECORDS = 512  # twice what a stage takes up in one duty cycle
+Evaluated = Literal["ticks", "bars"]
+EVALUATED: tuple[Evaluated, ...] = ("ticks", "bars")
+TARGETS: dict[Evaluated, float] = {"ticks": 600_000.0, "bars": 5_000_000.0}
 STAGES = ("replay", "indicators", "inference", "signals")
 
 
@@ -45,7 +55,7 @@ def write_journal(session: Path, ticks: np.ndarray, symbols: tuple[str, ...]) ->
     return session
 
 
-def configuration(scratch: Scratch, model: Path, layout: str) -> Config:
+def configuration(scratch: Scratch, model: Path, layout: str, evaluate: Evaluated = "ticks") -> Config:
     spin = ActorTuning(wait="yield")
     return Config(
         engine=EngineConfig(
@@ -56,9 +66,10 @@ def configuration(scratch: Scratch, model: Path, layout: str) -> Config:
             actors={"replay": spin, "compute": spin},
         ),
         indicators=workload.INDICATORS,
-        inference=InferenceConfig(model=str(model)),
+        inference=InferenceConfig(model=str(model), evaluate=evaluate),
         signals=SignalsConfig(cooldown_ms=0, rules=workload.RULES),
         persistence=PersistenceConfig(journal=False, sqlite=False),
+        rings=RingsConfig(features=RING_RECORDS, predictions=RING_RECORDS),
     )
 
 
@@ -98,29 +109,49 @@ def main() -> int:
 
 
 def _measure(report: harness.Report, scratch: Scratch, journal: Path, model: Path) -> None:
-    results: dict[str, list[ReplayResult]] = {}
-    for layout in ("inline", "compact"):
-        config = configuration(scratch, model, layout)
-        results[layout] = report.measure(layout, lambda config=config: replay(config, [str(journal)]))  # type: ignore[misc]
-    hashes = {result.signal_hash for runs in results.values() for result in runs}
-    if len(hashes) != 1:
-        raise RuntimeError(f"the runs gave different signals: {sorted(hashes)}")
-    spent, ticks, predicted = split(configuration(scratch, model, "inline"), journal)
-    alone = [ticks / spent["inference"]]
-    inline_rates = [result.ticks_per_s for result in results["inline"]]
-    reference = ("the model alone, in the same engine", alone)
-    report.add("replay_ticks_per_s", inline_rates, "1/s", reference, 300_000.0, more_is_better=True)
-    report.add("replay_compact_ticks_per_s", [r.ticks_per_s for r in results["compact"]], "1/s", reference)
+    configs = {
+        (evaluate, layout): configuration(scratch, model, layout, evaluate)
+        for evaluate in EVALUATED
+        for layout in ("inline", "compact")
+    }
+    makers = {
+        f"{layout}, model on {evaluate}": functools.partial(replay, config, [str(journal)])
+        for (evaluate, layout), config in configs.items()
+    }
+    results = dict(zip(configs, interleave(report, makers).values(), strict=True))
+    for evaluate in EVALUATED:
+        hashes = {run.signal_hash for layout in ("inline", "compact") for run in results[evaluate, layout]}
+        if len(hashes) != 1:
+            raise RuntimeError(f"the runs gave different signals: {sorted(hashes)}")
+        _add(report, evaluate, results, configs[evaluate, "inline"], journal)
+
+
+def _add(
+    report: harness.Report,
+    evaluate: Evaluated,
+    results: dict[tuple[Evaluated, str], list[ReplayResult]],
+    inline_config: Config,
+    journal: Path,
+) -> None:
+    spent, ticks, predicted = split(inline_config, journal)
+    reference = ("the model alone, in the same engine", [predicted / spent["inference"]])
+    if evaluate == "bars":
+        reference = ("model on ticks", [run.ticks_per_s for run in results["ticks", "inline"]])
+    suffix = "_on_bars" if evaluate == "bars" else ""
+    for layout, target in (("inline", TARGETS[evaluate]), ("compact", None)):
+        name = f"replay{'_compact' if layout == 'compact' else ''}{suffix}_ticks_per_s"
+        rates = [run.ticks_per_s for run in results[evaluate, layout]]
+        report.add(name, rates, "1/s", reference, target, more_is_better=True)
     total = sum(spent.values())
     report.show(
-        "replay, inline: time of each stage",
+        f"replay, inline, model on {evaluate}: time of each stage",
         ("stage", "ns/tick", "share"),
         [[name, f"{1e9 * s / ticks:,.0f}", f"{s / total:.0%}"] for name, s in spent.items()],
     )
-    shown = results["inline"][0]
+    shown = results[evaluate, "inline"][0]
     report.note(
-        f"replay: {shown.ticks:,} ticks of {workload.INSTRUMENTS} instruments, {shown.bars:,} bars, "
-        f"{shown.signals:,} signals, hash {shown.signal_hash} in all {sum(map(len, results.values()))} runs; "
+        f"replay, model on {evaluate}: {shown.ticks:,} ticks of {workload.INSTRUMENTS} instruments, "
+        f"{shown.bars:,} bars, {shown.signals:,} signals, hash {shown.signal_hash} in all runs; "
         f"{predicted / ticks:.1%} of the ticks with a prediction of the model."
     )
 

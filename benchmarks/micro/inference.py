@@ -7,10 +7,12 @@ Two fields, each row by row on one thread, the same rows, two looks at the clock
     from Python        the same four, the peers through ctypes with their pointers made beforehand; Booster.predict
 
 Each also over the same rows with every column shuffled by itself; and after 10 ms asleep before every call, as a stage
-that waits parked finds its caches; ours after 10 ms of spinning too. Outputs are compared with ``Booster.predict``:
-ours must be equal bit for bit; of a peer the table shows the difference. treelite and lleaves are given rows without
-missing values, which they handle at a further cost. ``--with-lleaves`` installs lleaves and the older llvmlite that it
-needs into a folder that is removed again.
+that waits parked finds its caches; ours after 10 ms of spinning too, alone and touched every TOUCH_NS as the engine's
+chain of stages does under ``spin`` and ``yield``. The model is trained on random labels, whose lopsided trees let most
+rows off with few decisions; ours and the C API also on a model of learnable labels. Outputs are compared with
+``Booster.predict``: ours must be equal bit for bit; of a peer the table shows the difference. treelite and lleaves are
+given rows without missing values, which they handle at a further cost. ``--with-lleaves`` installs lleaves and the
+older llvmlite that it needs into a folder that is removed again.
 
 Which compiled model is fastest depends on the rows: treelite and lleaves branch at each node, ours does not.
 """
@@ -32,7 +34,8 @@ from benchmarks.harness import LeftOutError
 from benchmarks.micro import inference_peers as peers
 from hft_engine.inference.lightgbm_text import Tree, parse_model
 from hft_engine.inference.tables import Tables, build_tables
-from hft_engine.inference.trees import evaluate
+from hft_engine.inference.trees import evaluate, touch
+from hft_engine.runtime.chain import TOUCH_NS
 from hft_engine.shm.atomics import spin_hint
 from hft_engine.shm.clock import mono_ns
 
@@ -65,6 +68,23 @@ def _ours(context, row, out):  # type: ignore[no-untyped-def]
     evaluate(header, columns, nodes, bits, scratch, row, out)
 
 
+@njit(nogil=True)
+def _each_row_touched(context, rows, out, spent):  # type: ignore[no-untyped-def]
+    header, columns, nodes, bits, scratch = context
+    spare = np.zeros_like(out[0])
+    for i in range(len(rows)):
+        due = mono_ns() + IDLE_US * 1_000
+        touched = mono_ns()
+        while mono_ns() < due:
+            spin_hint()
+            if mono_ns() - touched >= TOUCH_NS:
+                touch(header, columns, nodes, bits, scratch, rows[i - 1], spare)
+                touched = mono_ns()
+        started = mono_ns()
+        evaluate(header, columns, nodes, bits, scratch, rows[i], out[i])
+        spent[i] = mono_ns() - started
+
+
 @dataclass(frozen=True)
 class Run:
     """``spent``: ns of each row; ``out``: its output."""
@@ -82,6 +102,14 @@ def compiled(kernel: Any, context: tuple[Any, ...], rows: np.ndarray, idle: int 
     _each_row(kernel, context, rows[:1], out[:1], spent, _AWAKE)
     out[0] = 0.0
     _each_row(kernel, context, rows, out, spent, idle)
+    return Run(spent, out[:, 0])
+
+
+def touched(tables: Tables, rows: np.ndarray) -> Run:
+    """Ours after 10 ms of spinning in which the model was touched."""
+    out, spent = np.zeros((len(rows), 1)), np.zeros(len(rows), np.int64)
+    _each_row_touched(_context(tables), rows[:1], out[:1], spent)
+    _each_row_touched(_context(tables), rows, out, spent)
     return Run(spent, out[:, 0])
 
 
@@ -210,13 +238,14 @@ def check(runs: dict[str, list[Run]], expected: np.ndarray) -> dict[str, np.ndar
 @dataclass(frozen=True)
 class Measurements:
     """Runs by contender. ``warm``: the market's rows, one after the other; ``shuffled``: each column of them mixed by
-    itself, so that no branch can be foreseen; ``asleep``: 10 ms asleep before each row; ``spinning``: ours only.
-    ``differences``: see ``check``."""
+    itself, so that no branch can be foreseen; ``asleep``: 10 ms asleep before each row; ``spinning``, ``touched``: ours
+    only. ``differences``: see ``check``."""
 
     warm: dict[str, list[Run]]
     shuffled: dict[str, list[Run]]
     asleep: dict[str, list[Run]]
     spinning: list[Run]
+    touched: list[Run]
     differences: dict[str, np.ndarray]
 
 
@@ -232,7 +261,9 @@ def add_figures(report: harness.Report, m: Measurements) -> None:
     report.add("inference_from_python_p50_us", warm[PYTHON], "us", (through, warm[_ctypes(C_API)]))
     awake = ("ours, never idle", warm[OURS])
     limit = 3 * harness.Measured(tuple(warm[OURS])).median
-    report.add("inference_asleep_10ms_p50_us", asleep[OURS], "us", awake, target=limit)
+    idle = [run.us(50) for run in m.touched]
+    report.add("inference_idle_10ms_p50_us", idle, "us", awake, target=limit)
+    report.add("inference_asleep_10ms_p50_us", asleep[OURS], "us", awake)
     spinning = [run.us(50) for run in m.spinning]
     report.add("inference_spinning_10ms_p50_us", spinning, "us", awake)
     for name in (name for name in warm if name not in (OURS, PYTHON)):
@@ -249,6 +280,30 @@ def add_figures(report: harness.Report, m: Measurements) -> None:
             )
 
 
+def learnable(report: harness.Report, rows: np.ndarray) -> None:
+    """Ours and the C API with a model whose labels can be learnt."""
+    import lightgbm
+
+    with tempfile.TemporaryDirectory(prefix="hft_bench-") as directory, ExitStack() as stack:
+        model = Path(directory) / "model.txt"
+        text = workload.train_model(model, rows, learnable=True)
+        booster = lightgbm.Booster(model_str=text)
+        ensemble = parse_model(text.encode(), "benchmark model")
+        tables = build_tables(ensemble, range(rows.shape[1]))
+        peer = stack.enter_context(peers.FastConfig(model, rows.shape[1])).peer()
+        both: dict[str, Contender] = {
+            OURS: lambda given, idle: compiled(_ours, _context(tables), given, idle),
+            C_API: functools.partial(_in_compiled_code, peer),
+        }
+        runs = measure(report, both, rows)
+        check(runs, np.asarray(booster.predict(rows, num_threads=1)))
+        p50 = _us(runs, 50)
+    c_api = "C API, single row fast, in compiled code"
+    report.add("inference_learnable_p50_us", p50[OURS], "us", (c_api, p50[C_API]), target=2.0)
+    report.add("inference_learnable_c_api_p50_us", p50[C_API], "us", ("ours", p50[OURS]))
+    report.note("Learnable labels: " + _depth_note(booster, ensemble.trees, rows[:1_000]))
+
+
 def show_table(report: harness.Report, m: Measurements) -> None:
     """Medians over the runs, for people."""
 
@@ -263,6 +318,7 @@ def show_table(report: harness.Report, m: Measurements) -> None:
     table = [cells(name, m.asleep[name]) for name in m.warm]
     table.insert(1, ["ours, spinning 10 ms, not asleep", *cells(OURS, m.spinning)[1:]])
     header = ("us a row", "p50", "p99", "shuffled p50", "idle p50", "idle p99", "idle / p50", "result")
+    table.insert(1, ["ours, touched every 0.5 ms of 10", *cells(OURS, m.touched)[1:]])
     report.show("in a row, columns shuffled, and after 10 ms asleep before each row", header, table)
 
 
@@ -298,8 +354,9 @@ def main() -> int:
         report.progress("making the contenders ...")
         all_ = contenders(report, stack, booster, tables, model, report.opts.extra["with_lleaves"])
         expected = np.asarray(booster.predict(rows, num_threads=1))
-        measured = measure_all(report, all_, rows, expected)
+        measured = measure_all(report, all_, tables, rows, expected)
     add_figures(report, measured)
+    learnable(report, rows)
     show_table(report, measured)
     few = len(measured.spinning[0].out)
     report.note(f"inference: {len(rows):,} rows, {few} after idleness, each run; ours equal bit for bit.")
@@ -312,7 +369,11 @@ def main() -> int:
 
 
 def measure_all(
-    report: harness.Report, all_: dict[str, Contender], rows: np.ndarray, expected: np.ndarray
+    report: harness.Report,
+    all_: dict[str, Contender],
+    tables: Tables,
+    rows: np.ndarray,
+    expected: np.ndarray,
 ) -> Measurements:
     """Everything, checked. ``expected``: the right output of each row."""
     few = rows[: report.opts.count(200, 30)]
@@ -322,8 +383,9 @@ def measure_all(
     warm, shuffled = measure(report, all_, rows), measure(report, all_, mixed)
     asleep = measure(report, all_, few, _ASLEEP)
     spinning = measure(report, {OURS: all_[OURS]}, few, _SPINNING)[OURS]
+    warmed = report.measure("ours, touched", lambda: touched(tables, few))
     report.sense_jitter()
-    return Measurements(warm, shuffled, asleep, spinning, check(warm, expected))
+    return Measurements(warm, shuffled, asleep, spinning, warmed, check(warm, expected))
 
 
 if __name__ == "__main__":

@@ -86,10 +86,17 @@ class IndicatorConfig(_Section, frozen=True):
     volatility: Period = 20
     size_window: Period = 64
     extensions: tuple[str, ...] = ()  # "package.module:function" or "file.py:function", see examples/
+    # None: every built-in feature. Else only these and what is computed along with them: the others stay NaN, and
+    # rules, models and extensions must do without them. The values of those that are computed are the same.
+    features: tuple[str, ...] | None = None
 
 
 class InferenceConfig(_Section, frozen=True):
     model: str | None = None  # path of a LightGBM text model, its metadata beside it as <path>.meta.json
+    # ticks: model and rules see every trade and quote. bars: an instrument only at its first trade or quote with a new
+    # bar (of ``indicators.bar``) in its features: the trade that closes the bar, or the first tick after event time
+    # closed it. Other ticks move indicators and bars and go no further.
+    evaluate: Literal["ticks", "bars"] = "ticks"
     deadline_ms: NonNegative = 0  # predictions later than this after the frame are dropped; 0 = never
 
 

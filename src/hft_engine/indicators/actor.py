@@ -39,6 +39,7 @@ class IndicatorsActor(BaseActor):
                 ctx.counter_array(),
                 ctx.histogram("indicators"),
                 TICKS_MAX,
+                ctx.config.inference.evaluate == "bars",
             )
         except (FeatureError, ExtensionError, ValueError) as error:
             raise FatalError(str(error)) from error

@@ -102,6 +102,7 @@ def _close(
     bars[at & (len(bars) - 1)].instrument_id = instrument
     if kind == p.bar_kind and b.prints > 0:
         add_bar(row, b.high, b.low, b.close, p)
+        row.new_bar = 1
     b.closed_ns = b.end_ns
     b.end_ns = 0
     b.prints = 0
@@ -114,9 +115,9 @@ def _enter_window(
     row: Any, b: Any, kind: int, span_ns: int, tick: Any, p: Any, bars: np.ndarray, at: int
 ) -> int:
     """Bring a time builder to the trade's window. Returns how many bars that closed, or -1: the print is late."""
-    start_ns = tick.ts_venue_ns // span_ns * span_ns
-    if b.end_ns != 0 and b.start_ns == start_ns:
+    if b.start_ns <= tick.ts_venue_ns < b.end_ns:  # most: the division below is spared
         return 0
+    start_ns = tick.ts_venue_ns // span_ns * span_ns
     if start_ns < b.closed_ns or (b.end_ns != 0 and start_ns < b.start_ns):
         b.late_count += 1
         return -1

@@ -75,6 +75,23 @@ BUILT_IN_FEATURES = (
 )
 EXTENSIONS_MAX = FEATURES_MAX - len(BUILT_IN_FEATURES)
 
+# What is computed together, as bits. ``G_ATR`` is of bars, ``G_VWAP`` and ``G_SIZE`` are of trades.
+G_SMA, G_EMA, G_MACD, G_RSI, G_BOLLINGER, G_RETURNS, G_VOLATILITY, G_ATR, G_VWAP, G_SIZE = (
+    1 << bit for bit in range(10)
+)
+_GROUPS = (  # beginning of the name after ``tick_`` or ``bar_``, what is needed for it
+    ("sma", G_SMA),
+    ("ema", G_EMA),
+    ("macd", G_EMA | G_MACD),
+    ("rsi", G_RSI),
+    ("bollinger", G_BOLLINGER),
+    ("return", G_RETURNS),
+    ("volatility", G_RETURNS | G_VOLATILITY),
+    ("atr", G_ATR),
+    ("vwap", G_VWAP),
+    ("size", G_SIZE),
+)
+
 assert EXTENSIONS_MAX > 0
 assert len(set(BUILT_IN_FEATURES)) == len(BUILT_IN_FEATURES)
 
@@ -85,7 +102,11 @@ class FeatureError(ValueError):
 
 @dataclass(frozen=True)
 class FeatureSchema:
-    """Names of the used slots in order; ``hash``: SHA-256 hex over version, names and every parameter."""
+    """Names of the used slots in order; ``hash``: SHA-256 hex over version, names and every parameter.
+
+    A slot that ``indicators.features`` leaves out has its name in parentheses, so that nobody finds it; the hash does
+    not depend on that: what is computed has the same values.
+    """
 
     names: tuple[str, ...]
     hash: str
@@ -114,7 +135,39 @@ def feature_schema(config: IndicatorConfig) -> FeatureSchema:
     check_periods(config)
     names = (*BUILT_IN_FEATURES, *_extension_names(config.extensions))
     _check_names(names)
-    return FeatureSchema(names, _hash(names, config))
+    tick, bar = groups_of(config)
+    shown = tuple(name if _is_computed(name, tick, bar) else f"({name})" for name in names)
+    return FeatureSchema(shown, _hash(names, config))
+
+
+def groups_of(config: IndicatorConfig) -> tuple[int, int]:
+    """(groups of trades, groups of bars) that ``config.features`` asks for. Raises FeatureError."""
+    tick = bar = 0
+    for name in BUILT_IN_FEATURES if config.features is None else config.features:
+        if name not in BUILT_IN_FEATURES:
+            raise FeatureError(
+                f"indicators.features: no built-in feature is called {name!r}; there are: "
+                f"{', '.join(BUILT_IN_FEATURES)}"
+            )
+        if name.startswith("bar_"):
+            bar |= _group(name)
+        else:
+            tick |= _group(name)
+    return tick, bar
+
+
+def _group(name: str) -> int:
+    """The groups that a feature needs; 0 for what is always computed."""
+    stem = name.removeprefix("tick_").removeprefix("bar_")
+    return next((group for start, group in _GROUPS if stem.startswith(start)), 0)
+
+
+def _is_computed(name: str, tick: int, bar: int) -> bool:
+    """Whether a feature is computed where these groups are."""
+    if name not in BUILT_IN_FEATURES:
+        return True  # an extension
+    group = _group(name)
+    return group & (bar if name.startswith("bar_") else tick) == group
 
 
 def check_periods(config: IndicatorConfig) -> None:
@@ -148,7 +201,9 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 def _hash(names: Sequence[str], config: IndicatorConfig) -> str:
-    parameters = {key: getattr(config, key) for key in config.__struct_fields__ if key != "extensions"}
+    parameters = {
+        key: getattr(config, key) for key in config.__struct_fields__ if key not in ("extensions", "features")
+    }
     text = json.dumps(
         {"version": FEATURES_VERSION, "names": list(names), "parameters": parameters}, sort_keys=True
     )

@@ -14,7 +14,20 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from hft_engine.indicators.features import BUILT_IN_FEATURES, PRICE_FEATURES
+from hft_engine.indicators.features import (
+    BUILT_IN_FEATURES,
+    G_ATR,
+    G_BOLLINGER,
+    G_EMA,
+    G_MACD,
+    G_RETURNS,
+    G_RSI,
+    G_SIZE,
+    G_SMA,
+    G_VOLATILITY,
+    G_VWAP,
+    PRICE_FEATURES,
+)
 from hft_engine.indicators.state import DAY_NS, LOGS_MAX, SECOND_NS, WINDOW_MAX
 
 TICK_BASE = BUILT_IN_FEATURES.index(f"tick_{PRICE_FEATURES[0]}")
@@ -209,13 +222,14 @@ def _put_bollinger(b: Any, price: float, p: Any, values: np.ndarray, base: int) 
 
 
 @njit(nogil=True, error_model="numpy")
-def _put_returns(b: Any, price: float, p: Any, values: np.ndarray, base: int) -> None:
+def _put_returns(b: Any, price: float, p: Any, groups: int, values: np.ndarray, base: int) -> None:
     log_price = math.log(price)
     newest = b.count - 1
     b.logs[newest & _LOGS_MASK] = log_price
     if newest >= 1:
         values[base + _RETURN_1] = log_price - b.logs[(newest - 1) & _LOGS_MASK]
-        _put_volatility(b, values[base + _RETURN_1], p, values, base)
+        if groups & G_VOLATILITY:
+            _put_volatility(b, values[base + _RETURN_1], p, values, base)
     if newest >= 5:
         values[base + _RETURN_5] = log_price - b.logs[(newest - 5) & _LOGS_MASK]
     if newest >= 20:
@@ -235,20 +249,29 @@ def _put_volatility(b: Any, new: float, p: Any, values: np.ndarray, base: int) -
 
 
 @njit(nogil=True, error_model="numpy")
-def add_price(b: Any, price: float, p: Any, values: np.ndarray, base: int) -> None:
-    """One more price of a basis: all PRICE_FEATURES into ``values[base:]``. ``price`` is positive and finite."""
+def add_price(b: Any, price: float, p: Any, groups: int, values: np.ndarray, base: int) -> None:
+    """One more price of a basis: PRICE_FEATURES into ``values[base:]``. ``price`` is positive and finite.
+
+    ``groups``: which of them, see ``features``.
+    """
     left_sma = b.prices[(b.count - p.sma) & _WINDOW_MASK]
     left_bollinger = b.prices[(b.count - p.bollinger) & _WINDOW_MASK]
     b.prices[b.count & _WINDOW_MASK] = price
     b.count += 1
-    roll(b.sma, price, left_sma, b.prices, b.count, p.sma)
-    roll(b.bollinger, price, left_bollinger, b.prices, b.count, p.bollinger)
-    _put_sma(b, price, p, values, base)
-    _put_emas(b, price, p, values, base)
-    _put_macd(b, price, p, values, base)
-    _put_rsi(b, price, p, values, base)
-    _put_bollinger(b, price, p, values, base)
-    _put_returns(b, price, p, values, base)
+    if groups & G_SMA:
+        roll(b.sma, price, left_sma, b.prices, b.count, p.sma)
+        _put_sma(b, price, p, values, base)
+    if groups & G_EMA:
+        _put_emas(b, price, p, values, base)
+    if groups & G_MACD:
+        _put_macd(b, price, p, values, base)
+    if groups & G_RSI:
+        _put_rsi(b, price, p, values, base)
+    if groups & G_BOLLINGER:
+        roll(b.bollinger, price, left_bollinger, b.prices, b.count, p.bollinger)
+        _put_bollinger(b, price, p, values, base)
+    if groups & G_RETURNS:
+        _put_returns(b, price, p, groups, values, base)
     b.last = price
 
 
@@ -267,14 +290,18 @@ def _put_atr(row: Any, high: float, low: float, close: float, p: Any) -> None:
 
 @njit(nogil=True, error_model="numpy")
 def add_bar(row: Any, high: float, low: float, close: float, p: Any) -> None:
-    """One more closed bar: all ``bar_*`` features of the instrument."""
-    add_price(row.bar, close, p, row.values, BAR_BASE)
-    _put_atr(row, high, low, close, p)
+    """One more closed bar: the ``bar_*`` features of the instrument."""
+    if p.bar_groups:
+        add_price(row.bar, close, p, p.bar_groups, row.values, BAR_BASE)
+    if p.bar_groups & G_ATR:
+        _put_atr(row, high, low, close, p)
 
 
 @njit(nogil=True, error_model="numpy")
 def add_to_vwap(row: Any, price: float, size: float, ts_ns: int, p: Any) -> None:
     """Volume-weighted price since the session's start: a new session begins where the event time says so."""
+    if not p.tick_groups & G_VWAP:
+        return
     session = (ts_ns - p.session_start_ns) // DAY_NS
     if session > row.session or row.vwap_volume == 0.0:
         row.session = session
@@ -294,6 +321,8 @@ def put_vwap_deviation(row: Any, price: float) -> None:
 @njit(nogil=True, error_model="numpy")
 def add_size(row: Any, size: float, p: Any) -> None:
     """How unusual a trade's size is against the ``size_window`` trades before it."""
+    if not p.tick_groups & G_SIZE:
+        return
     count = row.sizes_count
     row.values[_SIZE_Z] = math.nan
     if count >= p.size_window:

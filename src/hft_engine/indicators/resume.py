@@ -20,12 +20,11 @@ _OUT = 64  # records; these rings are overwritten unread
 def resume(stage: IndicatorStage, ticks: Ring, reader: int, features: Ring) -> int:
     """Rebuild the state of ``stage`` and move ``reader`` past the ticks that are done.
 
-    Returns how many ticks were taken up again. Does nothing where no feature was published yet.
+    Returns how many ticks were taken up again: none in a first life.
     """
-    if features.published == 0:
-        return 0
     newest = features.slots[(features.published - 1) & (features.capacity - 1)]
-    end = max(int(newest["source_sequence"]) + 1, ticks.position(reader))
+    done = int(newest["source_sequence"]) + 1 if features.published else 0
+    end = max(done, ticks.position(reader))
     rebuilt = _take_again(stage, ticks, end)
     _pass_by(ticks, reader, end)
     return rebuilt

@@ -15,6 +15,7 @@ from hft_engine.config.schema import IndicatorConfig
 from hft_engine.indicators import bars, step
 from hft_engine.indicators.features import feature_schema
 from hft_engine.indicators.state import (
+    C_INSTRUMENTS,
     C_SCAN_AT,
     CLOCK_WORDS,
     PARAMETERS_DTYPE,
@@ -34,6 +35,8 @@ BATCH_MAX = 16  # features made visible at once: bounds what a burst adds to the
 SCRATCH_TICKS = 256  # copied out of the ring at once: 32 KiB, a first-level cache
 DUE_MAX = 32  # bars closed by event time before they are made visible
 BARS_CAPACITY_MIN = 16  # room for one tick's bars in the half of the ring that may be claimed at once
+_ROW_AHEAD, _WINDOWS_AHEAD = 8, 4  # ticks before their own that the memory of an instrument is asked for
+_CROWD_MIN = 200  # instruments whose rows no longer lie in a second-level cache: fewer are not asked for
 _SPACE_MIN = bars.BARS_A_TRADE_MAX + 2  # a tick is taken up only when its bars and two due ones fit
 
 
@@ -93,6 +96,7 @@ def _batch(
     ticks: np.ndarray,
     begin: int,
     end: int,
+    polled: int,
     features_head: np.ndarray,
     features_slots: np.ndarray,
     bars_head: np.ndarray,
@@ -105,18 +109,22 @@ def _batch(
     counts: np.ndarray,
     latencies: np.ndarray,
 ) -> tuple[int, int]:
-    """Take up ticks [begin, end), make what they cause visible. Returns (ticks done, bars written).
+    """Take up ticks [begin, end) of ``polled``, make what they cause visible. Returns (ticks done, bars written).
 
     Ends early when no more bars may be claimed; both 0 means that the bar ring has no room.
     """
     features_first = claim(features_head, features_slots, end - begin)
     bars_first = claim(bars_head, bars_slots, 0)
     bar_space = min(room(bars_head, len(bars_slots) >> 1), len(bars_slots) >> 1)
+    crowded = clock[C_INSTRUMENTS] > _CROWD_MIN
     written = 0
     bar_count: Any = np.int64(0)  # as in ``duty``
     i = begin
     while i < end and bar_space - bar_count >= _SPACE_MIN:
         tick = ticks[i]
+        if crowded and i + _ROW_AHEAD < polled:
+            step.fetch_ahead(state, ticks[i + _ROW_AHEAD])
+            step.fetch_windows(state, ticks[i + _WINDOWS_AHEAD], p)
         if step.gives_features(tick):
             instrument = tick.instrument_id
             if 0 <= instrument < len(state):
@@ -129,9 +137,11 @@ def _batch(
                 bar_count += step.take(row, tick, p, clock, bars_slots, bars_first + bar_count, counts)
                 if p.call_count > 0:
                     step.run_extensions(state, extensions, p, instrument, ticks, i)
-                sequence = features_first + written
-                step.write_features(row, tick, features_slots[sequence & (len(features_slots) - 1)])
-                written += 1
+                if row.new_bar != 0 or p.on_bars == 0:
+                    sequence = features_first + written
+                    step.write_features(row, tick, features_slots[sequence & (len(features_slots) - 1)])
+                    row.new_bar = 0
+                    written += 1
             else:
                 counts[step.N_OUT_OF_RANGE] += 1
         i += 1
@@ -167,6 +177,7 @@ def duty(wiring: np.ndarray, reader: int, limit: int) -> int:
                 scratch,
                 taken,
                 min(taken + batch_max, polled),
+                polled,
                 features_head,
                 features_slots,
                 wired(wiring, _BARS_HEAD, np.int64),
@@ -217,11 +228,13 @@ class IndicatorStage:
         counts: np.ndarray,
         latencies: np.ndarray,
         ticks_max: int = 256,
+        on_bars: bool = False,
     ) -> None:
         if bars_ring.capacity < BARS_CAPACITY_MIN:
             raise ValueError(f"rings.bars is {bars_ring.capacity}; it must be at least {BARS_CAPACITY_MIN}")
         self.schema = feature_schema(config)
         self.parameters = parameters_of(config)
+        self.parameters[0]["on_bars"] = on_bars
         self._extensions, doubles = _bind_extensions(config, self.parameters)
         self.state: IndicatorState = new_state(instruments, doubles)
         self._native: NativeCall | None = None

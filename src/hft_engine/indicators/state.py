@@ -10,11 +10,12 @@ fast pass.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from hft_engine.config.schema import IndicatorConfig
-from hft_engine.indicators.features import EXTENSIONS_MAX, check_periods
+from hft_engine.indicators.features import EXTENSIONS_MAX, check_periods, groups_of
 from hft_engine.records import FEATURES_MAX, BarKind
 
 WINDOW_MAX = 128  # upper limit of config ``Period``; a power of two
@@ -67,7 +68,16 @@ BUILDER_DTYPE = np.dtype(
     ]
 )
 
-STATE_DTYPE = np.dtype(
+_LINE_BYTES = 64
+
+
+def _whole_lines(fields: list[Any]) -> np.dtype:
+    """The record of these fields, filled up to whole cache lines."""
+    left = -np.dtype(fields).itemsize % _LINE_BYTES
+    return np.dtype([*fields, ("_pad", "u1", (left,))])
+
+
+STATE_DTYPE = _whole_lines(
     [
         ("seen", "<i8"),  # trades and quotes
         ("last_tick_ns", "<i8"),
@@ -77,6 +87,7 @@ STATE_DTYPE = np.dtype(
         ("vwap_notional", "<f8"),
         ("vwap_volume", "<f8"),
         ("sizes_count", "<i8"),
+        ("new_bar", "<i8"),  # 1: a bar has come into the features since the last feature record
         ("values", "<f8", (FEATURES_MAX,)),
         ("second", BUILDER_DTYPE),
         ("minute", BUILDER_DTYPE),
@@ -109,6 +120,9 @@ PARAMETERS_DTYPE = np.dtype(
         ("atr", "<i8"),
         ("volatility", "<i8"),
         ("size_window", "<i8"),
+        ("tick_groups", "<i8"),  # see ``features``: what is computed of trades
+        ("bar_groups", "<i8"),
+        ("on_bars", "<i8"),  # 1: a feature record only where ``new_bar`` says so
         ("call_count", "<i8"),
         ("extension_doubles", "<i8"),  # of one instrument
         ("calls", "<i8", (EXTENSIONS_MAX,)),
@@ -134,10 +148,13 @@ class IndicatorState:
 
 def new_state(instruments: int, extension_doubles: int = 0) -> IndicatorState:
     """A state in which nothing has been seen. Pages of instruments that never tick are never touched."""
+    size = instruments * STATE_DTYPE.itemsize
+    raw = np.zeros(size + _LINE_BYTES, np.uint8)
+    start = -raw.ctypes.data % _LINE_BYTES
     clock = np.full(CLOCK_WORDS + instruments, NEVER_NS, np.int64)
     clock[:CLOCK_WORDS] = 0
     return IndicatorState(
-        np.zeros(instruments, STATE_DTYPE), clock, np.zeros(max(1, instruments * extension_doubles))
+        raw[start : start + size].view(STATE_DTYPE), clock, np.zeros(max(1, instruments * extension_doubles))
     )
 
 
@@ -159,6 +176,7 @@ def parameters_of(config: IndicatorConfig) -> np.ndarray:
         "size_window",
     ):
         parameters[0][name] = getattr(config, name)
+    parameters[0]["tick_groups"], parameters[0]["bar_groups"] = groups_of(config)
     parameters[0]["bar_kind"] = _BAR_KINDS[config.bar]
     parameters[0]["late_after_ns"] = config.late_after_ms * 1_000_000
     hours, minutes = config.session_start_utc.split(":")

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from hft_engine.indicators.bars import add_trade
-from hft_engine.indicators.calls import call_extension
+from hft_engine.indicators.calls import LINE_BYTES, call_extension, prefetch_lines
 from hft_engine.indicators.features import BUILT_IN_FEATURES
 from hft_engine.indicators.kernels import (
     TICK_BASE,
@@ -23,7 +23,7 @@ from hft_engine.indicators.kernels import (
     put_vwap_deviation,
     start_row,
 )
-from hft_engine.indicators.state import C_INSTRUMENTS, STATE_DTYPE
+from hft_engine.indicators.state import C_INSTRUMENTS, PRICES_DTYPE, STATE_DTYPE, WINDOW_MAX
 from hft_engine.records import FEATURES_MAX, TICK_DTYPE, TickFlag, TickKind
 
 COUNTERS = (
@@ -55,6 +55,13 @@ _FIRST_EXTENSION = len(BUILT_IN_FEATURES)
 _ROW_BYTES = STATE_DTYPE.itemsize
 _FIELDS: Any = STATE_DTYPE.fields
 _VALUES_BYTE = int(_FIELDS["values"][1])
+_PRICES: Any = PRICES_DTYPE.fields
+_TICK_BYTE = int(_FIELDS["tick"][1])
+_PRICES_BYTE, _RETURNS_BYTE = _TICK_BYTE + int(_PRICES["prices"][1]), _TICK_BYTE + int(_PRICES["returns"][1])
+_SIZES_BYTE = int(_FIELDS["sizes"][1])
+_QUOTE_LINES = -(-int(_FIELDS["second"][1]) // LINE_BYTES)  # head and values
+_TRADE_LINES = -(-_PRICES_BYTE // LINE_BYTES) - _QUOTE_LINES  # and builders, sums, logs
+_WINDOW_MASK = WINDOW_MAX - 1
 _TICK_BYTES = TICK_DTYPE.itemsize
 _DOUBLE_BYTES = 8
 
@@ -85,7 +92,8 @@ def _indicators_of_trade(row: Any, tick: Any, p: Any, moves_price: bool, adds_vo
     if adds_volume:
         add_to_vwap(row, tick.price, tick.size, tick.ts_venue_ns, p)
     put_vwap_deviation(row, tick.price)
-    add_price(row.tick, tick.price, p, row.values, TICK_BASE)
+    if p.tick_groups:
+        add_price(row.tick, tick.price, p, p.tick_groups, row.values, TICK_BASE)
 
 
 @njit(nogil=True, error_model="numpy")
@@ -103,6 +111,32 @@ def _take_trade(
     if not late:
         _indicators_of_trade(row, tick, p, moves_price, adds_volume)
     return written
+
+
+@njit(nogil=True, error_model="numpy")
+def fetch_ahead(state: np.ndarray, tick: Any) -> None:
+    """Ask for what ``tick`` will touch of its instrument's row, some ticks before it is taken."""
+    if 0 <= tick.instrument_id < len(state):
+        row = state.ctypes.data + tick.instrument_id * _ROW_BYTES
+        prefetch_lines(row, _QUOTE_LINES)
+        if tick.kind == _TRADE:
+            prefetch_lines(row + _QUOTE_LINES * LINE_BYTES, _TRADE_LINES)
+
+
+@njit(nogil=True, error_model="numpy")
+def fetch_windows(state: np.ndarray, tick: Any, p: Any) -> None:
+    """The same for the windows of a trade, whose places the row itself says: after ``fetch_ahead``."""
+    if tick.kind == _TRADE and 0 <= tick.instrument_id < len(state):
+        row: Any = state[tick.instrument_id]
+        start = state.ctypes.data + tick.instrument_id * _ROW_BYTES
+        count = row.tick.count
+        for back in (0, p.sma, p.bollinger):
+            prefetch_lines(start + _PRICES_BYTE + ((count - back) & _WINDOW_MASK) * _DOUBLE_BYTES, 1)
+        for back in (1, 1 + p.volatility):
+            prefetch_lines(start + _RETURNS_BYTE + ((count - back) & _WINDOW_MASK) * _DOUBLE_BYTES, 1)
+        for back in (0, p.size_window):
+            at = (row.sizes_count - back) & _WINDOW_MASK
+            prefetch_lines(start + _SIZES_BYTE + at * _DOUBLE_BYTES, 1)
 
 
 @njit(nogil=True, error_model="numpy")

@@ -8,10 +8,10 @@ import numpy as np
 from numba import carray
 
 from hft_engine.inference.errors import ModelError
-from hft_engine.inference.kernels import COUNTERS, duty
+from hft_engine.inference.kernels import COUNTERS, duty, keep_warm
 from hft_engine.inference.model import CompiledModel, load_model
 from hft_engine.inference.tables import Tables, empty_tables
-from hft_engine.records import FEATURE_DTYPE, PREDICTION_DTYPE
+from hft_engine.records import FEATURE_DTYPE, OUTPUTS_MAX, PREDICTION_DTYPE
 from hft_engine.runtime.actor import ActorContext, BaseActor, ControlError, FatalError
 from hft_engine.runtime.chain import NativeCall, entry
 from hft_engine.runtime.messages import SwapModel
@@ -19,8 +19,6 @@ from hft_engine.shm import layout
 from hft_engine.shm.histogram import new_counts
 from hft_engine.shm.ring import Ring
 from hft_engine.shm.wiring import wire
-
-BATCH_MAX = 128  # features records copied at once: 72 KiB of scratch, well inside a second-level cache
 
 
 class InferenceActor(BaseActor):
@@ -39,7 +37,6 @@ class InferenceActor(BaseActor):
         """Loads the configured model. Raises FatalError where it cannot be used."""
         self._ctx = ctx
         self._features, self._predictions = ctx.ring("features"), ctx.ring("predictions")
-        self._scratch = np.zeros(BATCH_MAX, FEATURE_DTYPE)
         self._deadline_ns = _deadline_ns(ctx, self._predictions)
         self._skip_done()
         self._use(self._first_tables())
@@ -49,7 +46,8 @@ class InferenceActor(BaseActor):
 
     def native(self) -> NativeCall:
         if self._native is None:
-            self._native = NativeCall(native_entry().address, *self._arguments)
+            call = NativeCall(native_entry().address, *self._arguments)
+            self._native = call._replace(touch=touch_entry().address)
         return self._native
 
     def on_control(self, message: object) -> object:
@@ -64,11 +62,12 @@ class InferenceActor(BaseActor):
         if predictions.published == 0:
             return
         newest = predictions.slots[(predictions.published - 1) % predictions.capacity]["source_sequence"]
+        passed = np.zeros(1, FEATURE_DTYPE)
         while features.lag(reader) > 0:
             oldest = features.slots[features.position(reader) % features.capacity]["source_sequence"]
             if oldest > newest:
                 return
-            features.poll(reader, self._scratch, 1)
+            features.poll(reader, passed, 1)
 
     def _first_tables(self) -> Tables:
         path = self._ctx.config.inference.model
@@ -96,7 +95,7 @@ class InferenceActor(BaseActor):
 
     def _use(self, tables: Tables) -> None:
         latencies, counters = self._ctx.histogram("inference"), self._ctx.counter_array()
-        self._arrays = _arrays(self._features, self._predictions, self._scratch, tables, latencies, counters)
+        self._arrays = _arrays(self._features, self._predictions, tables, latencies, counters)
         self._native = None
         self._arguments = (wire(self._arrays), self._ctx.reader("features"), self._deadline_ns)
 
@@ -104,7 +103,6 @@ class InferenceActor(BaseActor):
 def _arrays(
     features: Ring,
     predictions: Ring,
-    scratch: np.ndarray,
     tables: Tables,
     latencies: np.ndarray,
     counters: np.ndarray,
@@ -112,7 +110,7 @@ def _arrays(
     """In the order of ``kernels.WIRES``."""
     rings = [features.head, features.slots, predictions.head, predictions.slots, predictions.bells]
     model = [tables.header, tables.columns, tables.nodes, tables.bits, tables.row]
-    return [*rings, scratch, *model, latencies, counters]
+    return [*rings, *model, latencies, counters, np.zeros(OUTPUTS_MAX)]
 
 
 def _call(wiring: Any, words: int, reader: int, deadline_ns: int) -> int:
@@ -123,6 +121,17 @@ def _call(wiring: Any, words: int, reader: int, deadline_ns: int) -> int:
 def native_entry() -> Any:
     """The stage's C function, for ``runtime.chain``."""
     return entry(_call)
+
+
+def _touch(wiring: Any, words: int, reader: int, deadline_ns: int) -> int:
+    keep_warm(carray(wiring, (words,)))
+    return 0
+
+
+@functools.cache
+def touch_entry() -> Any:
+    """The C function that ``runtime.chain`` calls in idleness."""
+    return entry(_touch)
 
 
 def _deadline_ns(ctx: ActorContext, predictions: Ring) -> int:
@@ -141,7 +150,8 @@ def warm() -> None:
     """Compiles the stage's kernel, or loads it from the cache."""
     features = Ring.private("features", FEATURE_DTYPE, 8, ("inference",))
     predictions = Ring.private("predictions", PREDICTION_DTYPE, 8)
-    scratch, counters = np.zeros(1, FEATURE_DTYPE), np.zeros(len(COUNTERS), np.int64)
-    arrays = _arrays(features, predictions, scratch, empty_tables(), new_counts(), counters)
+    counters = np.zeros(len(COUNTERS), np.int64)
+    arrays = _arrays(features, predictions, empty_tables(), new_counts(), counters)
     duty(wire(arrays), 0, 0)
     native_entry()
+    touch_entry()

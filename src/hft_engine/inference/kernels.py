@@ -4,18 +4,19 @@ import numpy as np
 from numba import njit
 
 from hft_engine.inference.tables import COLUMN_DTYPE, HEADER_DTYPE, NODE_DTYPE
-from hft_engine.inference.trees import any_missing, evaluate
+from hft_engine.inference.trees import any_missing, evaluate, touch
 from hft_engine.records import FEATURE_DTYPE, FEATURES_MAX, OUTPUTS_MAX, PREDICTION_DTYPE
 from hft_engine.shm.clock import mono_ns
 from hft_engine.shm.histogram import record
-from hft_engine.shm.ring import advance, claim, poll_into, publish, room
+from hft_engine.shm.ring import advance, claim, holds, publish, room, seek, still_holds
 from hft_engine.shm.wiring import wired
 
 # Order of ``counters``; the actor declares them by these names.
 COUNTERS = ("predictions", "passed_through", "late_dropped", "features_missing", "swaps", "swaps_refused")
 _PREDICTIONS, _PASSED_THROUGH, _LATE_DROPPED, _FEATURES_MISSING = range(4)
-DUTY_NS_MAX = 500_000  # a duty cycle ends here even inside a batch: a huge model must not delay the heartbeat
-
+RECORDS_MAX = 128  # a duty cycle handles at most so many records ...
+DUTY_NS_MAX = 500_000  # ... and ends here even before that: a huge model must not delay the heartbeat
+GROUP_MAX = 16  # records passed through that become visible at once, as many as the indicators let out
 
 # Order of the arrays that are wired into ``duty``.
 WIRES = (
@@ -24,7 +25,6 @@ WIRES = (
     "predictions_head",
     "predictions",  # PREDICTION_DTYPE
     "bells",
-    "scratch",  # FEATURE_DTYPE: as many records as may be taken up at once
     "header",  # from here to ``row``: the tables of a model
     "columns",
     "nodes",
@@ -32,54 +32,111 @@ WIRES = (
     "row",
     "histogram",
     "counters",  # in the order of COUNTERS
+    "spare",  # float64[OUTPUTS_MAX]: outputs that nobody reads
 )
-_IN_HEAD, _IN, _OUT_HEAD, _OUT, _BELLS, _SCRATCH = range(6)
-_HEADER, _COLUMNS, _NODES, _BITS, _ROW, _HISTOGRAM, _COUNTERS = range(6, len(WIRES))
+_IN_HEAD, _IN, _OUT_HEAD, _OUT, _BELLS = range(5)
+_HEADER, _COLUMNS, _NODES, _BITS, _ROW, _HISTOGRAM, _COUNTERS, _SPARE = range(5, len(WIRES))
 
 
 @njit(nogil=True, cache=True)
 def duty(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
-    """Handles what feature records there are, at most as many as ``scratch`` holds; returns how many.
+    """Handles what feature records there are, at most RECORDS_MAX; returns how many.
 
     ``wiring``: the arrays of WIRES. Without a model (``model_id`` -1) records are passed through. ``deadline_ns``
-    after ``ts_mono_ns`` a record is dropped and counted, 0 = never. Each record is published, and its input let
-    go, as soon as it is done.
+    after ``ts_mono_ns`` a record is dropped and counted, 0 = never.
     """
-    in_head, out_head = wired(wiring, _IN_HEAD, np.int64), wired(wiring, _OUT_HEAD, np.int64)
-    scratch = wired(wiring, _SCRATCH, FEATURE_DTYPE)
-    limit = min(len(scratch), room(out_head, len(scratch)))
-    count = poll_into(in_head, wired(wiring, _IN, FEATURE_DTYPE), reader, scratch, limit)
-    if count == 0:
-        return 0
-    out_slots, bells = wired(wiring, _OUT, PREDICTION_DTYPE), wired(wiring, _BELLS, np.int64)
+    header = wired(wiring, _HEADER, HEADER_DTYPE)
+    if header[0].model_id < 0 and deadline_ns == 0:
+        return _pass_through(wiring, reader)
+    return _predict_each(wiring, reader, deadline_ns)
+
+
+@njit(nogil=True, cache=True)
+def keep_warm(wiring):  # type: ignore[no-untyped-def]
+    """The newest record through the model once more, for the caches' sake; the result is thrown away."""
+    header, columns = wired(wiring, _HEADER, HEADER_DTYPE), wired(wiring, _COLUMNS, COLUMN_DTYPE)
+    if header[0].model_id >= 0:
+        out_head, out_slots = wired(wiring, _OUT_HEAD, np.int64), wired(wiring, _OUT, PREDICTION_DTYPE)
+        newest = out_slots[(claim(out_head, out_slots, 0) - 1) & (len(out_slots) - 1)]
+        nodes, bits = wired(wiring, _NODES, NODE_DTYPE), wired(wiring, _BITS, np.uint32)
+        row, spare = wired(wiring, _ROW, np.float64), wired(wiring, _SPARE, np.float64)
+        touch(header, columns, nodes, bits, row, newest.values, spare)
+
+
+@njit(nogil=True, cache=True)
+def _pass_through(wiring, reader):  # type: ignore[no-untyped-def]
+    """Records become visible GROUP_MAX at a time, with one look at the clock: there is nothing to wait for."""
+    in_head, in_slots = wired(wiring, _IN_HEAD, np.int64), wired(wiring, _IN, FEATURE_DTYPE)
+    out_head, out_slots = wired(wiring, _OUT_HEAD, np.int64), wired(wiring, _OUT, PREDICTION_DTYPE)
+    bells, histogram = wired(wiring, _BELLS, np.int64), wired(wiring, _HISTOGRAM, np.int64)
+    counters, model_id = wired(wiring, _COUNTERS, np.int64), wired(wiring, _HEADER, HEADER_DTYPE)[0].model_id
+    position = seek(in_head, in_slots, reader)
+    limit = min(RECORDS_MAX, room(out_head, RECORDS_MAX))
+    group_max = min(GROUP_MAX, len(out_slots) >> 1)
+    done = 0
+    while done < limit:
+        first = claim(out_head, out_slots, 0)
+        count = 0
+        while count < min(group_max, limit - done) and holds(in_slots, position + done + count):
+            features = in_slots[(position + done + count) & (len(in_slots) - 1)]
+            claim(out_head, out_slots, count + 1)
+            prediction = out_slots[(first + count) & (len(out_slots) - 1)]
+            _copy_features(features, prediction)
+            prediction.ts_publish_ns = features.ts_publish_ns  # till the group is stamped
+            if not still_holds(in_slots, position + done + count):
+                break
+            prediction.ts_deadline_ns = 0
+            _clear_outputs(prediction, model_id)
+            count += 1
+        if count == 0:
+            break
+        _stamp(out_slots, first, count, histogram)
+        publish(out_head, out_slots, bells, first + count)
+        counters[_PASSED_THROUGH] += count
+        advance(in_head, reader, count)
+        done += count
+    return done
+
+
+@njit(nogil=True, cache=True)
+def _predict_each(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
+    """Each record is published, and its input let go, as soon as it is done."""
+    in_head, in_slots = wired(wiring, _IN_HEAD, np.int64), wired(wiring, _IN, FEATURE_DTYPE)
+    out_head, out_slots = wired(wiring, _OUT_HEAD, np.int64), wired(wiring, _OUT, PREDICTION_DTYPE)
     header, columns = wired(wiring, _HEADER, HEADER_DTYPE), wired(wiring, _COLUMNS, COLUMN_DTYPE)
     nodes, bits = wired(wiring, _NODES, NODE_DTYPE), wired(wiring, _BITS, np.uint32)
-    row, counters = wired(wiring, _ROW, np.float64), wired(wiring, _COUNTERS, np.int64)
-    histogram = wired(wiring, _HISTOGRAM, np.int64)
+    row, bells = wired(wiring, _ROW, np.float64), wired(wiring, _BELLS, np.int64)
+    histogram, counters = wired(wiring, _HISTOGRAM, np.int64), wired(wiring, _COUNTERS, np.int64)
+    position = seek(in_head, in_slots, reader)
+    if not holds(in_slots, position):
+        return 0
+    limit = min(RECORDS_MAX, room(out_head, RECORDS_MAX))
     started: int = mono_ns()
+    now = started
     done = 0
-    while done < count:
-        features = scratch[done]
-        deadline = features.ts_mono_ns + deadline_ns if deadline_ns > 0 else 0
-        now = mono_ns() if deadline > 0 else 0
+    while done < limit and now - started <= DUTY_NS_MAX and holds(in_slots, position + done):
+        features = in_slots[(position + done) & (len(in_slots) - 1)]
+        sequence = claim(out_head, out_slots, 1)
+        prediction = out_slots[sequence & (len(out_slots) - 1)]
+        _copy_features(features, prediction)
+        ts_features_ns = features.ts_publish_ns
+        if not still_holds(in_slots, position + done):
+            break
+        deadline = prediction.ts_mono_ns + deadline_ns if deadline_ns > 0 else 0
+        prediction.ts_deadline_ns = deadline
+        outcome = _LATE_DROPPED
         if deadline == 0 or now <= deadline:
-            sequence = claim(out_head, out_slots, 1)
-            prediction = out_slots[sequence & (len(out_slots) - 1)]
-            _copy_features(features, prediction)
-            prediction.ts_deadline_ns = deadline
-            outcome = _predict(header, columns, nodes, bits, row, features, prediction)
+            outcome = _predict(header, columns, nodes, bits, row, prediction)
             now = mono_ns()
-            prediction.ts_publish_ns = now
         if deadline == 0 or now <= deadline:
+            prediction.ts_publish_ns = now
             publish(out_head, out_slots, bells, sequence + 1)
-            record(histogram, now - features.ts_publish_ns)
+            record(histogram, now - ts_features_ns)
             counters[outcome] += 1
         else:
             counters[_LATE_DROPPED] += 1
         advance(in_head, reader, 1)
         done += 1
-        if now - started > DUTY_NS_MAX:
-            break
     return done
 
 
@@ -102,18 +159,33 @@ def _copy_features(features, prediction):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _predict(header, columns, nodes, bits, row, features, prediction):  # type: ignore[no-untyped-def]
-    """Fills in the outputs, NaN where there are none; returns the counter to raise."""
+def _stamp(predictions, first, count, histogram):  # type: ignore[no-untyped-def]
+    """``ts_publish_ns`` of records that hold their features' one there."""
+    now = mono_ns()
+    for sequence in range(first, first + count):
+        prediction = predictions[sequence & (len(predictions) - 1)]
+        record(histogram, now - prediction.ts_publish_ns)
+        prediction.ts_publish_ns = now
+
+
+@njit(nogil=True, cache=True)
+def _clear_outputs(prediction, model_id):  # type: ignore[no-untyped-def]
     outputs = prediction.outputs
     for k in range(OUTPUTS_MAX):
         outputs[k] = np.nan
-    model = header[0]
-    prediction.model_id = model.model_id
+    prediction.model_id = model_id
     prediction.output_count = 0
+
+
+@njit(nogil=True, cache=True)
+def _predict(header, columns, nodes, bits, row, prediction):  # type: ignore[no-untyped-def]
+    """Fills in the outputs, NaN where there are none; returns the counter to raise."""
+    model = header[0]
+    _clear_outputs(prediction, model.model_id)
     if model.model_id < 0:
         return _PASSED_THROUGH
     prediction.output_count = np.int64(model.output_count)
-    if model.needs_all and any_missing(columns, features.values):
+    if model.needs_all and any_missing(columns, prediction.values):
         return _FEATURES_MISSING
-    evaluate(header, columns, nodes, bits, row, features.values, outputs)
+    evaluate(header, columns, nodes, bits, row, prediction.values, prediction.outputs)
     return _PREDICTIONS

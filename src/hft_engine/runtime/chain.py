@@ -34,7 +34,10 @@ from hft_engine.shm.wiring import wire, wired, wired_rows
 TURN_NS = 5_000_000  # in compiled code at most this long, unless asleep
 _SPIN, _YIELD, _PARK = (MODES.index(name) for name in ("spin", "yield", "park"))
 ATTENTION = -1  # what a stage returns that needs Python now
-_COLUMNS = 5  # of a stage's row: address, wiring's address and length, reader, argument
+TOUCH_NS = (
+    500_000  # a stage without input for so long is asked to touch its memory: what lies idle is evicted
+)
+_COLUMNS = 6  # of a stage's row: address, wiring's address and length, reader, argument, touch's address
 _CYCLES, _CYCLE_NS_MAX, _LONG, _WORK = range(4)  # what a turn reports; from _WORK on one word a stage
 
 _ENTRY = types.int64(types.CPointer(types.int64), types.int64, types.int64, types.int64)
@@ -43,7 +46,10 @@ _ENTRY = types.int64(types.CPointer(types.int64), types.int64, types.int64, type
 class NativeCall(NamedTuple):
     """A stage's compiled entry: ``address`` of an ``entry``, and what to hand it.
 
-    ``fd``: a descriptor whose input is the stage's work, to wait on; -1 for none.
+    ``fd``: a descriptor whose input is the stage's work, to wait on; -1 for none. ``touch``: address of an ``entry``
+    that is called with the same arguments every TOUCH_NS without work, so that tables and code stay in the caches;
+    0 for none. It must change nothing that anybody sees. Only under ``spin`` and ``yield``: a parked process would
+    have to wake for it, and pays more for waking up than for what was evicted.
     """
 
     address: int
@@ -51,6 +57,7 @@ class NativeCall(NamedTuple):
     reader: int
     argument: int = 0
     fd: int = -1
+    touch: int = 0
 
 
 def entry(call: Any) -> Any:
@@ -84,6 +91,13 @@ def _pass(stages: np.ndarray, report: np.ndarray) -> tuple[int, bool]:
             report[_WORK + i] += done
             work += done
     return work, attention
+
+
+@njit(nogil=True, inline="always")
+def _touch(stages: np.ndarray) -> None:
+    for i in range(len(stages)):
+        if stages[i, 5] != 0:
+            _stage(stages[i, 5], stages[i, 1], stages[i, 2], stages[i, 3], stages[i, 4])
 
 
 @njit(nogil=True, inline="always")
@@ -125,6 +139,7 @@ def _turn(wiring: np.ndarray, bell: int, mode: int, gated: bool, fd: int, turn_n
     bells, report = wired(wiring, 2, np.int64), wired(wiring, 3, np.int64)
     now_ns = mono_ns()
     until_ns = now_ns + turn_ns
+    touch_ns = now_ns + TOUCH_NS if mode in (_SPIN, _YIELD) else until_ns
     while now_ns < until_ns:
         work, attention = _pass(stages, report)
         before_ns, now_ns = now_ns, mono_ns()
@@ -134,9 +149,14 @@ def _turn(wiring: np.ndarray, bell: int, mode: int, gated: bool, fd: int, turn_n
             report[_LONG] += 1
         if attention:
             break
-        if work == 0:
-            _rest(inputs, bells, bell, mode, gated, fd, until_ns)
-            now_ns = mono_ns()
+        if work != 0:
+            touch_ns = max(touch_ns, now_ns + TOUCH_NS)
+            continue
+        if now_ns >= touch_ns:
+            _touch(stages)
+            touch_ns = now_ns + TOUCH_NS
+        _rest(inputs, bells, bell, mode, gated, fd, min(until_ns, touch_ns))
+        now_ns = mono_ns()
 
 
 class Chain:
@@ -162,7 +182,8 @@ class Chain:
         for i, call in enumerate(calls):
             if call is not self._calls[i]:
                 wiring = call.wiring
-                self._stages[i] = call.address, wiring.ctypes.data, len(wiring), call.reader, call.argument
+                place = call.address, wiring.ctypes.data, len(wiring)
+                self._stages[i] = (*place, call.reader, call.argument, call.touch)
                 self._calls[i] = call
         self._fd = max(call.fd for call in calls)  # one stage at most has one
 
@@ -186,4 +207,4 @@ def warm() -> None:
     Chain([call], [], bells, 0, "spin").turn(0)
 
 
-__all__ = ["ATTENTION", "TURN_NS", "Chain", "NativeCall", "entry", "warm"]
+__all__ = ["ATTENTION", "TOUCH_NS", "TURN_NS", "Chain", "NativeCall", "entry", "warm"]

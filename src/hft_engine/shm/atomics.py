@@ -163,6 +163,24 @@ def copy_body(typingctx: Any, target: Any, target_index: Any, source: Any, sourc
     return types.void(target, types.intp, source, types.intp), codegen
 
 
+@intrinsic
+def copy_head(
+    typingctx: Any, target: Any, target_index: Any, source: Any, source_index: Any, words: Any
+) -> Any:
+    """As ``copy_record``, but for the first ``words`` words alone. One-dimensional arrays of records."""
+    if target.dtype != source.dtype or target.ndim != 1 or source.ndim != 1:
+        raise TypeError(f"copy_head: {target} is not like {source}")
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        to = _record_words(context, builder, sig.args[0], args[0], args[1])
+        start = _record_words(context, builder, sig.args[2], args[2], args[3])
+        size = builder.mul(args[4], ir.Constant(_I64, 8))
+        cgutils.raw_memcpy(builder, to, start, size, 1)
+        return context.get_dummy_value()
+
+    return types.void(target, types.intp, source, types.intp, types.int64), codegen
+
+
 def _record_words(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
     """The first word of a record."""
     indices = [index] if array_type.ndim == 1 else [index, context.get_constant(types.intp, 0)]

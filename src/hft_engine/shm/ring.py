@@ -151,11 +151,44 @@ def poll_into(head: np.ndarray, slots: np.ndarray, reader: int, scratch: np.ndar
             count += 1
         if count > 0 or not is_ready(load_sequence_acquire(slots, position & mask), position):
             return count
-        published = load_acquire(head, _PUBLISHED)
-        oldest = load_relaxed(head, _INTENT) - len(slots)
-        if oldest > position:
-            _skip_to(head, base, min(oldest + (len(slots) >> 3), published))
+        _skip_lapped(head, slots, base, position)
     return 0
+
+
+@njit(nogil=True, inline="always")
+def _skip_lapped(head: np.ndarray, slots: np.ndarray, base: int, position: int) -> None:
+    published = load_acquire(head, _PUBLISHED)
+    oldest = load_relaxed(head, _INTENT) - len(slots)
+    if oldest > position:
+        _skip_to(head, base, min(oldest + (len(slots) >> 3), published))
+
+
+@njit(nogil=True, inline="always")
+def seek(head: np.ndarray, slots: np.ndarray, reader: int) -> int:
+    """The sequence that the reader reads next; one that was lapped is moved as ``poll_into`` does.
+
+    To read records in place, with no copy of the whole: where ``holds`` says so, take what is needed from the slot,
+    then ask ``still_holds``; only then was it whole.
+    """
+    base = _READER_0 + reader * _READER_WORDS
+    position = head[base + _POSITION]
+    word = load_sequence_acquire(slots, position & (len(slots) - 1))
+    if word != position and is_ready(word, position):
+        _skip_lapped(head, slots, base, position)
+    return head[base + _POSITION]
+
+
+@njit(nogil=True, inline="always")
+def holds(slots: np.ndarray, sequence: int) -> bool:
+    """Whether the record of this sequence lies complete in its slot."""
+    return load_sequence_acquire(slots, sequence & (len(slots) - 1)) == sequence
+
+
+@njit(nogil=True, inline="always")
+def still_holds(slots: np.ndarray, sequence: int) -> bool:
+    """Whether what was read from the slot since ``holds`` is that record and not torn."""
+    fence_acquire()
+    return load_sequence_relaxed(slots, sequence & (len(slots) - 1)) == sequence
 
 
 @njit(nogil=True, inline="always")

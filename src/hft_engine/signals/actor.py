@@ -12,8 +12,19 @@ from hft_engine.runtime import rundir
 from hft_engine.runtime.actor import ActorContext, BaseActor, FatalError
 from hft_engine.runtime.chain import NativeCall, entry
 from hft_engine.shm import histogram, layout
+from hft_engine.shm.atomics import copy_head
 from hft_engine.shm.clock import mono_ns, stamp_ns
-from hft_engine.shm.ring import Ring, advance, claim, poll_into, publish, room, write_record
+from hft_engine.shm.ring import (
+    Ring,
+    advance,
+    claim,
+    holds,
+    publish,
+    room,
+    seek,
+    still_holds,
+    write_record,
+)
 from hft_engine.shm.wiring import wire, wired
 from hft_engine.signals.chain import link
 from hft_engine.signals.checkpoint import DONE, Checkpoint, enter, leave
@@ -31,46 +42,74 @@ from hft_engine.signals.rules import (
 )
 from hft_engine.signals.slowest import keep
 
-BATCH = 256  # records a duty cycle: well under a millisecond
+RECORDS_MAX = 256  # a duty cycle: well under a millisecond
+GROUP_MAX = 16  # records whose heads are copied before the first of them is decided
 
 
 # Order of the arrays wired into ``duty``; ``chain`` uint64[1]: hash of the last signal; ``draft``: the next signal.
 _WIRES = 15
 _IN_HEAD, _IN, _OUT_HEAD, _OUT, _BELLS, _RULES, _STATES, _MEMORY, _CHAIN, _SCRATCH = range(10)
 _COUNTS, _HIST, _HIST_TOTAL, _DRAFT, _SLOWEST = range(10, _WIRES)
+_HEAD_WORDS = int(PREDICTION_DTYPE.fields["values"][1]) // 8  # type: ignore[index]  # all but the features
 
 
 @njit(nogil=True, inline="always")
-def _is_usable(predictions: np.ndarray, i: int, states: np.ndarray, counts: np.ndarray, now_ns: int) -> bool:
+def _is_usable(predictions: np.ndarray, i: int, states: np.ndarray, counts: np.ndarray) -> bool:
     counts[C_PREDICTIONS] += 1
     if not 0 <= predictions[i]["instrument_id"] < len(states):
         counts[C_UNKNOWN] += 1
         return False
     deadline_ns = predictions[i]["ts_deadline_ns"]
-    if 0 < deadline_ns < now_ns:
+    if 0 < deadline_ns < mono_ns():
         counts[C_LATE] += 1
         return False
     return True
 
 
+@njit(nogil=True, inline="always")
+def _take(slots: np.ndarray, sequence: int, rules: np.ndarray, scratch: np.ndarray, i: int) -> bool:
+    """What the rules look at of a record: its head, and of the features their inputs. False: it was overwritten."""
+    slot = sequence & (len(slots) - 1)
+    if not holds(slots, sequence):
+        return False
+    copy_head(scratch, i, slots, slot, _HEAD_WORDS)
+    for r in range(len(rules)):
+        index = rules[r]["input"]
+        if index >= 0:
+            scratch[i]["values"][index] = slots[slot]["values"][index]
+    return still_holds(slots, sequence)
+
+
 @njit(nogil=True, cache=True)
 def duty(wiring: np.ndarray, reader: int) -> int:
     """One duty cycle; returns the predictions handled. ``wiring``: the arrays of ``_WIRES``."""
-    in_head, out_head = wired(wiring, _IN_HEAD, np.int64), wired(wiring, _OUT_HEAD, np.int64)
-    scratch = wired(wiring, _SCRATCH, PREDICTION_DTYPE)
-    limit = min(len(scratch), room(out_head, len(scratch)))
-    n = poll_into(in_head, wired(wiring, _IN, PREDICTION_DTYPE), reader, scratch, limit)
-    if n == 0:
-        return 0
-    out_slots, bells = wired(wiring, _OUT, SIGNAL_DTYPE), wired(wiring, _BELLS, np.int64)
+    in_head, in_slots = wired(wiring, _IN_HEAD, np.int64), wired(wiring, _IN, PREDICTION_DTYPE)
+    rules, scratch = wired(wiring, _RULES, RULE_DTYPE), wired(wiring, _SCRATCH, PREDICTION_DTYPE)
+    limit = min(RECORDS_MAX, room(wired(wiring, _OUT_HEAD, np.int64), RECORDS_MAX))
+    position = seek(in_head, in_slots, reader)
+    done = 0
+    while done < limit:
+        n = 0
+        while n < min(len(scratch), limit - done) and _take(in_slots, position + done + n, rules, scratch, n):
+            n += 1
+        if n == 0:
+            break
+        _decide_group(wiring, scratch, n)
+        advance(in_head, reader, n)
+        done += n
+    return done
+
+
+@njit(nogil=True, cache=True)
+def _decide_group(wiring: np.ndarray, scratch: np.ndarray, n: int) -> None:
+    out_head, out_slots = wired(wiring, _OUT_HEAD, np.int64), wired(wiring, _OUT, SIGNAL_DTYPE)
     rules, states = wired(wiring, _RULES, RULE_DTYPE), wired(wiring, _STATES, STATE_DTYPE)
     memory, chain = wired(wiring, _MEMORY, np.int64), wired(wiring, _CHAIN, np.uint64)
     counts, hist = wired(wiring, _COUNTS, np.int64), wired(wiring, _HIST, np.int64)
     hist_total, draft = wired(wiring, _HIST_TOTAL, np.int64), wired(wiring, _DRAFT, SIGNAL_DTYPE)
-    slowest = wired(wiring, _SLOWEST, np.int64)
+    slowest, bells = wired(wiring, _SLOWEST, np.int64), wired(wiring, _BELLS, np.int64)
     for i in range(n):
-        now_ns = mono_ns() if scratch[i]["ts_deadline_ns"] > 0 else 0
-        if scratch[i]["sequence"] < memory[DONE] or not _is_usable(scratch, i, states, counts, now_ns):
+        if scratch[i]["sequence"] < memory[DONE] or not _is_usable(scratch, i, states, counts):
             continue
         sequence = claim(out_head, out_slots, 0)
         enter(memory, states, scratch, i, sequence)
@@ -80,7 +119,7 @@ def duty(wiring: np.ndarray, reader: int) -> int:
             chain[0] = link(draft, 0, chain[0])
             draft[0]["chain_hash"] = chain[0]
             claim(out_head, out_slots, 1)
-            now_ns = stamp_ns()
+            now_ns: int = stamp_ns()
             draft[0]["ts_publish_ns"] = now_ns
             write_record(out_slots, sequence, draft, 0)
             publish(out_head, out_slots, bells, sequence + 1)
@@ -88,8 +127,6 @@ def duty(wiring: np.ndarray, reader: int) -> int:
             histogram.record(hist_total, now_ns - scratch[i]["ts_mono_ns"])
             keep(slowest, draft, scratch, i)
         leave(memory, scratch, i)
-    advance(in_head, reader, n)
-    return n
 
 
 def _call(wiring: Any, words: int, reader: int, argument: int) -> int:
@@ -178,7 +215,7 @@ def _arrays(
         checkpoint.states,
         checkpoint.memory,
         np.array([last_hash(target)], np.uint64),
-        np.zeros(min(BATCH, source.capacity), PREDICTION_DTYPE),
+        np.zeros(GROUP_MAX, PREDICTION_DTYPE),
         counts,
         hist,
         hist_total,

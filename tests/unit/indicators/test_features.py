@@ -3,10 +3,14 @@
 import subprocess
 import sys
 
+import msgspec
+import numpy as np
 import pytest
+from indicator_samples import market
 
 from hft_engine.config.schema import IndicatorConfig
 from hft_engine.indicators.features import BUILT_IN_FEATURES, EXTENSIONS_MAX, FeatureError, feature_schema
+from hft_engine.indicators.offline import compute
 from hft_engine.records import FEATURES_MAX
 
 FLOW = "examples/02_own_indicator.py:order_flow"
@@ -73,3 +77,39 @@ def test_reading_the_schema_imports_no_compiler() -> None:
         "import hft_engine.indicators.extension; sys.exit('numba' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "computed"),
+    [
+        (("tick_ema_spread",), {"tick_ema_fast", "tick_ema_slow", "tick_ema_spread"}),
+        (("bar_rsi", "vwap_deviation"), {"bar_rsi", "vwap", "vwap_deviation"}),
+        (("tick_volatility", "bar_atr", "size_z"), {"tick_return_1", "tick_volatility", "bar_atr", "size_z"}),
+        ((), set()),
+    ],
+)
+def test_of_a_list_of_features_the_values_are_those_of_all(
+    asked: tuple[str, ...], computed: set[str]
+) -> None:
+    every = IndicatorConfig(bar="ticks", ticks_per_bar=5)
+    few = msgspec.structs.replace(every, features=asked)
+    ticks = market(3_000, 3, seed=5)
+    (whole, whole_bars), (part, part_bars) = compute(ticks, every), compute(ticks, few)
+    names = feature_schema(few).names
+    assert computed | set(asked) <= set(names)
+    assert part_bars.tobytes() == whole_bars.tobytes()
+    for slot, name in enumerate(BUILT_IN_FEATURES):
+        expected = whole["values"][:, slot] if name in names else np.nan
+        np.testing.assert_array_equal(part["values"][:, slot], expected, err_msg=name)
+
+
+def test_a_list_of_features_hides_the_others_and_keeps_the_hash() -> None:
+    schema = feature_schema(IndicatorConfig(features=("tick_rsi",)))
+    assert "tick_rsi" in schema and "bar_rsi" not in schema and "spread_bps" in schema
+    assert schema.index("tick_rsi") == feature_schema(IndicatorConfig()).index("tick_rsi")
+    assert schema.hash == feature_schema(IndicatorConfig()).hash
+
+
+def test_an_unknown_feature_in_the_list_is_refused() -> None:
+    with pytest.raises(FeatureError, match=r"indicators\.features: no built-in feature is called 'tick_rsy'"):
+        feature_schema(IndicatorConfig(features=("tick_rsy",)))

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from indicator_samples import MINUTE_NS, MONDAY_NS, joined, market, trades, walk
 
-from hft_engine.config.schema import Config, IndicatorConfig
+from hft_engine.config.schema import Config, IndicatorConfig, InferenceConfig
 from hft_engine.indicators import stage
 from hft_engine.indicators.actor import TICKS_MAX, IndicatorsActor, warm
 from hft_engine.indicators.features import feature_schema
 from hft_engine.indicators.offline import compute
 from hft_engine.instruments import InstrumentTable
-from hft_engine.records import BAR_DTYPE, FEATURE_DTYPE, TICK_DTYPE
+from hft_engine.records import BAR_DTYPE, FEATURE_DTYPE, TICK_DTYPE, BarFlag, BarKind
 from hft_engine.runtime.actor import Actor, ActorContext, FatalError
 from hft_engine.shm import layout
 from hft_engine.shm.counters import Stats
@@ -33,6 +33,7 @@ class Bench:
         gating: bool = True,
         bars: int = 64,
         features: int = 64,
+        inference: InferenceConfig | None = None,
     ) -> None:
         self.ticks = Ring.private("ticks", TICK_DTYPE, 8192, ("indicators",), gating)
         self.features = Ring.private("features", FEATURE_DTYPE, features, ("inference",), gating)
@@ -42,7 +43,7 @@ class Bench:
         indicators = config or IndicatorConfig()
         self.context = ActorContext(
             role="indicators",
-            config=Config(indicators=indicators),
+            config=Config(indicators=indicators, inference=inference or InferenceConfig()),
             log=logging.getLogger("test.indicators"),
             instruments=InstrumentTable.private(INSTRUMENTS),
             stats=self.stats,
@@ -90,6 +91,28 @@ def test_records_are_those_of_an_offline_run_whatever_the_size_of_the_rings(tmp_
     bench.ticks.publish_rows(ticks.copy())
     for got, expected in zip(bench.run(), compute(ticks, IndicatorConfig(), INSTRUMENTS), strict=True):
         assert without_stamps(got) == expected.tobytes()
+
+
+@pytest.mark.parametrize("bar", ["second", "ticks"])
+def test_evaluated_on_bars_an_instrument_gives_a_record_at_its_first_tick_from_each_bar_on(
+    tmp_path: Path, bar: str
+) -> None:
+    config = IndicatorConfig(bar=bar, ticks_per_bar=7)
+    ticks = market(4_000, 40, seed=3)
+    every, bars = compute(ticks, config, INSTRUMENTS)
+    bench = Bench(tmp_path, config, inference=InferenceConfig(evaluate="bars")).start()
+    bench.ticks.publish_rows(ticks.copy())
+    got, got_bars = bench.run()
+    feeding = bars[(bars["kind"] == BarKind[bar.upper()]) & (bars["flags"] != BarFlag.NO_PRICE)]
+    first = set()
+    for closed in feeding:
+        own = every["source_sequence"][every["instrument_id"] == closed["instrument_id"]]
+        first |= set(own[np.searchsorted(own, closed["source_sequence"]) :][:1].tolist())
+    expected = every[np.isin(every["source_sequence"], sorted(first))]
+    expected["sequence"] = np.arange(len(expected))
+    assert 40 < len(expected) < len(every) / 2
+    assert without_stamps(got) == expected.tobytes()
+    assert without_stamps(got_bars) == bars.tobytes()
 
 
 def test_a_slow_reader_of_bars_in_a_replay_stops_the_stage_and_loses_nothing(tmp_path: Path) -> None:

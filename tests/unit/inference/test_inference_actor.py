@@ -13,7 +13,8 @@ from test_model import Schema, metadata, text_with_names, train
 
 from hft_engine.config.schema import Config, InferenceConfig
 from hft_engine.inference import actor as actor_module
-from hft_engine.inference.actor import BATCH_MAX, InferenceActor, warm
+from hft_engine.inference.actor import InferenceActor, warm
+from hft_engine.inference.kernels import RECORDS_MAX, keep_warm
 from hft_engine.inference.model import load_model, write_model
 from hft_engine.inference.trees import predict
 from hft_engine.instruments import InstrumentTable
@@ -183,10 +184,10 @@ def test_latency_runs_from_the_features_publication_to_ones_own(
 
 def test_work_is_bounded_by_the_batch(bench: Callable[..., Bench]) -> None:
     b = bench()
-    b.features.publish_rows(feature_rows(BATCH_MAX + 40))
+    b.features.publish_rows(feature_rows(RECORDS_MAX + 40))
     handled = [b.actor.do_work() for _ in range(8)]
-    assert max(handled) <= BATCH_MAX
-    assert sum(handled) == BATCH_MAX + 40
+    assert max(handled) <= RECORDS_MAX
+    assert sum(handled) == RECORDS_MAX + 40
     assert b.actor.do_work() == 0
 
 
@@ -337,3 +338,19 @@ def test_warming_starts_no_thread() -> None:
 
 def test_counters_are_those_of_the_kernel() -> None:
     assert actor_module.COUNTERS is InferenceActor.counters
+
+
+def test_keeping_warm_changes_no_result_and_no_counter(bench: Callable[..., Bench], model: Path) -> None:
+    b = bench(model=model)
+    rows = feature_rows(50)
+    keep_warm(b.actor.native().wiring)  # before the first record
+    b.features.publish_rows(rows[:20])
+    before = b.run()
+    seen = b.predictions.slots.tobytes(), b.predictions.head.tobytes(), b.features.head.tobytes()
+    counters = b.stats.counters()
+    keep_warm(b.actor.native().wiring)
+    assert (b.predictions.slots.tobytes(), b.predictions.head.tobytes(), b.features.head.tobytes()) == seen
+    assert b.stats.counters() == counters
+    b.features.publish_rows(rows[20:])
+    out = np.concatenate([before, b.run()])
+    np.testing.assert_array_equal(out["outputs"][:, 0], expected_outputs(model, rows))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numba import carray, njit
 
-from hft_engine.runtime.chain import Chain, NativeCall, entry
+from hft_engine.runtime.chain import TOUCH_NS, Chain, NativeCall, entry
 from hft_engine.runtime.wait import Input
 from hft_engine.shm.ring import Ring, advance, claim, poll_into, publish, room
 from hft_engine.shm.wiring import wire, wired
@@ -34,7 +34,21 @@ def call_add(wiring: Any, words: int, reader: int, amount: int) -> int:
     return add(carray(wiring, (words,)), reader, amount)
 
 
+def call_nothing(wiring: Any, words: int, reader: int, amount: int) -> int:
+    return 0
+
+
+def call_always(wiring: Any, words: int, reader: int, amount: int) -> int:
+    return 1
+
+
+def call_count(wiring: Any, words: int, reader: int, amount: int) -> int:
+    wiring[0] += 1
+    return 0
+
+
 ENTRY = entry(call_add)
+NOTHING, ALWAYS, COUNT = entry(call_nothing), entry(call_always), entry(call_count)
 
 
 def stage(source: Ring, target: Ring, amount: int) -> tuple[NativeCall, list[np.ndarray]]:
@@ -107,4 +121,29 @@ def test_a_turn_without_work_ends_in_time() -> None:
     started = time.monotonic()
     assert chain.turn(3_000_000)[3:] == [0]
     assert time.monotonic() - started < 5.0  # it came back at all
+    assert keep
+
+
+@pytest.mark.parametrize(
+    ("mode", "touched"), [("spin", True), ("yield", True), ("park", False), ("sleep", False)]
+)
+def test_an_idle_stage_touches_its_memory_where_nobody_sleeps(mode: str, touched: bool) -> None:
+    source, words = three_rings()[0], np.zeros(1, np.int64)
+    call = NativeCall(NOTHING.address, words, 0, touch=COUNT.address)
+    chain = Chain([call], [Input(source, 0)], source.bells, 0, mode)
+    chain.turn(TOUCH_NS // 5)
+    assert words[0] == 0
+    chain.turn(20 * TOUCH_NS)
+    assert bool(words[0]) is touched
+    assert words[0] <= 20
+
+
+def test_a_busy_stage_is_not_touched() -> None:
+    source, target = three_rings()[:2]
+    call, keep = stage(source, target, 1)
+    busy = NativeCall(COUNT.address, np.zeros(1, np.int64), 0)
+    always = NativeCall(ALWAYS.address, np.zeros(1, np.int64), 0, touch=COUNT.address)
+    chain = Chain([call, busy, always], [Input(source, 0)], source.bells, 0, "spin")
+    chain.turn(4 * TOUCH_NS)
+    assert always.wiring[0] == 0 and busy.wiring[0] > 0
     assert keep
