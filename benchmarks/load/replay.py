@@ -17,7 +17,6 @@ import numpy as np
 
 from benchmarks import harness, workload
 from benchmarks.load.engine_run import Scratch
-from benchmarks.micro.contenders import interleave
 from hft_engine import inline
 from hft_engine.config.schema import (
     ActorTuning,
@@ -118,7 +117,7 @@ def _measure(report: harness.Report, scratch: Scratch, journal: Path, model: Pat
         f"{layout}, model on {evaluate}": functools.partial(replay, config, [str(journal)])
         for (evaluate, layout), config in configs.items()
     }
-    results = dict(zip(configs, interleave(report, makers).values(), strict=True))
+    results = dict(zip(configs, report.interleave(makers).values(), strict=True))
     for evaluate in EVALUATED:
         hashes = {run.signal_hash for layout in ("inline", "compact") for run in results[evaluate, layout]}
         if len(hashes) != 1:

@@ -28,7 +28,6 @@ from benchmarks.load import overload, tick_to_signal
 from benchmarks.load.engine_run import Scratch
 from benchmarks.load.overload_load import EVENTS, Phase
 from benchmarks.micro.channel import RECORD
-from benchmarks.micro.contenders import interleave
 from benchmarks.micro.indicators import CROWDS, Crowd, crowd_pattern
 from hft_engine.config.schema import Config
 from hft_engine.feed.simulator.symbols import market_symbols
@@ -198,7 +197,7 @@ def growth(report: harness.Report, ticks: int) -> plot.Panel:
     pattern = crowd_pattern(3_000)
     report.progress("warming the crowds ...")
     made = {count: Crowd(count, pattern) for count in CROWDS}
-    runs = interleave(report, {str(count): functools.partial(made[count].run, ticks) for count in CROWDS})
+    runs = report.interleave({str(count): functools.partial(made[count].run, ticks) for count in CROWDS})
     fewest = f"{CROWDS[0]} instruments", runs[str(CROWDS[0])]
     for count in CROWDS:
         limit = INSTRUMENTS_RATIO_MAX * medians([fewest[1]])[0] if count == CROWDS[-1] else None
@@ -223,7 +222,7 @@ def readers(report: harness.Report, count: int) -> plot.Panel:
     for kind, (rate, numbers) in kinds.items():
         if not numbers:
             continue
-        runs = interleave(report, {f"{n} {kind}": functools.partial(rate, n) for n in numbers})
+        runs = report.interleave({f"{n} {kind}": functools.partial(rate, n) for n in numbers})
         values = list(runs.values())
         one = f"1 reader, {kind.removesuffix('_single')}", values[0]
         for n, rates in zip(numbers, values, strict=True):
@@ -243,7 +242,7 @@ def engines(report: harness.Report, seconds: float) -> plot.Panel:
         model = scratch.disk / "model.txt"
         workload.train_model(model, workload.model_rows(20_000))
         makers = {str(n): functools.partial(engine_us, n, seconds, model) for n in ENGINE_INSTRUMENTS}
-        runs = interleave(report, makers)
+        runs = report.interleave(makers)
     finally:
         scratch.remove()
     lines = []
