@@ -8,10 +8,10 @@ print. Each contender has a process of its own; they take turns: A B C A B C. Im
 compiling is not in the rates; it is shown. Every contender's crosses must be exactly those of a plain loop with the
 same start of the EMAs: the mean of the first window (TA-Lib, this engine) or the first price (nautilus_trader, pandas).
 
-What is not the same work: this engine reads a journal from disk, computes its whole feature set and builds bars, with
-no switch to leave that out, and its rules are configuration; the others have their ticks in memory and compute two
-EMAs. nautilus_trader calls a Python strategy on each tick, hftbacktest a compiled one; backtesting.py computes its
-indicators for the whole series at once and calls Python for each bar. Each module's docstring says more.
+What is not the same work: this engine reads a journal from disk and builds bars, with no switch to leave that out, and
+its rules are configuration; with a model it computes its whole feature set. The others have their ticks in memory and
+compute two EMAs. nautilus_trader calls a Python strategy on each tick, hftbacktest a compiled one; backtesting.py
+computes its indicators for the whole series at once and calls Python for each bar. Each module's docstring says more.
 
 `--prepare` makes the peers' environments (about 1.5 GB), `--python` with another interpreter than this one.
 """
