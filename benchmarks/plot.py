@@ -151,7 +151,7 @@ def _bands(panel: Panel, across: _Axis) -> list[str]:
         parts.append(f'<rect x="{left:.1f}" y="{_TOP}" {size} fill="#d62728" fill-opacity="0.08"/>')
         middle = (left + right) / 2
         parts.append(
-            f'<text x="{middle:.1f}" y="{_TOP - 4}" text-anchor="middle" fill="#777">{escape(word)}</text>'
+            f'<text x="{middle:.1f}" y="{_TOP + 13}" text-anchor="middle" fill="#777">{escape(word)}</text>'
         )
     return parts
 

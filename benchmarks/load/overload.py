@@ -455,7 +455,8 @@ def picture(path: Path, name: str, run: Run) -> None:
             put("lost (laps)", x, (look.lost() - before.lost()) * per_s)
             for role in HOT:
                 put(role, x, look.lag((role,)))
-            put("venue and socket", x, offered(burst.parts, look.ns) - look.taken)
+            waiting = burst.parts[0].first + offered(burst.parts, look.ns) - look.taken
+            put("venue and socket", x, waiting)
             put("private", x, look.private_mb)
             put("shared", x, look.shared_mb)
         for at, p99 in burst.windows():
