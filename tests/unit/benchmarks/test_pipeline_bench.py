@@ -9,13 +9,13 @@ from benchmarks.load import pipeline, pipeline_load, pipeline_peer, pipeline_wir
 from benchmarks.load.pipeline_load import Flow, FlowLoad
 from benchmarks.load.pipeline_node import BATCH_MAX, CAPACITY, Inbox, Outbox
 from benchmarks.load.pipeline_peer import Nursery, Peer
-from benchmarks.load.tick_to_signal import Run, configuration
+from benchmarks.load.tick_to_signal import SETUPS, Run, configuration
 from benchmarks.micro.decode import Pipeline
 
 from hft_engine.config.schema import Config, InferenceConfig
-from hft_engine.feed.frames import FrameReader
 from hft_engine.records import TICK_DTYPE
 from hft_engine.shm.ring import Ring
+from support.framing import messages_of
 
 TINY = FlowLoad(count=10_000, seconds=0.1)
 
@@ -51,14 +51,7 @@ def test_the_loads_frames_hold_every_tick_of_both_kinds_of_market() -> None:
     for (frames, offsets), events, warm in zip(
         pipeline_load.wire_frames(TINY), pipeline_load.FRAME_EVENTS, pipeline_load.WARM_TICKS, strict=True
     ):
-        reader, messages, data = FrameReader(1_000_000), [], frames.tobytes()
-        while data:
-            space = reader.space()
-            taken = min(len(space), len(data))
-            space[:taken] = data[:taken]
-            reader.filled(taken)
-            messages += [message[1] for message in iter(reader.next, None)]
-            data = data[taken:]
+        messages = messages_of(frames.tobytes())
         assert len(messages) == len(offsets) - 1 == (warm + TINY.count) // events
         assert Pipeline().run(messages) == warm + TINY.count
 
@@ -93,7 +86,7 @@ def nursery() -> Iterator[Nursery]:
 
 
 def _without_model(url: str) -> Config:
-    config = configuration("dedicated", url, Path("none"))
+    config = configuration(SETUPS["dedicated"], url, Path("none"))
     return msgspec.structs.replace(config, inference=InferenceConfig())
 
 

@@ -18,7 +18,7 @@ from benchmarks.micro.transport_ends import (
 )
 from benchmarks.micro.transport_peers import BLOCK, CONTENDERS
 
-from hft_engine.feed.frames import FrameReader
+from support.framing import messages_of
 
 PRELOAD = ["benchmarks.micro.transport_peers", "benchmarks.load.frames", "hft_engine.feed.transport"]
 BY_NAME = {contender.name: contender for contender in CONTENDERS}
@@ -73,9 +73,7 @@ def test_every_contender_has_a_name_of_its_own() -> None:
 
 
 def test_every_frame_of_the_load_is_a_whole_message_of_the_same_size() -> None:
-    reader = FrameReader(1_000_000)
-    reader.feed(frames.wire_frames(500).tobytes())
-    messages = [message[1] for message in iter(reader.next, None)]
+    messages = messages_of(frames.wire_frames(500).tobytes())
     assert messages == [frames.trade_event(number) for number in range(500)]
     assert {len(message) for message in messages} == {frames.PAYLOAD_BYTES}
 
