@@ -31,8 +31,8 @@ from hft_engine.shm.doorbell import new_bells
 from hft_engine.shm.ring import Ring
 from hft_engine.topology import ROLES
 
-CAPACITY = 2_048  # of a private ring: more than what an actor gives at once
-BATCH_MAX = CAPACITY >> 3  # records in one message, and records that wait before the stages run
+CAPACITY = 16_384  # of a private ring: more than an actor gives at once, and the feed gives what half a megabyte holds
+BATCH_MAX = 256  # records in one message, and records that wait before the stages run
 CONNECT_POLL_S = 0.01
 DTYPES = {
     "ticks": TICK_DTYPE,
