@@ -25,10 +25,13 @@ NAMES = (
     *QUICK,
     "micro.transport",
     "micro.storage",
+    "micro.latency_cost",
     "load.frames",
     "load.pipeline",
     "load.backtest",
     "load.startup",
+    "load.overload",
+    "load.scaling",
 )
 
 

@@ -1,6 +1,5 @@
 """More than the engine can take, over a real websocket: what is lost is counted, memory stays, and it goes on."""
 
-from multiprocessing import resource_tracker
 from pathlib import Path
 
 import msgspec
@@ -15,12 +14,6 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 TINY = RingsConfig(ticks=8_192, bars=256, features=256, predictions=256, signals=1_024)
 GROWTH_MB_MAX = 20.0
-
-
-@pytest.fixture(scope="module", autouse=True)
-def tracker() -> None:
-    """multiprocessing's own helper, which outlives every test."""
-    resource_tracker.ensure_running()
 
 
 @pytest.mark.parametrize("layout", ["compact", "dedicated"])

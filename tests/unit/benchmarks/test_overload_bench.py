@@ -3,7 +3,6 @@ import socket
 import threading
 import time
 from itertools import pairwise
-from multiprocessing import resource_tracker
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -115,7 +114,6 @@ def test_a_reader_that_lost_a_record_uncounted_is_seen() -> None:
 def test_a_writer_is_measured_with_readers_that_do_nothing_and_with_one_that_reads() -> None:
     assert scaling.idle_rate(8, 100_000, 16) > 0
     if len(os.sched_getaffinity(0)) > 1:
-        resource_tracker.ensure_running()  # multiprocessing's own helper, which outlives every test
         assert scaling.reading_rate(1, 100_000, 16) > 0
 
 
