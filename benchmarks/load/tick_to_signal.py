@@ -5,8 +5,8 @@
 
 100 instruments, one event a frame, a model of 100 trees x 31 leaves on every tick, every trade (a third of the
 ticks) gives a signal.
-Set-ups: ``dedicated_park``, every stage a process that parks; ``dedicated``, every stage a process that yields, all on
-one core and what is not urgent on the other, which is best where cores are fewer than stages; ``compact``, feed and
+Set-ups: ``dedicated_park``, every stage a process that parks; ``dedicated``, every stage a process that yields; both
+with the stages on one core and what is not urgent on the other, best where cores are few; ``compact``, feed and
 stages in one spinning process; ``loopback_busy`` and ``loopback``, the same at 5,000 ticks/s, spinning and parked, for
 the time from the moment a tick was due at the venue. Latencies are taken from the records' own stamps, read from
 outside; their excess is over an ideal system on the same schedule (see ``jitter``).
@@ -73,9 +73,7 @@ def _setups() -> dict[str, Setup]:
         return dict.fromkeys(roles, ActorTuning(wait=wait, cpus=(first,))) | behind
 
     return {
-        "dedicated_park": Setup(
-            "dedicated", dict.fromkeys(_STAGES, ActorTuning(wait="park")), {50.0: 120.0, 99.0: 1000.0}
-        ),
+        "dedicated_park": Setup("dedicated", pinned(*_STAGES, wait="park"), {50.0: 120.0, 99.0: 1000.0}),
         "dedicated": Setup("dedicated", pinned(*_STAGES, wait="yield"), {50.0: 45.0, 99.0: 200.0}),
         "compact": Setup("compact", pinned("compute", wait="spin"), {50.0: 3.0, 99.0: 25.0}),
         "loopback_busy": Setup(
