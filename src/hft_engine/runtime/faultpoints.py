@@ -1,0 +1,53 @@
+"""Named places in the engine's code where a test may make the process die or fail; nothing at all unless armed.
+
+    HFT_FAULT_POINTS="journal.block:kill@3,checkpoint.half:error"     what happens at the n-th (default first) arrival
+
+A point is hit by name: ``fault_point("journal.block")``. ``kill`` ends the process with SIGKILL, ``stop`` with
+SIGSTOP halts it, ``error`` raises OSError(ENOSPC). Only for code outside compiled kernels.
+"""
+
+import errno
+import os
+import signal
+from collections.abc import Mapping
+
+ENVIRONMENT = "HFT_FAULT_POINTS"
+_ACTIONS = ("kill", "stop", "error")
+
+
+def _parse(text: str) -> dict[str, tuple[str, int]]:
+    """name -> (action, arrival). Raises ValueError."""
+    armed = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, colon, what = part.partition(":")
+        action, _, arrival = what.partition("@")
+        if not colon or action not in _ACTIONS or (arrival and not arrival.isdigit()):
+            raise ValueError(
+                f"{ENVIRONMENT}: {part!r} is not NAME:ACTION[@N]; actions: {', '.join(_ACTIONS)}"
+            )
+        armed[name] = (action, int(arrival or 1))
+    return armed
+
+
+_armed: Mapping[str, tuple[str, int]] = _parse(os.environ.get(ENVIRONMENT, ""))
+_arrivals: dict[str, int] = {}
+
+
+def arm(text: str) -> None:
+    """Arm the points of ``text`` in this process, instead of those of the environment; "" disarms all."""
+    global _armed
+    _armed = _parse(text)
+    _arrivals.clear()
+
+
+def fault_point(name: str) -> None:
+    """The process arrives at this point."""
+    if not _armed or name not in _armed:
+        return
+    _arrivals[name] = _arrivals.get(name, 0) + 1
+    action, arrival = _armed[name]
+    if _arrivals[name] != arrival:
+        return
+    if action == "error":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.kill(os.getpid(), signal.SIGKILL if action == "kill" else signal.SIGSTOP)
