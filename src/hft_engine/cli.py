@@ -260,6 +260,29 @@ def journal_cut(path: Path, at: int) -> None:
 
 
 @main.group()
+def latch() -> None:
+    """The latch that stops new orders after a fault that endangers them: show, reset."""
+
+
+@latch.command("show")
+@_configuration
+def latch_show(config_path: Path | None, overrides: tuple[str, ...]) -> None:
+    """Whether it is set and why; exit 1 when it is."""
+    from hft_engine.views.latch import show
+
+    sys.exit(show(Path(_load(config_path, overrides).engine.data_dir)))
+
+
+@latch.command("reset")
+@_configuration
+def latch_reset(config_path: Path | None, overrides: tuple[str, ...]) -> None:
+    """Let orders go out again, once you have dealt with the cause."""
+    from hft_engine.views.latch import reset
+
+    reset(Path(_load(config_path, overrides).engine.data_dir))
+
+
+@main.group()
 def model() -> None:
     """The model that the engine serves."""
 
