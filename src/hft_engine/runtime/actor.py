@@ -20,6 +20,7 @@ from hft_engine.shm.counters import Counter, Stats
 
 if TYPE_CHECKING:
     from hft_engine.runtime.chain import NativeCall
+    from hft_engine.runtime.history import OpenTickLog
     from hft_engine.shm.ring import Ring  # needs the compiler, which some actors do without
 
 
@@ -53,6 +54,7 @@ class ActorContext:
     data_dir: Path
     log_dir: Path
     emit: Callable[[str, str], None] = field(default=lambda kind, text: None)
+    open_ticks: "OpenTickLog | None" = None  # the run's journal, for a reader that the ring has lapped
 
     def ring(self, name: str) -> "Ring":
         """Raises KeyError for a ring that the topology does not give this role."""
@@ -71,6 +73,10 @@ class ActorContext:
 
     def histogram(self, name: str) -> np.ndarray:
         return self.stats.histogram(name)
+
+    def record(self, kind: str, sequence: int, data: dict[str, object]) -> None:
+        """A fact that decides what a replay must do to come to the same result."""
+        return None
 
     def event(self, kind: str, text: str) -> None:
         """A fact: logged here, sent to the supervisor, published to the world. Rate-limit it yourself."""
