@@ -104,8 +104,10 @@ class IndicatorsActor(BaseActor):
         ctx = self._ctx
         for first, end in resumed.lost:
             ctx.event("ticks_lost", f"ticks {first} to {end - 1} are neither in the ring nor in the journal")
-            ctx.record("lap", end, {"ring": "ticks", "from": first, "to": end})
-        text = f"from the checkpoint on {resumed.again} ticks once more, {resumed.repaired} of a batch cut short"
+            ctx.record("lap", end, {"ring": "ticks", "from": first, "to": end, "out": True})
+        text = (
+            f"from the checkpoint on {resumed.again} ticks once more, {resumed.repaired} of a batch cut short"
+        )
         ctx.event("resumed", f"{text}, {resumed.backlog} from the journal; {seconds * 1e3:.0f} ms")
 
 

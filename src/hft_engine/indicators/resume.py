@@ -27,7 +27,9 @@ from hft_engine.shm import layout
 from hft_engine.shm.ring import Ring
 
 _OUT = 4_096  # records; these rings are overwritten unread
-READERS_WAIT_S = 1.0  # for a reader to make room while the backlog is taken up; one that stands still is lapped
+READERS_WAIT_S = (
+    1.0  # for a reader to make room while the backlog is taken up; one that stands still is lapped
+)
 _POLL_S = 0.000_1
 
 
@@ -51,7 +53,7 @@ assert Fact.CLOCK + CLOCK_WORDS <= Fact.COUNTS
 @dataclass(frozen=True)
 class Resumed:
     """What a new life did: ``again`` ticks unseen, ``repaired`` in the place of its predecessor, ``backlog`` that the
-    ring had lost; ``lost``: [from, to) that nobody had any more.
+    ring had lost; ``lost``: [from, to) whose records are out, but which the state knows no more.
     """
 
     again: int = 0
@@ -95,7 +97,9 @@ class Resumption:
         """``checkpoint``: whose rows the stage holds already; None: the stage is as new, and so is the run."""
         self._done = max(self._ticks.position(self._reader), newest_source(self._features) + 1)
         facts = self._facts(checkpoint)
-        self._again = Ring.private("ticks", TICK_DTYPE, 2 * CHUNK, ("indicators",), start=int(facts[Fact.TICKS]))
+        self._again = Ring.private(
+            "ticks", TICK_DTYPE, 2 * CHUNK, ("indicators",), start=int(facts[Fact.TICKS])
+        )
         self._unread = (
             Ring.private("features", FEATURE_DTYPE, _OUT, gating=True, start=int(facts[Fact.FEATURES])),
             Ring.private("bars", BAR_DTYPE, _OUT, gating=True, start=int(facts[Fact.BARS])),
@@ -139,12 +143,14 @@ class Resumption:
     def _lose(self, sequence: int) -> None:
         """Nobody has the ticks before ``sequence`` any more."""
         first = self._again.published
-        if sequence > first:
+        if sequence <= first:
+            return
+        self._again.jump(sequence)
+        if first < self._done:
             self._lost.append((first, sequence))
-            self._again.jump(sequence)
-            if first >= self._done:
-                self._ticks.pass_to(self._reader, first)
-                self._ticks.miss(self._reader, sequence)
+        else:
+            self._ticks.pass_to(self._reader, first)
+            self._ticks.miss(self._reader, sequence)
 
     def _repair(self, shadow: IndicatorStage) -> int:
         """The batch that was cut short: its bars are out, its features are not."""

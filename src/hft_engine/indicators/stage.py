@@ -28,7 +28,7 @@ from hft_engine.indicators.state import (
 from hft_engine.records import BAR_DTYPE, FEATURE_DTYPE, TICK_DTYPE
 from hft_engine.runtime.chain import NativeCall, entry
 from hft_engine.runtime.checkpoint import Column
-from hft_engine.runtime.snapshot import CONTROL_WORDS, EPOCH, keep
+from hft_engine.runtime.snapshot import CONTROL_WORDS, EPOCH, keep_row
 from hft_engine.shm import histogram
 from hft_engine.shm.clock import stamp_ns
 from hft_engine.shm.ring import Ring, advance, claim, poll_into, publish, room
@@ -71,7 +71,7 @@ def _keep_due(clock: np.ndarray, control: np.ndarray, marks: np.ndarray, limit: 
     now_ns = clock[C_WATERMARK]
     for i in range(clock[C_SCAN_AT], clock[C_INSTRUMENTS]):
         if clock[CLOCK_WORDS + i] <= now_ns:
-            keep(control, marks, i)
+            keep_row(control, marks, i)
             limit -= 1
             if limit <= 0:
                 return
@@ -158,7 +158,7 @@ def _batch(
                     if clock[C_SCAN_AT] != 0:
                         break
                 if control[EPOCH] != 0:
-                    keep(control, marks, instrument)
+                    keep_row(control, marks, instrument)
                 claim(bars_head, bars_slots, bar_count + bars.BARS_A_TRADE_MAX)
                 row = state[instrument]
                 bar_count += step.take(row, tick, p, clock, bars_slots, bars_first + bar_count, counts)

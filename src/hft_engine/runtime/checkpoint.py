@@ -96,7 +96,9 @@ class CheckpointFile:
                 os.posix_fallocate(fd, start, layout.PAGE_BYTES)
             file = cls(path, fd, mmap.mmap(fd, size), row_bytes, rows_max)
         except OSError as error:
-            raise SegmentError(f"cannot make {path}: {error.strerror}; free the memory file system") from error
+            raise SegmentError(
+                f"cannot make {path}: {error.strerror}; free the memory file system"
+            ) from error
         file._identify(key)
         return file
 

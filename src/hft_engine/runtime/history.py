@@ -40,7 +40,7 @@ class TickHistory:
         """
         end = min(end, self._ring.published)
         if position >= end:
-            return self._ring.slots[:0].copy()
+            return self._ring.slots[:0]
         rows = self._of_ring(position, min(end, position + CHUNK))
         if rows is None:
             rows = self._of_log(position, end)
@@ -83,8 +83,8 @@ class TickHistory:
 
     def _rest_of_ring(self, end: int) -> np.ndarray:
         """What is left: from the oldest tick with a head start over the writer on."""
-        while True:
-            start = min(self._ring.oldest + (self._ring.capacity >> 3), end)
-            rows = self._of_ring(start, min(end, start + CHUNK))
-            if rows is not None:
-                return rows
+        rows = None
+        while rows is None:
+            start = self._ring.oldest + (self._ring.capacity >> 3)
+            rows = self._of_ring(start, max(start, min(end, start + CHUNK)))
+        return rows

@@ -22,7 +22,9 @@ class LapRecord:
 
     def _tell(self, count: int, laps: list[tuple[int, int]]) -> None:
         if count > len(laps):
-            self._ctx.event("laps_unknown", f"{count - len(laps)} laps came too fast to be recorded one by one")
+            self._ctx.event(
+                "laps_unknown", f"{count - len(laps)} laps came too fast to be recorded one by one"
+            )
         for first, end in laps:
             self._ctx.record("lap", end, {"ring": self._ring.name, "from": first, "to": end})
         self._ring.tell_laps(self._reader, count)

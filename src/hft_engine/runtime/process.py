@@ -124,6 +124,7 @@ def _context(plan: ProcessPlan, role: RolePlan, attached: Attachments, port: _So
         data_dir=Path(plan.data_dir),
         log_dir=Path(plan.log_dir),
         emit=emit,
+        open_ticks=load(plan.ticks_factory)(plan.config, plan.run_id),
     )
 
 

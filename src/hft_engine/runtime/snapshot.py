@@ -1,10 +1,10 @@
 """Taking a checkpoint while the state moves on: copy on write by rows, a few at a time between duty cycles.
 
 ``begin`` names a moment, between two duty cycles: facts (positions, sequences) are written then. From there on a
-kernel calls ``keep`` for a row before it first changes it, and ``tend`` copies some of the others every few
+kernel calls ``keep_row`` for a row before it first changes it, and ``tend`` copies some of the others every few
 milliseconds; when each row has been copied once, the checkpoint is complete, and it is the state of that moment.
-So no pause is longer than a few rows' copies, whatever the size of the state. Outside a checkpoint ``keep`` costs the
-look at one word.
+So no pause is longer than a few rows' copies, whatever the size of the state. Outside a checkpoint it costs the look
+at one word.
 
 ``control`` int64[CONTROL_WORDS], ``marks`` int64[rows]: of the actor's own memory; the kernel takes both.
 """
@@ -23,7 +23,9 @@ from hft_engine.shm.atomics import copy_bytes
 from hft_engine.shm.counters import Counter
 
 COLUMNS_MAX = 3
-(EPOCH, _ROWS, _NEXT, _TARGET, _ROW_BYTES, _COLUMNS, _COLUMN_0) = range(7)  # EPOCH 0: no checkpoint is being taken
+(EPOCH, _ROWS, _NEXT, _TARGET, _ROW_BYTES, _COLUMNS, _COLUMN_0) = range(
+    7
+)  # EPOCH 0: no checkpoint is being taken
 CONTROL_WORDS = _COLUMN_0 + 2 * COLUMNS_MAX  # of each column its address and the bytes of a row
 STEP_BYTES = 1 << 17  # copied in one step: about 30 µs
 STEP_NS = 2_000_000  # between two steps at least
@@ -31,7 +33,7 @@ COUNTERS = ("checkpoints", "checkpoints_failed", "checkpoint_step_ns_max")
 
 
 @njit(nogil=True, inline="always")
-def keep(control: np.ndarray, marks: np.ndarray, row: int) -> bool:
+def keep_row(control: np.ndarray, marks: np.ndarray, row: int) -> bool:
     """Call it before row ``row`` changes, where ``control[EPOCH]`` is not 0. Whether it had to be copied."""
     if row >= control[_ROWS] or marks[row] == control[EPOCH]:
         return False
@@ -49,7 +51,7 @@ def sweep(control: np.ndarray, marks: np.ndarray, limit: int) -> int:
     """Copy up to ``limit`` rows that nobody has kept yet. Returns how many rows are left to look at."""
     row = control[_NEXT]
     while row < control[_ROWS] and limit > 0:
-        if keep(control, marks, row):
+        if keep_row(control, marks, row):
             limit -= 1
         row += 1
     control[_NEXT] = row
@@ -81,7 +83,7 @@ class Snapshots:
         self._epoch = 0
         self._counters = counters
         if file is not None:
-            self._limit = max(1, STEP_BYTES // file.row_bytes)
+            self._limit = max(1, STEP_BYTES // max(1, file.row_bytes))
             self._describe(file)
 
     def restore(self) -> Checkpoint | None:
@@ -156,7 +158,9 @@ class Snapshots:
             self.control[_COLUMN_0 + 2 * i : _COLUMN_0 + 2 * i + 2] = place
 
 
-def file_of(run_dir: Path, role: str, key: int, columns: Sequence[Column], rows_max: int) -> CheckpointFile | None:
+def file_of(
+    run_dir: Path, role: str, key: int, columns: Sequence[Column], rows_max: int
+) -> CheckpointFile | None:
     """The role's file where there is a run directory; None where rings and state die with this process."""
     if not (run_dir / rundir.LOCK).exists():
         return None

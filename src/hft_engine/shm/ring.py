@@ -343,7 +343,9 @@ class Ring:
         """
         base = _READER_0 + reader * _READER_WORDS
         count, told = int(self.head[base + _LAPS]), int(self.head[base + _LAPS_TOLD])
-        places = [base + _LAP_0 + 2 * (lap % _LAPS_KEPT) for lap in range(max(told, count - _LAPS_KEPT), count)]
+        places = [
+            base + _LAP_0 + 2 * (lap % _LAPS_KEPT) for lap in range(max(told, count - _LAPS_KEPT), count)
+        ]
         return count - told, [(int(self.head[at]), int(self.head[at + 1])) for at in places]
 
     def tell_laps(self, reader: int, count: int) -> None:
