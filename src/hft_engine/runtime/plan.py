@@ -35,5 +35,7 @@ class ProcessPlan(msgspec.Struct, frozen=True):
     supervisor_pid: int
     rings: tuple[RingEntry, ...]
     schema_factory: str  # "module:callable" of the configuration -> feature schema
+    ticks_factory: str  # "module:callable" of configuration and run id -> an OpenTickLog, or None
     config: Config
     session_dir: str | None = None  # where session events go; None: nowhere
+    history_dir: str | None = None  # whose session events are repeated; None: those of ``session_dir``
