@@ -15,7 +15,7 @@ def lapped(tmp_path: Path, chunk: int) -> tuple[np.ndarray, np.ndarray]:
     bench = Bench(tmp_path, features=4096, bars=4096)
     bench.context.history_dir = tmp_path / "session"
     bench.start()
-    rows = market(2_000)
+    rows = market(2_000, 5, seed=3)
     for start in range(0, len(rows), chunk):
         bench.ticks.publish_rows(rows[start : start + chunk].copy())
         bench.run()
