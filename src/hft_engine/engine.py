@@ -227,7 +227,13 @@ def _plan(made: Run, process: Process) -> ProcessPlan:
     return ProcessPlan(
         name=process.name,
         roles=tuple(
-            RolePlan(r.name, r.factory, (*r.reads, *r.writes), r.reads, made.arguments.get(r.name, {}))
+            RolePlan(
+                r.name,
+                r.factory,
+                (*r.reads, *r.writes, *r.watches),
+                r.reads,
+                made.arguments.get(r.name, {}),
+            )
             for r in process.roles
         ),
         hot=process.hot,

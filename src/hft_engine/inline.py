@@ -120,7 +120,7 @@ def _context(
         log=logging.getLogger(f"hft.{role.name}"),
         instruments=instruments,
         stats=stats,
-        rings={name: rings[name] for name in (*role.reads, *role.writes)},
+        rings={name: rings[name] for name in (*role.reads, *role.writes, *role.watches)},
         feature_schema=feature_schema(config),
         run_id=run_id,
         run_dir=Path(config.engine.data_dir),

@@ -175,9 +175,9 @@ class _Watch:
         if not counters["finished"]:
             return False
         # Upstream first: once a ring's readers are through, what they publish from it is published.
-        order = ("ticks", "features", "predictions", "bars", "signals")
+        order = ("ticks", "features", "predictions", "bars", "signals", "orders", "fills")
         by_name = dict(zip(self._names, self._views, strict=True))
-        through = all(by_name[name].drained() for name in order)
+        through = all(by_name[name].drained() for name in order if name in by_name)
         self._ended = time.monotonic() if through else 0.0
         return through
 

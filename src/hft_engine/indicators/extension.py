@@ -17,11 +17,8 @@ compiled code cannot pass an exception on, the value of that tick would be 0. Cl
 have no place in it: replays would differ. No numba is imported here before something is compiled.
 """
 
-import hashlib
 import importlib
-import importlib.util
 import re
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +26,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from hft_engine.records import FEATURES_MAX, TICK_DTYPE
+from hft_engine.userfiles import import_file
 
 STATE_SIZE_MAX = 32  # doubles an instrument and extension: four cache lines
 _MARK = "__hft_indicator__"
@@ -116,29 +114,10 @@ def _load(spec: str) -> Extension:
 def _import(spec: str, module_name: str) -> ModuleType:
     try:
         if module_name.endswith(".py"):
-            return _import_file(Path(module_name))
+            return import_file(Path(module_name))
         return importlib.import_module(module_name)
     except Exception as error:
         raise ExtensionError(f"{_where(spec)}: {module_name}: {type(error).__name__}: {error}") from error
-
-
-def _import_file(path: Path) -> ModuleType:
-    """A file as a module of its own, once a process; its name is made of its path, so that two never meet."""
-    resolved = path.expanduser().resolve(strict=True)
-    name = f"hft_extension_{resolved.stem}_{hashlib.sha256(str(resolved).encode()).hexdigest()[:8]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    found = importlib.util.spec_from_file_location(name, resolved)
-    if found is None or found.loader is None:
-        raise ImportError("is not a Python file")
-    module = importlib.util.module_from_spec(found)
-    sys.modules[name] = module
-    try:
-        found.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
 
 
 def _where(spec: str) -> str:

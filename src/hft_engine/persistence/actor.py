@@ -1,4 +1,4 @@
-"""The persistence actor: ticks into the journal, bars and signals into SQLite.
+"""The persistence actor: ticks into the journal; bars, signals, orders and fills into SQLite.
 
 It resumes where its dead self had made things durable: on start each reader goes back to the first record that is
 neither in the journal nor in the database; what is seen twice is written once (by sequence).
@@ -17,6 +17,12 @@ from hft_engine.runtime.limits import STOP_DRAIN_S
 from hft_engine.runtime.messages import Publish
 from hft_engine.shm.ring import Ring
 
+STORED = (
+    "bars",
+    "signals",
+    "orders",
+    "fills",
+)  # rings with a table each; the last two where there is a strategy
 TICKS_PER_CYCLE = 2_048  # a quarter of a megabyte: copied, summed and written in well under a millisecond
 
 
@@ -50,13 +56,18 @@ class Inlet:
 
 
 class PersistenceActor(BaseActor):
-    """Reads ticks, bars, signals. Either sink may be switched off, and either may fail without the other."""
+    """Reads ticks, bars, signals; where a strategy trades, orders and fills too.
+
+    Either sink may be switched off, and either may fail without the other.
+    """
 
     role = "persistence"
     counters = (
         "ticks",
         "bars",
         "signals",
+        "orders",
+        "fills",
         "journal_bytes",
         "journal_segments",
         "journal_failed",
@@ -74,8 +85,7 @@ class PersistenceActor(BaseActor):
         self._ctx = ctx
         run = run_metadata(ctx)
         self._ticks = Inlet(ctx, "ticks", TICKS_PER_CYCLE, "ticks")
-        self._bars = Inlet(ctx, "bars", BATCH_ROWS, "bars")
-        self._signals = Inlet(ctx, "signals", BATCH_ROWS, "signals")
+        self._stored = {name: Inlet(ctx, name, BATCH_ROWS, name) for name in STORED if name in ctx.rings}
         self._lapped = ctx.counter("lapped_ticks")
         self._store = StoreSink(ctx, run) if ctx.config.persistence.sqlite else None
         self._journal = JournalSink(ctx, run) if ctx.config.persistence.journal else None
@@ -87,7 +97,7 @@ class PersistenceActor(BaseActor):
         if self._journal is not None:
             self._journal.flush_if_due(now_ns)
         if self._store is None or self._store.has_room:
-            work += self._take(self._bars, "bars") + self._take(self._signals, "signals")
+            work += sum(self._take(inlet, name) for name, inlet in self._stored.items())
         if self._store is not None:
             work += self._store.commit_if_due(now_ns)
         return work
@@ -111,8 +121,8 @@ class PersistenceActor(BaseActor):
         ticks_next = [self._journal.next_sequence] if self._journal else []
         store = self._store.store if self._store else None
         if store is not None:
-            self._bars.resume(store.next_sequence("bars"))
-            self._signals.resume(store.next_sequence("signals"))
+            for name, inlet in self._stored.items():
+                inlet.resume(store.next_sequence(name))
             ticks_next.append(store.next_sequence("venue_bars"))
         self._ticks.resume(min((n for n in ticks_next if n is not None), default=self._ticks.ring.published))
 
@@ -148,15 +158,20 @@ class PersistenceActor(BaseActor):
         add: dict[str, Callable[[np.ndarray], None]] = {
             "bars": store.add_bars,
             "signals": store.add_signals,
+            "orders": store.add_orders,
+            "fills": store.add_fills,
             "venue_bars": store.add_venue_bars,
         }
         add[table](rows)
 
     def _drain(self, deadline: float) -> None:
-        while (left := self._ticks.lag + self._bars.lag + self._signals.lag) and time.monotonic() < deadline:
+        while (left := self._lag()) and time.monotonic() < deadline:
             self.do_work()
         if left:
             self._ctx.event("persistence_undrained", f"stopped with {left} records unread in the rings")
+
+    def _lag(self) -> int:
+        return self._ticks.lag + sum(inlet.lag for inlet in self._stored.values())
 
     def _close(self) -> None:
         if self._journal is not None:
