@@ -217,6 +217,39 @@ def replay(
     run_replay(config, paths, speed, db, as_json)
 
 
+@main.command()
+@_configuration
+@click.argument("paths", nargs=-1, required=True)
+@click.option("--strategy", help='follow, ema_cross, "file.py:Class" or "package.module:Class".')
+@click.option(
+    "--layout", type=click.Choice(["dedicated", "compact", "inline"]), default="inline", show_default=True
+)
+@click.option("--from", "begin", default="", help="First UTC time taken, 2024-08-08 or 2024-08-08T23:54:16.")
+@click.option("--to", "end", default="", help="First UTC time not taken any more.")
+@click.option(
+    "--db", type=click.Path(path_type=Path), help="Store bars, signals, orders and fills in this file."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--html", "page", type=click.Path(path_type=Path), help="Write the report as one HTML page.")
+def backtest(
+    config_path: Path | None,
+    overrides: tuple[str, ...],
+    paths: tuple[str, ...],
+    strategy: str | None,
+    layout: str,
+    begin: str,
+    end: str,
+    db: Path | None,
+    as_json: bool,
+    page: Path | None,
+) -> None:
+    """Trade a journal, recorded files or stored bars on paper, with the code of a live run."""
+    from hft_engine.views.backtest import run
+
+    config = _load(config_path, (*overrides, f"engine.layout={layout}"))
+    run(config, paths, strategy, (begin, end), db, as_json, page)
+
+
 @main.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def sim(arguments: tuple[str, ...]) -> None:

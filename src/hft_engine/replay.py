@@ -6,7 +6,7 @@ input with the same configuration give the same hash, whatever the layout and th
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from hft_engine.shm.counters import Stats
 from hft_engine.shm.ring_file import RingView
 from hft_engine.topology import DTYPES, ROLES
 
+_NEVER_NS = np.iinfo(np.int64).max
 JOURNAL_SUFFIX = ".hftj"
 READERS = tuple(role.name for role in ROLES.values() if role.reads)
 
@@ -50,6 +51,22 @@ def open_source(paths: Sequence[str], instruments: InstrumentTable) -> Iterable[
     return open_recording([Path(path) for path in paths], instruments)
 
 
+def within(source: Iterable[np.ndarray], begin_ns: int, end_ns: int) -> Iterable[np.ndarray]:
+    """The ticks of a source with begin_ns <= ts_recv_ns < end_ns; an end of 0 is none."""
+    return source if not begin_ns and not end_ns else _Within(source, begin_ns, end_ns or _NEVER_NS)
+
+
+class _Within:
+    def __init__(self, source: Iterable[np.ndarray], begin_ns: int, end_ns: int) -> None:
+        self._source, self._begin_ns, self._end_ns = source, begin_ns, end_ns
+        self.count = int(getattr(source, "count", 0))
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for chunk in self._source:
+            stamps = chunk["ts_recv_ns"]
+            yield chunk[(stamps >= self._begin_ns) & (stamps < self._end_ns)]
+
+
 def _open_journal(path: Path, instruments: InstrumentTable) -> Iterable[np.ndarray]:
     from hft_engine.persistence.journal import JournalReader
     from hft_engine.persistence.source import JournalTicks
@@ -61,13 +78,15 @@ def _is_journal(path: Path) -> bool:
     return path.suffix == JOURNAL_SUFFIX or (path.is_dir() and any(path.glob(f"*{JOURNAL_SUFFIX}")))
 
 
-def make_actor(paths: list[str], speed: float) -> Any:
-    """The replay actor, in whichever process it will run."""
+def make_actor(paths: list[str], speed: float, begin_ns: int = 0, end_ns: int = 0) -> Any:
+    """The replay actor, in whichever process it will run. ``begin_ns``, ``end_ns``: see ``within``."""
     from hft_engine.feed.recorded import RecordingError
     from hft_engine.persistence.replay import ReplayActor
 
     return ReplayActor(
-        lambda instruments: open_source(paths, instruments), speed, refusals=(ReplayError, RecordingError)
+        lambda instruments: within(open_source(paths, instruments), begin_ns, end_ns),
+        speed,
+        refusals=(ReplayError, RecordingError),
     )
 
 
@@ -78,15 +97,25 @@ def replay(
     database: Path | None = None,
     progress: Callable[[int], None] = lambda permille: None,
     say: Callable[[str], None] = lambda text: None,
+    ledger: Path | None = None,
+    period: tuple[int, int] = (0, 0),
 ) -> ReplayResult:
     """Run ``paths`` through the actors in ``config.engine.layout``. ``speed`` 0 = as fast as possible.
 
-    ``database``: also store bars and signals there. Raises ReplayError and what the files' readers raise.
+    ``database``: also store bars, signals, orders and fills there. ``ledger``: of a configuration with a strategy,
+    where all it did is written. ``period``: UTC ns; only ticks received in it, an end of 0 is none. Raises ReplayError
+    and what the files' readers raise.
     """
     missing = [str(path) for path in paths if not Path(path).exists()]
     if missing:
         raise ReplayError(f"no such file: {', '.join(missing)}; `hft journal ls` lists what was recorded")
-    arguments = {"replay": {"paths": [str(Path(path).resolve()) for path in paths], "speed": speed}}
+    resolved = [str(Path(path).resolve()) for path in paths]
+    begin_ns, end_ns = period
+    arguments: dict[str, dict[str, Any]] = {
+        "replay": {"paths": resolved, "speed": speed, "begin_ns": begin_ns, "end_ns": end_ns}
+    }
+    if ledger is not None:
+        arguments["execution"] = {"ledger": str(ledger.resolve())}
     with tempfile.TemporaryDirectory(prefix="hft-replay-") as scratch:
         config = _for_replay(config if speed else at_full_speed(config), database, scratch)
         preflight.check(config)

@@ -249,12 +249,13 @@ class ExecutionActor(BaseActor):
 
     def _holding(self, instrument: int) -> Holding:
         row = self._desk.state.rows[instrument]
-        mark = int(row["last"]) or (int(row["bid"]) + int(row["ask"])) >> 1
+        mark = kernels.mark(self._desk.wiring, instrument)
         return Holding(
+            instrument,
             self._ctx.instruments.symbol_of(instrument),
             int(row["position"]),
             int(row["cost"]),
-            mark,
+            int(mark),
             int(row["realised"]),
             int(row["fees"]),
             int(row["traded"]),

@@ -3,6 +3,8 @@
 chain_hash(n) = XXH64(first 96 bytes of fill n, seed = chain_hash(n - 1)),   chain_hash(-1) = 0
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -16,7 +18,7 @@ def _word(value: int) -> np.uint64:
 
 
 @njit(nogil=True, inline="always")
-def _packed(fill: np.ndarray) -> np.uint64:
+def _packed(fill: Any) -> np.uint64:
     # instrument_id, side, liquidity, _pad: the sixth word as it lies in memory
     instrument = np.uint64(np.uint32(fill.instrument_id))
     side, liquidity = np.uint64(np.uint8(fill.side)), np.uint64(fill.liquidity)
@@ -24,7 +26,7 @@ def _packed(fill: np.ndarray) -> np.uint64:
 
 
 @njit(nogil=True)
-def link(fill: np.ndarray, previous: np.uint64) -> np.uint64:
+def link(fill: Any, previous: np.uint64) -> np.uint64:
     """The chain hash of a record of FILL_DTYPE after ``previous``: three stripes of four words."""
     lane1 = round_lane(previous + P1 + P2, _word(fill.sequence))
     lane2 = round_lane(previous + P2, _word(fill.source_sequence))

@@ -65,6 +65,7 @@ class Desk:
         self.strategy = strategy
         self.ticks = np.zeros(TICKS_MAX, TICK_DTYPE)
         self.bars, self.signals = Pending(BAR_DTYPE), Pending(SIGNAL_DTYPE)
+        self.wiring = np.zeros(2 * (len(self.state.arrays()) + 2), np.int64)
         self._rewire()
         self.context = Context(config, self.state, self.wiring, instruments, rules)
         self._stop_on_fill = self._overrides("on_fill")
@@ -114,6 +115,7 @@ class Desk:
         """Compile what a strategy in Python calls."""
         kernels.advance(self.wiring, 0, 0, False)
         kernels.value(self.wiring)
+        kernels.mark(self.wiring, 0)
         kernels.call_off(self.wiring, 0)
         kernels.call_off_all(self.wiring)
         kernels.send(self.wiring, -1, 1, 0, 0, 0, -1, 0)
@@ -127,10 +129,7 @@ class Desk:
     def _rewire(self) -> None:
         self._signal_rows = self.signals.rows
         self._wired = [*self.state.arrays(), self.ticks, self._signal_rows]
-        if hasattr(self, "wiring"):
-            self.wiring[:] = wire(self._wired)  # in place: the context holds it too
-        else:
-            self.wiring = wire(self._wired)
+        self.wiring[:] = wire(self._wired)  # in place: the context holds it too
 
     def _take_compiled(self, count: int) -> int:
         if self.signals.rows is not self._signal_rows:

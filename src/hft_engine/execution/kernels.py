@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from hft_engine.execution.book import Book
+from hft_engine.execution.book import Book, mark_of
 from hft_engine.execution.matching import match, see
 from hft_engine.execution.orders import cancel, cancel_all, submit
 from hft_engine.execution.portfolio import valuation
@@ -185,3 +185,9 @@ def call_off_all(wiring: np.ndarray) -> None:
 def value(wiring: np.ndarray) -> tuple[int, int, int]:
     """``portfolio.valuation``."""
     return valuation(_book(wiring))
+
+
+@njit(nogil=True, cache=True)
+def mark(wiring: np.ndarray, instrument: int) -> int:
+    """``book.mark_of``."""
+    return mark_of(_book(wiring).rows[instrument])

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -13,6 +14,7 @@ from hft_engine.records import FILL_DTYPE, ORDER_DTYPE
 class Holding(msgspec.Struct, frozen=True):
     """One instrument at the end, in ticks and money units."""
 
+    instrument_id: int
     symbol: str
     position: int
     cost: int
@@ -69,7 +71,7 @@ class LedgerWriter:
     def write(self, closing: Closing) -> None:
         """Appears under its name only when it is whole."""
         dtypes = {"orders": ORDER_DTYPE, "fills": FILL_DTYPE, "samples": SAMPLE_DTYPE}
-        arrays = {
+        arrays: dict[str, Any] = {
             name: np.concatenate(parts) if parts else np.zeros(0, dtypes[name])
             for name, parts in self._parts.items()
         }

@@ -47,7 +47,7 @@ _NONE = int(Refusal.NONE)
 @njit(nogil=True)
 def in_ticks(value: float, scale: float) -> int:
     """The nearest whole number of ticks; 0 for what is no positive finite number."""
-    return np.int64(np.floor(value * scale + 0.5)) if 0.0 < value < np.inf else np.int64(0)
+    return int(np.floor(value * scale + 0.5)) if 0.0 < value < np.inf else 0
 
 
 @njit(nogil=True)
@@ -59,9 +59,9 @@ def see(b: Any, tick: Any) -> int:
         row.bid, row.ask = in_ticks(tick.bid, terms.price_scale), in_ticks(tick.ask, terms.price_scale)
         row.bid_size = in_ticks(tick.bid_size, terms.size_scale)
         row.ask_size = in_ticks(tick.ask_size, terms.size_scale)
-        return np.int64(0)
+        return 0
     if tick.flags & _NO_PRICE:
-        return np.int64(0)
+        return 0
     price = in_ticks(tick.price, terms.price_scale)
     if price > 0:
         row.last = price
@@ -110,9 +110,9 @@ def _taking_price(row: Any, side: int, terms: Any) -> int:
     if quoted > 0:
         return quoted
     if row.last == 0:
-        return np.int64(0)
+        return 0
     worse = row.last * (1.0 + side * terms.half_spread)
-    return np.int64(np.ceil(worse - 1e-9)) if side > 0 else np.int64(np.floor(worse + 1e-9))
+    return int(np.ceil(worse - 1e-9)) if side > 0 else int(np.floor(worse + 1e-9))
 
 
 @njit(nogil=True)

@@ -10,7 +10,7 @@ class Pending:
     """``rows[first:last]`` wait, as ``span`` says. It grows; what is behind ``first`` is reused."""
 
     def __init__(self, dtype: np.dtype) -> None:
-        self.rows = np.zeros(CAPACITY, dtype)
+        self.rows: np.ndarray = np.zeros(CAPACITY, dtype)
         self._first = self._last = 0
         self._sources = self.rows["source_sequence"]
 

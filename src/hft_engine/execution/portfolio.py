@@ -21,7 +21,7 @@ from hft_engine.execution.state import A_CASH, A_FEES, A_HELD, A_REALISED
 def fee_of(terms: Any, price: int, quantity: int) -> int:
     """Money for a fill, rounded up."""
     fee = quantity * terms.fee_rate + float(price) * quantity * terms.fee_share
-    return np.int64(np.ceil(fee - 1e-9))
+    return int(np.ceil(fee - 1e-9))
 
 
 @njit(nogil=True)
@@ -36,8 +36,8 @@ def apply_fill(b: Any, instrument: int, side: int, price: int, quantity: int, fe
     row, account = b.rows[instrument], b.account
     _note_holding(b, row, instrument)
     held = row.position
-    closing = min(quantity, abs(held)) if held * side < 0 else np.int64(0)
-    realised = np.int64(0)
+    closing = min(quantity, abs(held)) if held * side < 0 else 0
+    realised: Any = 0
     if closing > 0:
         removed = _part_of(row.cost, closing, abs(held))
         realised = -side * closing * price - removed
@@ -65,7 +65,7 @@ def _note_holding(b: Any, row: Any, instrument: int) -> None:
 @njit(nogil=True)
 def valuation(b: Any) -> tuple[int, int, int]:
     """(equity, gross, net): cash and positions at their marks; sums of the positions' values without and with sign."""
-    gross, net = np.int64(0), np.int64(0)
+    gross, net = 0, 0
     for i in range(b.account[A_HELD]):
         row = b.rows[b.holdings[i]]
         value = row.position * mark_of(row)

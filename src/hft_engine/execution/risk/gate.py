@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 from numba import njit
 
 from hft_engine.execution.book import mark_of
@@ -36,24 +35,24 @@ def refusal(b: Any, order: Any) -> int:
     """
     terms = b.terms[0]
     if not 0 <= order.instrument_id < len(b.rows) or order.quantity <= 0 or order.limit < 0:
-        return np.int64(_INVALID)
+        return _INVALID
     if is_latched(b):
-        return np.int64(_LATCHED)
+        return _LATCHED
     if is_beyond_loss(b):
         b.account[A_LATCHED] = b.account[A_TRIPPED] = 1
-        return np.int64(_LOSS)
+        return _LOSS
     if is_stale(order, terms, b.account[A_NOW]):
-        return np.int64(_STALE)
+        return _STALE
     row = b.rows[order.instrument_id]
     mark = mark_of(row)
     if mark <= 0:
-        return np.int64(_NO_PRICE)
+        return _NO_PRICE
     if is_too_large(order, terms):
-        return np.int64(_SIZE)
+        return _SIZE
     if is_too_dear(order, mark, terms):
-        return np.int64(_NOTIONAL)
+        return _NOTIONAL
     if is_beyond_position(order, row, terms):
-        return np.int64(_POSITION)
+        return _POSITION
     if is_outside_collar(order, row, mark, terms):
-        return np.int64(_COLLAR)
-    return np.int64(_WORKING if is_crowded(b) else _NONE)
+        return _COLLAR
+    return _WORKING if is_crowded(b) else _NONE
