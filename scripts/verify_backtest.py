@@ -220,9 +220,19 @@ def compare(databases: dict[str, Path]) -> dict[str, Any]:
     return found
 
 
+def in_order_of_arrival(paths: Sequence[str]) -> list[str]:
+    """By their first tick: a live feed gives instruments their ids in that order, a recording in that of its files."""
+
+    def first_ns(path: str) -> int:
+        return int(next(iter(open_recording(path, InstrumentTable.private(1_000))))["ts_recv_ns"][0])
+
+    return sorted(paths, key=first_ns)
+
+
 def verify(arguments: argparse.Namespace) -> dict[str, Any]:
     """Live, both backtests, the comparison. Raises NoProofError."""
     table = InstrumentTable.private(1_000)
+    arguments.paths = in_order_of_arrival(arguments.paths)
     recording = open_recording(arguments.paths, table)
     with scratch(arguments.keep) as folder:
         _say(
@@ -261,8 +271,8 @@ def show(found: dict[str, Any]) -> None:
     for text in found["differences"]:
         console.print(text)
     console.print(
-        f"{found['ticks']:,} ticks; live {found['live_ticks_per_s']:,} ticks/s in layout {found['layout']}, backtest of "
-        f"the journal {found['journal_ticks_per_s']:,}, of the files {found['files_ticks_per_s']:,} ticks/s"
+        f"{found['ticks']:,} ticks; live {found['live_ticks_per_s']:,} ticks/s in layout {found['layout']}, "
+        f"backtest of the journal {found['journal_ticks_per_s']:,}, of the files {found['files_ticks_per_s']:,} ticks/s"
     )
 
 
