@@ -75,6 +75,12 @@ def _run_dir(run: str | None, config_path: Path | None, overrides: Sequence[str]
     return rundir.find_run(engine.run_root, None, Path(engine.data_dir))
 
 
+def _session(config_path: Path | None, overrides: Sequence[str], name: str) -> Path:
+    from hft_engine.recorded_session import find_session
+
+    return find_session(Path(_load(config_path, overrides).engine.data_dir), name)
+
+
 _run_option = click.option("--run", help="Which run, by id or its beginning; needed only when several run.")
 
 
@@ -200,6 +206,15 @@ def tail(
     "--layout", type=click.Choice(["dedicated", "compact", "inline"]), default="inline", show_default=True
 )
 @click.option("--db", type=click.Path(path_type=Path), help="Store bars and signals in this SQLite file.")
+@click.option(
+    "--from", "begin", metavar="TIME", help="First moment, UTC: 2024-08-08T13:30, or ns since 1970."
+)
+@click.option("--to", "end", metavar="TIME", help="Moment before which it ends.")
+@click.option("--symbols", metavar="A,B", default="", help="Only these instruments.")
+@click.option(
+    "--verify", is_flag=True, help="Compare with the live session's own signals; exit 0: identical, 1: not."
+)
+@click.option("--force", is_flag=True, help="With --verify: compare even where nothing can be proven.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def replay(
     config_path: Path | None,
@@ -208,13 +223,97 @@ def replay(
     speed: float,
     layout: str,
     db: Path | None,
+    begin: str | None,
+    end: str | None,
+    symbols: str,
+    verify: bool,
+    force: bool,
     as_json: bool,
 ) -> None:
-    """Run a journal or recorded files through the same actors; prints a hash over all signals."""
-    from hft_engine.views.replay import run as run_replay
+    """Run a journal or recorded files through the same actors; prints a hash over all signals.
+
+    A session is replayed with its own configuration unless --config names another one.
+    """
+    from hft_engine.views import replay as views
+
+    part = views.part_of(begin, end, symbols)
+    if verify:
+        if len(paths) > 1 or config_path or begin or symbols or db:
+            _die(
+                "--verify takes one session, with its own configuration, from its beginning; --to may end it early"
+            )
+        session = _session(config_path, overrides, paths[0])
+        sys.exit(views.run_verify(session, layout, speed, part.end_ns, force, as_json))
+    paths = views.existing(paths, lambda name: _session(config_path, overrides, name))
+    overrides = (*overrides, f"engine.layout={layout}")
+    config = views.own_config(config_path, paths, overrides) or _load(config_path, overrides)
+    views.run(config, paths, speed, db, as_json, part)
+
+
+@main.command()
+@_configuration
+@click.argument("paths", nargs=-1, required=True)
+@click.option("--strategy", help='follow, ema_cross, "file.py:Class" or "package.module:Class".')
+@click.option(
+    "--layout", type=click.Choice(["dedicated", "compact", "inline"]), default="inline", show_default=True
+)
+@click.option("--from", "begin", default="", help="First UTC time taken, 2024-08-08 or 2024-08-08T23:54:16.")
+@click.option("--to", "end", default="", help="First UTC time not taken any more.")
+@click.option(
+    "--db", type=click.Path(path_type=Path), help="Store bars, signals, orders and fills in this file."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--html", "page", type=click.Path(path_type=Path), help="Write the report as one HTML page.")
+def backtest(
+    config_path: Path | None,
+    overrides: tuple[str, ...],
+    paths: tuple[str, ...],
+    strategy: str | None,
+    layout: str,
+    begin: str,
+    end: str,
+    db: Path | None,
+    as_json: bool,
+    page: Path | None,
+) -> None:
+    """Trade a journal, recorded files or stored bars on paper, with the code of a live run."""
+    from hft_engine.views.backtest import run
 
     config = _load(config_path, (*overrides, f"engine.layout={layout}"))
-    run_replay(config, paths, speed, db, as_json)
+    run(config, paths, strategy, (begin, end), db, as_json, page)
+
+
+@main.command()
+@_configuration
+@click.argument("signal", required=False, metavar="[SESSION:]SEQUENCE")
+@click.option(
+    "--recompute",
+    is_flag=True,
+    help="Compare the signal with a replay's, byte for byte; exit 1: not the same.",
+)
+@click.option("--random", "count", type=click.IntRange(min=1), help="Recompute so many signals of a session.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of --random.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def explain(
+    config_path: Path | None,
+    overrides: tuple[str, ...],
+    signal: str | None,
+    recompute: bool,
+    count: int | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Why a signal came: its ticks, features, model, rule, configuration and latency. Default: the newest signal.
+
+    SEQUENCE is the number that `hft tail signals` shows; without SESSION it is of the newest one.
+    """
+    from hft_engine.views import explain as views
+
+    name, _, sequence = (signal or "").rpartition(":")
+    session = _session(config_path, overrides, name)
+    if count:
+        sys.exit(views.recompute_random(session, count, seed, as_json))
+    sys.exit(views.explain(session, sequence, recompute, as_json))
 
 
 @main.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)

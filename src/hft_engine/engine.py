@@ -72,6 +72,7 @@ class Run:
     directory: rundir.RunDirectory
     bells: np.ndarray
     arguments: dict[str, dict[str, Any]]  # role -> keyword arguments of its factory
+    history: Path | None = None  # the session whose events a replay repeats
 
 
 def run(
@@ -83,19 +84,21 @@ def run(
     finished: Callable[[Run], bool] = lambda run: False,
     on_end: Callable[[Run], None] = lambda run: None,
     say: Callable[[str], None] = lambda text: None,
+    history: Path | None = None,
 ) -> int:
     """Run an engine until it is told to stop or ``finished``. Returns the exit code.
 
+    ``history``: of a replay, the session folder whose events are repeated.
     Raises StartError, RunError, ConfigError, TopologyError, SegmentError before anything was started.
     """
     config = _resolve(config, source)
     require_known_features(config, feature_schema(config).names)
     with _data_lock(config) as lock, _directory(config, say) as directory:
         lock.describe(f"run {directory.run_id}, pid {os.getpid()}")
-        topology = build(config, source, persistence)
-        made = Run(
-            config, topology, directory, _make_segments(directory.path, topology, config), arguments or {}
-        )
+        arguments = arguments or {}
+        topology = build(config, source, persistence, collected_rings(arguments))
+        bells = _make_segments(directory.path, topology, config)
+        made = Run(config, topology, directory, bells, arguments, history)
         directory.write_manifest(_manifest(made))
         log = logger("supervisor", Path(config.engine.log_dir), config.engine.log_level, "trading_agent")
         supervisor = _supervisor(made, log, say)
@@ -111,6 +114,11 @@ def run(
         if code:
             say(f"error: {supervisor.reason}")
         return code
+
+
+def collected_rings(arguments: dict[str, dict[str, Any]]) -> tuple[str, ...]:
+    """What the collector reads, where there is one."""
+    return tuple(arguments.get("collector", {}).get("rings", ()))
 
 
 # ---- before anything starts -----------------------------------------------------------------------------------
@@ -243,7 +251,13 @@ def _plan(made: Run, process: Process) -> ProcessPlan:
     return ProcessPlan(
         name=process.name,
         roles=tuple(
-            RolePlan(r.name, r.factory, (*r.reads, *r.writes), r.reads, made.arguments.get(r.name, {}))
+            RolePlan(
+                r.name,
+                r.factory,
+                (*r.reads, *r.writes, *r.watches),
+                r.reads,
+                made.arguments.get(r.name, {}),
+            )
             for r in process.roles
         ),
         hot=process.hot,
@@ -260,6 +274,7 @@ def _plan(made: Run, process: Process) -> ProcessPlan:
         ticks_factory=TICKS_FACTORY,
         config=config,
         session_dir=_session_dir(made),
+        history_dir=str(made.history) if made.history is not None else None,
     )
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from hft_engine.config.load import require_known_features
 from hft_engine.config.schema import Config
-from hft_engine.engine import feature_schema
+from hft_engine.engine import collected_rings, feature_schema
 from hft_engine.instruments import InstrumentTable
 from hft_engine.runtime.actor import Actor, ActorContext
 from hft_engine.runtime.process import load
@@ -58,14 +58,16 @@ def make(
     persistence: bool,
     arguments: dict[str, dict[str, Any]],
     run_id: str = "",
+    history: Path | None = None,
 ) -> InlineEngine:
     """An inline engine, every actor started. Raises what the actors' ``on_start`` raises.
 
-    ``run_id``: what stored rows are kept apart by; a new one where none is given.
+    ``run_id``: what stored rows are kept apart by; a new one where none is given. ``history``: the session folder whose
+    events are repeated.
     """
     config = msgspec.structs.replace(config, engine=msgspec.structs.replace(config.engine, layout="inline"))
     require_known_features(config, feature_schema(config).names)
-    topology = build(config, source, persistence)
+    topology = build(config, source, persistence, collected_rings(arguments))
     roles = [role for role in topology.roles if role.name != "publisher"]
     _warm_up()
     instruments = InstrumentTable.private(config.engine.instruments_max)
@@ -76,7 +78,7 @@ def make(
     runs = [
         ActorRun(
             actors[role.name],
-            _context(role, config, rings, stats[role.name], instruments, run_id),
+            _context(role, config, rings, stats[role.name], instruments, run_id, history),
             bool(role.reads),
         )
         for role in roles
@@ -113,6 +115,7 @@ def _context(
     stats: Stats,
     instruments: InstrumentTable,
     run_id: str,
+    history: Path | None,
 ) -> ActorContext:
     return ActorContext(
         role=role.name,
@@ -120,10 +123,11 @@ def _context(
         log=logging.getLogger(f"hft.{role.name}"),
         instruments=instruments,
         stats=stats,
-        rings={name: rings[name] for name in (*role.reads, *role.writes)},
+        rings={name: rings[name] for name in (*role.reads, *role.writes, *role.watches)},
         feature_schema=feature_schema(config),
         run_id=run_id,
         run_dir=Path(config.engine.data_dir),
         data_dir=Path(config.engine.data_dir),
         log_dir=Path(config.engine.log_dir),
+        history_dir=history,
     )

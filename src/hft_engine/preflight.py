@@ -6,30 +6,36 @@ from pathlib import Path
 from hft_engine.config.load import require_known_features
 from hft_engine.config.schema import Config
 from hft_engine.engine import StartError, feature_schema
+from hft_engine.execution.loading import load_strategy
 from hft_engine.inference.model import load_model
 
 SYNTHETIC = "synthetic"  # the simulator's own generator instead of a file
 
 
 def check(config: Config) -> None:
-    """Folders, the recorded file, extensions, rules, the model.
+    """Folders, the recorded files, extensions, rules, the strategy, the model.
 
-    Raises StartError, FeatureError, ExtensionError, ConfigError, ModelError, each naming the key or the file and
-    the remedy.
+    Raises StartError, FeatureError, ExtensionError, ConfigError, StrategyError, ModelError, each naming the key or the
+    file and the remedy.
     """
     for key in ("data_dir", "log_dir"):
         _check_folder(f"engine.{key}", Path(getattr(config.engine, key)))
     _check_source(config)
     schema = feature_schema(config)
     require_known_features(config, schema.names)
+    if config.execution is not None:
+        load_strategy(config.execution.strategy)
     if config.inference.model is not None:
         load_model(Path(config.inference.model), schema)
 
 
 def _check_source(config: Config) -> None:
     source = config.simulator.source if config.simulator is not None else SYNTHETIC
-    if source != SYNTHETIC and not Path(source).is_file():
-        raise StartError(f"simulator.source {source}: no such file; name a recorded file, or {SYNTHETIC}")
+    if source == SYNTHETIC:
+        return
+    for path in source.split(","):
+        if not Path(path.strip()).is_file():
+            raise StartError(f"simulator.source {path}: no such file; name a recorded file, or {SYNTHETIC}")
 
 
 def _check_folder(key: str, path: Path) -> None:

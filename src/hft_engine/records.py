@@ -23,8 +23,12 @@ SYMBOL_BYTES_MAX = 40  # longest venue symbol stored; an OCC option symbol has 2
 
 
 class TickKind(IntEnum):
-    """What a tick is; decides which payload fields of ``TICK_DTYPE`` hold."""
+    """What a tick is; decides which payload fields of ``TICK_DTYPE`` hold.
 
+    VOID: a sequence of the recorded session whose tick a replay does not have or does not want; it causes nothing.
+    """
+
+    VOID = 0
     TRADE = 1
     QUOTE = 2
     BAR_SECOND = 3
@@ -246,3 +250,94 @@ SLOW_DTYPE = np.dtype(
         ("hops_ns", "<i8", (3,)),  # the last hop is what is missing to ``total_ns``
     ]
 )
+
+
+class OrderKind(IntEnum):
+    MARKET = 1
+    LIMIT = 2
+
+
+class OrderStatus(IntEnum):
+    """``ACCEPTED`` and ``PARTIAL`` are open, the others final."""
+
+    ACCEPTED = 1  # past the risk gate, on its way or at the venue
+    PARTIAL = 2  # part of it is filled
+    FILLED = 3
+    CANCELLED = 4
+    EXPIRED = 5  # its time was over before it was filled
+    REFUSED = 6  # by the risk gate, ``reason`` says by which rule
+
+
+class Refusal(IntEnum):
+    """Why the risk gate refused an order; the rules ask in this order, the first one that refuses counts."""
+
+    NONE = 0
+    INVALID = 1  # no positive quantity, or an instrument that is not there
+    LATCHED = 2  # new orders are latched off
+    LOSS = 3  # the account has lost more than it may: latches
+    STALE_SIGNAL = 4  # the signal is too old, or expires before the order can arrive
+    NO_PRICE = 5  # nothing to value the order by
+    ORDER_SIZE = 6
+    ORDER_NOTIONAL = 7
+    POSITION = 8
+    PRICE_COLLAR = 9
+    WORKING = 10  # too many open orders
+
+
+class Liquidity(IntEnum):
+    TAKER = 1  # crossed the spread
+    MAKER = 2  # waited at its limit
+
+
+# Orders and fills are exact: prices are whole multiples of ``execution.price_tick``, quantities of
+# ``execution.size_tick``, money of their product. One record each time an order's status changes.
+ORDER_DTYPE = np.dtype(
+    [
+        ("sequence", "<i8"),
+        ("source_sequence", "<i8"),  # the tick at which it happened
+        ("ts_venue_ns", "<i8"),  # event time of that tick
+        ("order_id", "<i8"),  # from 1 on, one for each order, refused ones too
+        ("signal_sequence", "<i8"),  # the signal that caused it, -1 without one
+        ("instrument_id", "<i4"),
+        ("side", "i1"),  # Side
+        ("kind", "u1"),  # OrderKind
+        ("status", "u1"),  # OrderStatus
+        ("reason", "u1"),  # Refusal
+        ("quantity", "<i8"),
+        ("filled", "<i8"),  # so far
+        ("limit", "<i8"),  # price; 0 of a market order
+        ("ts_arrival_ns", "<i8"),  # event time from which on the venue knows it
+        ("ts_expiry_ns", "<i8"),  # event time; 0 = never
+        ("price", "<i8"),  # of the fill that changed it; of a refusal the price it was valued by; else 0
+        ("ts_publish_ns", "<i8"),
+        ("_reserved", "<i8", (3,)),
+    ]
+)
+assert ORDER_DTYPE.itemsize == 128
+
+# The first 96 bytes are a pure function of ticks, signals and configuration: ``chain_hash`` covers them.
+FILL_DTYPE = np.dtype(
+    [
+        ("sequence", "<i8"),
+        ("source_sequence", "<i8"),  # the tick that filled it
+        ("ts_venue_ns", "<i8"),
+        ("order_id", "<i8"),
+        ("signal_sequence", "<i8"),
+        ("instrument_id", "<i4"),
+        ("side", "i1"),
+        ("liquidity", "u1"),  # Liquidity
+        ("_pad", "<u2"),
+        ("price", "<i8"),
+        ("quantity", "<i8"),
+        ("fee", "<i8"),
+        ("realised", "<i8"),  # profit or loss that this fill closed, before its fee
+        ("position", "<i8"),  # of the instrument, after it
+        ("cash", "<i8"),  # of the account, after it
+        ("chain_hash", "<u8"),  # running hash over this and all earlier fills
+        ("ts_publish_ns", "<i8"),
+        ("_reserved", "<i8", (2,)),
+    ]
+)
+FILL_HASHED_BYTES = 96
+assert FILL_DTYPE.itemsize == 128
+assert FILL_DTYPE.fields is not None and FILL_DTYPE.fields["chain_hash"][1] == FILL_HASHED_BYTES

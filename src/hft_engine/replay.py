@@ -6,7 +6,7 @@ input with the same configuration give the same hash, whatever the layout and th
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from hft_engine.shm.counters import Stats
 from hft_engine.shm.ring_file import RingView
 from hft_engine.topology import DTYPES, ROLES
 
-JOURNAL_SUFFIX = ".hftj"
+_NEVER_NS = np.iinfo(np.int64).max
 READERS = tuple(role.name for role in ROLES.values() if role.reads)
 
 
@@ -41,33 +41,83 @@ class ReplayResult(msgspec.Struct, frozen=True):
         return self.ticks / self.seconds if self.seconds > 0 else 0.0
 
 
-def open_source(paths: Sequence[str], instruments: InstrumentTable) -> Iterable[np.ndarray]:
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """What of the recorded ticks is replayed: UTC ns of receipt, half open, an end of 0 is none; and symbols.
+
+    ``end_tick``: of a journal, the first sequence that is not replayed any more, 0 = none.
+    """
+
+    begin_ns: int = 0
+    end_ns: int = 0
+    end_tick: int = 0
+    symbols: tuple[str, ...] = ()  # none named: all
+
+
+class Collect(msgspec.Struct, frozen=True):
+    """What ``persistence.collector`` keeps of a replay in ``directory``; ``ticks``: whose predictions."""
+
+    rings: tuple[str, ...]
+    directory: str
+    ticks: tuple[int, ...] = ()
+
+
+EVERYTHING = Part()
+
+
+def open_source(
+    paths: Sequence[str], instruments: InstrumentTable, part: Part = EVERYTHING
+) -> Iterable[np.ndarray]:
     """Chunks of ticks of a journal (session directory or segment) or of recorded files, merged by time."""
     from hft_engine.feed.recorded import open_recording
+    from hft_engine.persistence.journal import is_journal
 
-    if len(paths) == 1 and _is_journal(Path(paths[0])):
-        return _open_journal(Path(paths[0]), instruments)
-    return open_recording([Path(path) for path in paths], instruments)
+    if len(paths) == 1 and is_journal(Path(paths[0])):
+        return _open_journal(Path(paths[0]), instruments, part)
+    return within(open_recording([Path(path) for path in paths], instruments), instruments, part)
 
 
-def _open_journal(path: Path, instruments: InstrumentTable) -> Iterable[np.ndarray]:
-    from hft_engine.persistence.journal import JournalReader
+def within(source: Iterable[np.ndarray], instruments: InstrumentTable, part: Part) -> Iterable[np.ndarray]:
+    """The wanted ticks of a source. Files have no stamp of receipt everywhere: then the venue's counts."""
+    return source if part == EVERYTHING else _Within(source, instruments, part)
+
+
+class _Within:
+    def __init__(self, source: Iterable[np.ndarray], instruments: InstrumentTable, part: Part) -> None:
+        self._source, self._instruments, self._part = source, instruments, part
+        self.count = int(getattr(source, "count", 0))
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        part = self._part
+        for chunk in self._source:
+            stamps = chunk["ts_recv_ns"] if chunk["ts_recv_ns"].any() else chunk["ts_venue_ns"]
+            wanted = (stamps >= part.begin_ns) & (stamps < (part.end_ns or _NEVER_NS))
+            if part.symbols:
+                ids = [self._instruments.find(symbol) for symbol in part.symbols]
+                wanted &= np.isin(chunk["instrument_id"], [i for i in ids if i is not None])
+            # as whole records: a mask would part overlapping fields
+            yield chunk.view(f"V{chunk.itemsize}")[wanted].view(chunk.dtype)
+
+
+def _open_journal(path: Path, instruments: InstrumentTable, part: Part) -> Iterable[np.ndarray]:
+    from hft_engine.persistence.journal import JournalReader, Selection
     from hft_engine.persistence.source import JournalTicks
 
-    return JournalTicks(JournalReader(path), instruments)
+    selection = Selection(
+        end=part.end_tick or _NEVER_NS, from_ns=part.begin_ns, to_ns=part.end_ns or _NEVER_NS
+    )
+    return JournalTicks(JournalReader(path), instruments, selection, part.symbols)
 
 
-def _is_journal(path: Path) -> bool:
-    return path.suffix == JOURNAL_SUFFIX or (path.is_dir() and any(path.glob(f"*{JOURNAL_SUFFIX}")))
-
-
-def make_actor(paths: list[str], speed: float) -> Any:
-    """The replay actor, in whichever process it will run."""
+def make_actor(paths: list[str], speed: float, part: dict[str, Any] | None = None) -> Any:
+    """The replay actor, in whichever process it will run. ``part``: a ``Part`` as plain data."""
     from hft_engine.feed.recorded import RecordingError
     from hft_engine.persistence.replay import ReplayActor
 
+    wanted = msgspec.convert(part or {}, Part)
     return ReplayActor(
-        lambda instruments: open_source(paths, instruments), speed, refusals=(ReplayError, RecordingError)
+        lambda instruments: open_source(paths, instruments, wanted),
+        speed,
+        refusals=(ReplayError, RecordingError),
     )
 
 
@@ -78,21 +128,39 @@ def replay(
     database: Path | None = None,
     progress: Callable[[int], None] = lambda permille: None,
     say: Callable[[str], None] = lambda text: None,
+    ledger: Path | None = None,
+    part: Part = EVERYTHING,
+    collect: Collect | None = None,
 ) -> ReplayResult:
     """Run ``paths`` through the actors in ``config.engine.layout``. ``speed`` 0 = as fast as possible.
 
-    ``database``: also store bars and signals there. Raises ReplayError and what the files' readers raise.
+    What a recorded session's events say (configuration changes, model swaps, records that an actor did not see) is
+    done again at the same records. ``database``: also store bars, signals, orders and fills there. ``ledger``: of a
+    configuration with a strategy, where all it did is written. Raises ReplayError and what the files' readers raise.
     """
     missing = [str(path) for path in paths if not Path(path).exists()]
     if missing:
         raise ReplayError(f"no such file: {', '.join(missing)}; `hft journal ls` lists what was recorded")
-    arguments = {"replay": {"paths": [str(Path(path).resolve()) for path in paths], "speed": speed}}
+    resolved = [str(Path(path).resolve()) for path in paths]
+    arguments: dict[str, dict[str, Any]] = {
+        "replay": {"paths": resolved, "speed": speed, "part": msgspec.to_builtins(part)}
+    }
+    if ledger is not None:
+        arguments["execution"] = {"ledger": str(ledger.resolve())}
+    if collect is not None:
+        arguments["collector"] = msgspec.to_builtins(collect)
     with tempfile.TemporaryDirectory(prefix="hft-replay-") as scratch:
         config = _for_replay(config if speed else at_full_speed(config), database, scratch)
         preflight.check(config)
+        history = _history(resolved)
         if config.engine.layout == "inline":
-            return _inline(config, arguments, database is not None, progress)
-        return _processes(config, arguments, database is not None, progress, say)
+            return _inline(config, arguments, database is not None, progress, history)
+        return _processes(config, arguments, database is not None, progress, say, history)
+
+
+def _history(paths: Sequence[str]) -> Path | None:
+    """The session folder, where a whole session is replayed."""
+    return Path(paths[0]) if len(paths) == 1 and Path(paths[0]).is_dir() else None
 
 
 def at_full_speed(config: Config) -> Config:
@@ -131,15 +199,17 @@ def _inline(
     arguments: dict[str, dict[str, Any]],
     persistence: bool,
     progress: Callable[[int], None],
+    history: Path | None,
 ) -> ReplayResult:
     from hft_engine import inline
     from hft_engine.persistence.hashing import signal_hash
 
-    made = inline.make(config, "replay", persistence, arguments)
+    made = inline.make(config, "replay", persistence, arguments, history=history)
     started = time.perf_counter()
     made.run(lambda: progress(made.stats["replay"].counter("progress_permille").value))
     seconds = time.perf_counter() - started
-    ticks, bars, signals = (made.rings[name].published for name in ("ticks", "bars", "signals"))
+    ticks = made.stats["replay"].counter("ticks").value
+    bars, signals = (made.rings[name].published for name in ("bars", "signals"))
     return ReplayResult("inline", ticks, bars, signals, signal_hash(made.rings["signals"]), seconds)
 
 
@@ -158,6 +228,7 @@ class _Watch:
         self._names: list[str] = []
         self._stats: Stats | None = None
         self._started = self._ended = 0.0
+        self._ticks = 0
         self.result: ReplayResult | None = None
 
     def on_ready(self, run: engine.Run) -> None:
@@ -172,12 +243,13 @@ class _Watch:
         assert self._stats is not None
         counters = self._stats.counters()
         self._progress(counters["progress_permille"])
+        self._ticks = counters["ticks"]
         if not counters["finished"]:
             return False
         # Upstream first: once a ring's readers are through, what they publish from it is published.
-        order = ("ticks", "features", "predictions", "bars", "signals")
+        order = ("ticks", "features", "predictions", "bars", "signals", "orders", "fills")
         by_name = dict(zip(self._names, self._views, strict=True))
-        through = all(by_name[name].drained() for name in order)
+        through = all(by_name[name].drained() for name in order if name in by_name)
         self._ended = time.monotonic() if through else 0.0
         return through
 
@@ -188,7 +260,7 @@ class _Watch:
         last: np.ndarray = by_name["signals"].last(1)
         self.result = ReplayResult(
             run.topology.layout,
-            by_name["ticks"].published,
+            self._ticks,
             by_name["bars"].published,
             by_name["signals"].published,
             f"{int(last[0]['chain_hash']) if len(last) else 0:016x}",
@@ -202,6 +274,7 @@ def _processes(
     persistence: bool,
     progress: Callable[[int], None],
     say: Callable[[str], None],
+    history: Path | None,
 ) -> ReplayResult:
     watch = _Watch(progress)
     failures: list[str] = []
@@ -218,6 +291,7 @@ def _processes(
         finished=watch.finished,
         on_end=watch.on_end,
         say=tell,
+        history=history,
     )
     if code or watch.result is None:
         reason = failures[-1].removeprefix("error: ") if failures else "it was stopped"

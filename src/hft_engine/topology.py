@@ -3,12 +3,13 @@
     simulator ~socket~> feed -ticks-> indicators -features-> inference -predictions-> signals -signals-> publisher
                           |              |                                                |
                           +----ticks-----+---------------bars-----------------------------+--> persistence
+                          +----ticks-----+---------------bars-----------------------------+--> execution -orders->
 
 ``replay`` takes the place of the feed; then every ring gates: its writer waits for its slowest reader, so that
 nothing is lost however fast the source is. In a live run no ring gates: a slow reader is lapped and it is counted.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -22,17 +23,23 @@ DTYPES: dict[str, np.dtype] = {
     "FEATURE_DTYPE": records.FEATURE_DTYPE,
     "PREDICTION_DTYPE": records.PREDICTION_DTYPE,
     "SIGNAL_DTYPE": records.SIGNAL_DTYPE,
+    "ORDER_DTYPE": records.ORDER_DTYPE,
+    "FILL_DTYPE": records.FILL_DTYPE,
 }
 
 
 @dataclass(frozen=True)
 class Role:
-    """One actor: ``factory`` makes it, ``reads`` and ``writes`` name its rings."""
+    """One actor: ``factory`` makes it, ``reads`` and ``writes`` name its rings.
+
+    ``watches``: rings of which it looks at the others' cursors only; it is no reader of them.
+    """
 
     name: str
     factory: str  # "module:callable"
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
+    watches: tuple[str, ...] = ()
     hot: bool = False  # on the path from tick to signal: garbage collector off, compiled kernels warmed
 
 
@@ -65,10 +72,20 @@ ROLES = {
         ),
         Role("publisher", "hft_engine.publisher.actor:PublisherActor", reads=("signals",)),
         Role(
+            "execution",
+            "hft_engine.execution.actor:ExecutionActor",
+            reads=("ticks", "bars", "signals"),
+            writes=("orders", "fills"),
+            watches=("features", "predictions"),
+        ),
+        Role(
             "persistence",
             "hft_engine.persistence.actor:PersistenceActor",
-            reads=("ticks", "bars", "signals"),
+            reads=("ticks", "bars", "signals", "orders", "fills"),
         ),
+        Role(
+            "collector", "hft_engine.persistence.collector:CollectorActor"
+        ),  # reads what a replay is told to
     )
 }
 
@@ -78,7 +95,11 @@ _RING_DTYPES = {
     "features": "FEATURE_DTYPE",
     "predictions": "PREDICTION_DTYPE",
     "signals": "SIGNAL_DTYPE",
+    "orders": "ORDER_DTYPE",
+    "fills": "FILL_DTYPE",
 }
+
+OPTIONAL_RINGS = ("orders", "fills")  # where there is an ``execution`` section
 
 _COMPUTE = ("indicators", "inference", "signals")
 
@@ -97,6 +118,7 @@ PRELOAD = (
     "hft_engine.feed.transport",
     "hft_engine.publisher.actor",
     "hft_engine.persistence.actor",
+    "hft_engine.execution.actor",
     "hft_engine.feed.simulator.actor",
 )
 
@@ -146,13 +168,21 @@ class Topology:
         return next((p for p in self.processes if any(r.name == role for r in p.roles)), None)
 
 
-def build(config: Config, source: str = "feed", persistence: bool = True) -> Topology:
-    """The topology of a configuration. Raises TopologyError."""
-    engine = [source, *_COMPUTE, "publisher"] + (["persistence"] if persistence else [])
+def build(
+    config: Config, source: str = "feed", persistence: bool = True, collected: tuple[str, ...] = ()
+) -> Topology:
+    """The topology of a configuration. ``collected``: rings that a collector reads. Raises TopologyError."""
+    engine = [source, *_COMPUTE, "publisher", *(["collector"] if collected else [])]
+    engine += ["execution"] if config.execution is not None else []
+    engine += ["persistence"] if persistence else []
     grouping = _grouping(config.engine.layout, source, engine)
     if config.simulator is not None and source == "feed":
         grouping = [("simulator", ("simulator",)), *grouping]
-    processes = tuple(Process(name, tuple(ROLES[role] for role in roles)) for name, roles in grouping)
+    there = {ring for _, roles in grouping for role in roles for ring in ROLES[role].writes}
+    processes = tuple(
+        Process(name, tuple(_with_rings(ROLES[role], there, collected) for role in roles))
+        for name, roles in grouping
+    )
     topology = Topology(
         config.engine.layout,
         source,
@@ -163,6 +193,15 @@ def build(config: Config, source: str = "feed", persistence: bool = True) -> Top
     )
     validate(topology)
     return topology
+
+
+def _with_rings(role: Role, there: set[str], collected: tuple[str, ...]) -> Role:
+    """A role of a run: orders and fills are read only where somebody writes them."""
+    if role.name == "collector":
+        return replace(role, reads=collected)
+    return replace(
+        role, reads=tuple(ring for ring in role.reads if ring in there or ring not in OPTIONAL_RINGS)
+    )
 
 
 def _grouping(layout: str, source: str, engine: list[str]) -> list[tuple[str, tuple[str, ...]]]:
@@ -182,6 +221,8 @@ def _rings(config: Config, roles: list[Role]) -> tuple[RingEntry, ...]:
     entries = []
     for name, dtype in _RING_DTYPES.items():
         writers = [role.name for role in roles if name in role.writes]
+        if name in OPTIONAL_RINGS and not writers:
+            continue
         readers = tuple(role.name for role in roles if name in role.reads)
         capacity = getattr(config.rings, name)
         entries.append(RingEntry(name, f"{name}.ring", dtype, capacity, ",".join(writers), readers))

@@ -17,6 +17,7 @@ ROLES = (
     "indicators",
     "inference",
     "signals",
+    "execution",
     "persistence",
     "publisher",
     "simulator",

@@ -29,6 +29,8 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "engine.log_level": ("LOG_LEVEL",),
     "engine.run_root": ("HFT_RUN_ROOT",),
 }
+_OF_ITS_RUN = ("publisher", "simulator")  # sections of a recorded configuration that a replay has no use for
+_OF_ITS_ENGINE = ("actors", "run_root", "data_dir", "log_dir")
 _UPPER_CASE = ("engine.log_level",)  # LOG_LEVEL=debug means DEBUG
 
 
@@ -50,6 +52,28 @@ def load_config(
     origins: dict[str, str] = {}
     data = _without_empty(copy.deepcopy(document.data), SCHEMA)
     _apply_environment(data, origins, os.environ if env is None else env, dotenv_path)
+    return _checked(document, data, origins, overrides, cpus)
+
+
+def recorded_config(data: Mapping[str, Any], source: str, overrides: Sequence[str] = ()) -> Config:
+    """The configuration that a session recorded (``source`` names it), without what only its own run could use.
+
+    That is secrets, the venue's address, sockets and the choice of CPUs. Raises ConfigError.
+    """
+    kept = {name: section for name, section in copy.deepcopy(dict(data)).items() if name not in _OF_ITS_RUN}
+    engine = {key: value for key, value in kept.get("engine", {}).items() if key not in _OF_ITS_ENGINE}
+    feed = {key: value for key, value in kept.get("feed", {}).items() if key not in ("api_key", "url")}
+    kept = {**kept, "engine": engine, "feed": feed}
+    return _checked(Document(source, kept), kept, {}, overrides, None)
+
+
+def _checked(
+    document: Document,
+    data: dict[str, Any],
+    origins: dict[str, str],
+    overrides: Sequence[str],
+    cpus: Collection[int] | None,
+) -> Config:
     for override in overrides:
         _apply_override(data, origins, override)
     _refuse(problems(data), document, origins)

@@ -151,6 +151,37 @@ class SignalsConfig(_Section, frozen=True):
     rules: tuple[RuleConfig, ...] = DEFAULT_RULES
 
 
+class RiskConfig(_Section, frozen=True):
+    """What an order is refused for, before it is sent. Sizes in units of the instrument, money in its currency."""
+
+    order_size_max: Annotated[float, Meta(gt=0.0)] = 10_000.0
+    order_notional_max: Annotated[float, Meta(gt=0.0)] = 1_000_000.0
+    position_max: Annotated[float, Meta(gt=0.0)] = 10_000.0  # of an instrument, all its open orders filled
+    collar_bps: Annotated[float, Meta(gt=0.0)] = 500.0  # distance from the last price, in 1/10,000
+    signal_age_max_ms: Positive = 1_000  # in event time
+    working_max: Annotated[int, Meta(ge=1, le=256)] = 64  # open orders of the account
+    loss_max: Annotated[float, Meta(ge=0.0)] = 0.0  # of the run, fees included: latches; 0 = no limit
+
+
+class ExecutionConfig(_Section, frozen=True):
+    """A strategy and the paper broker that fills its orders; the same for live, replay and backtest."""
+
+    strategy: str = "follow"  # follow | ema_cross | "file.py:Class" | "package.module:Class"
+    parameters: dict[str, float] = {}  # of the strategy
+    cash: Annotated[float, Meta(gt=0.0)] = 1_000_000.0
+    price_tick: Annotated[float, Meta(gt=0.0)] = 0.0001  # prices are whole multiples of it
+    size_tick: Annotated[float, Meta(gt=0.0)] = 1.0  # quantities are whole multiples of it
+    latency_ms: NonNegative = 10  # event time from a decision until the venue knows of it
+    fee_per_unit: Annotated[float, Meta(ge=0.0)] = 0.005
+    fee_bps: Annotated[float, Meta(ge=0.0)] = 0.0  # of the notional, in 1/10,000
+    half_spread_bps: Annotated[float, Meta(ge=0.0)] = 1.0  # paid by a market order where no quote is known
+    queue: Literal["through", "estimate"] = (
+        "through"  # when a waiting limit order fills, see docs/backtest.md
+    )
+    equity_every_ms: Positive = 60_000  # event time between two samples of the equity curve
+    risk: RiskConfig = RiskConfig()
+
+
 class PersistenceConfig(_Section, frozen=True):
     journal: bool = True
     journal_segment_mb: Annotated[int, Meta(ge=1, le=4_096)] = 256
@@ -184,6 +215,8 @@ class RingsConfig(_Section, frozen=True):
     features: Positive = 16_384
     predictions: Positive = 16_384
     signals: Positive = 65_536
+    orders: Positive = 16_384
+    fills: Positive = 16_384
 
 
 class SupervisorConfig(_Section, frozen=True):
@@ -214,6 +247,7 @@ class Config(_Section, frozen=True):
     indicators: IndicatorConfig = IndicatorConfig()
     inference: InferenceConfig = InferenceConfig()
     signals: SignalsConfig = SignalsConfig()
+    execution: ExecutionConfig | None = None  # set: a strategy trades on paper
     persistence: PersistenceConfig = PersistenceConfig()
     checkpoints: CheckpointsConfig = CheckpointsConfig()
     publisher: PublisherConfig = PublisherConfig()

@@ -1,9 +1,9 @@
 """Recorded market data as ticks in time order: files in, chunks of ``TICK_DTYPE`` out.
 
-Two formats are known, told apart by name and content: Lean equity ticks (``recorded_lean``) and raw Binance frames
-(``recorded_binance``). Several files are merged by receive time, where equal in the order given. ``ts_recv_ns`` is
-the recorded receive time where the file has one, else the venue's time. ``sequence`` and ``ts_mono_ns`` are 0:
-whoever puts the ticks on a ring sets them. ``venue_id`` is 0.
+Formats are told apart by name: Lean equity ticks (``recorded_lean``), raw Binance frames (``recorded_binance``), and
+stored bars (``recorded_bars``). Several files are merged by receive time, where equal in the order given.
+``ts_recv_ns`` is the recorded receive time where the file has one, else the venue's time. ``sequence`` and
+``ts_mono_ns`` are 0: whoever puts the ticks on a ring sets them. ``venue_id`` is 0.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from hft_engine.feed.recorded_bars import (
+    CSV_SUFFIXES,
+    DATABASE_SUFFIXES,
+    read_csv_bars,
+    read_database_bars,
+)
 from hft_engine.feed.recorded_binance import read_binance
 from hft_engine.feed.recorded_lean import LEAN_NAME, read_lean
 from hft_engine.feed.recorded_rows import RecordingError
@@ -104,7 +110,11 @@ def _reader_of(path: Path) -> _Reader:
         return read_lean
     if path.name.endswith((".jsonl.gz", ".jsonl")):
         return read_binance
+    if path.name.endswith(CSV_SUFFIXES):
+        return read_csv_bars
+    if path.name.endswith(DATABASE_SUFFIXES):
+        return read_database_bars
     raise RecordingError(
-        f"{path}: not a known recording; expected <symbol>/<YYYYMMDD>_trade.zip or _quote.zip (Lean equity ticks) "
-        "or *.jsonl.gz with lines of '<receive ns> <Binance frame>'"
+        f"{path}: not a known recording; expected <symbol>/<YYYYMMDD>_trade.zip or _quote.zip (Lean equity ticks), "
+        "*.csv or *.db (bars), or *.jsonl.gz with lines of '<receive ns> <Binance frame>'"
     )

@@ -6,7 +6,7 @@ import numpy as np
 
 from hft_engine.config.schema import Config, IndicatorConfig
 from hft_engine.indicators import step
-from hft_engine.indicators.extension import ExtensionError
+from hft_engine.indicators.extension import ExtensionError, source_hashes
 from hft_engine.indicators.features import FeatureError
 from hft_engine.indicators.resume import Resumed, Resumption, write_facts
 from hft_engine.indicators.stage import IndicatorStage
@@ -19,6 +19,7 @@ from hft_engine.runtime.checkpoint import key_of
 from hft_engine.runtime.history import TickHistory
 from hft_engine.runtime.laps import LapRecord
 from hft_engine.runtime.schedule import Schedule
+from hft_engine.runtime.session_events import of_kinds
 from hft_engine.runtime.snapshot import Snapshots
 from hft_engine.shm import histogram
 from hft_engine.shm.ring import Ring
@@ -50,6 +51,10 @@ class IndicatorsActor(BaseActor):
         self._resume()
         self._stage.take_snapshots(self._snapshots.control, self._snapshots.marks)
         self._laps = LapRecord(ctx, self._ticks, self._reader)
+        if not of_kinds(ctx.recorded(), "start"):
+            sources = source_hashes(ctx.config.indicators.extensions)
+            facts = {"features": self._stage.schema.hash, "extensions": sources}
+            ctx.record("start", self._ticks.position(self._reader), facts)
         ctx.log.info("feature set of %d, hash %s", len(self._stage.schema), self._stage.schema.hash[:16])
 
     def do_work(self) -> int:

@@ -19,9 +19,7 @@ have no place in it: replays would differ. No numba is imported here before some
 
 import hashlib
 import importlib
-import importlib.util
 import re
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +27,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from hft_engine.records import FEATURES_MAX, TICK_DTYPE
+from hft_engine.userfiles import import_file
 
 STATE_SIZE_MAX = 32  # doubles an instrument and extension: four cache lines
 _MARK = "__hft_indicator__"
@@ -75,6 +74,18 @@ def load_extensions(specs: Sequence[str]) -> list[Extension]:
     return [_load(spec) for spec in specs]
 
 
+def source_hashes(specs: Sequence[str]) -> dict[str, str]:
+    """SHA-256 of the file that each extension comes from, by its spec; empty where there is none to read."""
+    return {extension.spec: _file_hash(extension.function) for extension in load_extensions(specs)}
+
+
+def _file_hash(function: Callable[..., float]) -> str:
+    try:
+        return hashlib.sha256(Path(function.__code__.co_filename).read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
 def compile_extension(extension: Extension) -> Compiled:
     """Machine code of an extension, called as ``double f(double *state, tick *, double *features)``.
 
@@ -116,29 +127,10 @@ def _load(spec: str) -> Extension:
 def _import(spec: str, module_name: str) -> ModuleType:
     try:
         if module_name.endswith(".py"):
-            return _import_file(Path(module_name))
+            return import_file(Path(module_name))
         return importlib.import_module(module_name)
     except Exception as error:
         raise ExtensionError(f"{_where(spec)}: {module_name}: {type(error).__name__}: {error}") from error
-
-
-def _import_file(path: Path) -> ModuleType:
-    """A file as a module of its own, once a process; its name is made of its path, so that two never meet."""
-    resolved = path.expanduser().resolve(strict=True)
-    name = f"hft_extension_{resolved.stem}_{hashlib.sha256(str(resolved).encode()).hexdigest()[:8]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    found = importlib.util.spec_from_file_location(name, resolved)
-    if found is None or found.loader is None:
-        raise ImportError("is not a Python file")
-    module = importlib.util.module_from_spec(found)
-    sys.modules[name] = module
-    try:
-        found.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
 
 
 def _where(spec: str) -> str:

@@ -1,4 +1,4 @@
-"""The persistence actor: ticks and signals into the journal, bars and signals into SQLite.
+"""The persistence actor: ticks and signals into the journal; bars, signals, orders and fills into SQLite.
 
 It resumes where its dead self had made things durable: on start each reader goes back to the first record that is
 neither in the journal nor in the database; what is seen twice is written once (by sequence).
@@ -17,6 +17,12 @@ from hft_engine.runtime.limits import STOP_DRAIN_S
 from hft_engine.runtime.messages import Publish
 from hft_engine.shm.ring import Ring
 
+STORED = (
+    "bars",
+    "signals",
+    "orders",
+    "fills",
+)  # rings with a table each; the last two where there is a strategy
 TICKS_PER_CYCLE = 2_048  # a quarter of a megabyte: copied, summed and written in well under a millisecond
 
 
@@ -50,13 +56,18 @@ class Inlet:
 
 
 class PersistenceActor(BaseActor):
-    """Reads ticks, bars, signals. Either sink may be switched off, and either may fail without the other."""
+    """Reads ticks, bars, signals; where a strategy trades, orders and fills too.
+
+    Either sink may be switched off, and either may fail without the other.
+    """
 
     role = "persistence"
     counters = (
         "ticks",
         "bars",
         "signals",
+        "orders",
+        "fills",
         "journal_bytes",
         "journal_segments",
         "journal_failed",
@@ -76,8 +87,9 @@ class PersistenceActor(BaseActor):
         self._ctx = ctx
         run = run_metadata(ctx)
         self._ticks = Inlet(ctx, "ticks", TICKS_PER_CYCLE, "ticks")
-        self._bars = Inlet(ctx, "bars", BATCH_ROWS, "bars")
-        self._signals = Inlet(ctx, "signals", BATCH_ROWS, "signals")
+        self._signals = Inlet(ctx, "signals", BATCH_ROWS, "signals")  # for both sinks
+        stored = [name for name in STORED if name in ctx.rings and name != "signals"]
+        self._stored = {name: Inlet(ctx, name, BATCH_ROWS, name) for name in stored}
         self._lapped = ctx.counter("lapped_ticks")
         self._lapped_signals = ctx.counter("lapped_signals")
         self._store = StoreSink(ctx, run) if ctx.config.persistence.sqlite else None
@@ -90,7 +102,8 @@ class PersistenceActor(BaseActor):
         if self._journal is not None:
             self._journal.flush_if_due(now_ns)
         if self._store is None or self._store.has_room:
-            work += self._take(self._bars, "bars") + self._take_signals()
+            work += sum(self._take(inlet, name) for name, inlet in self._stored.items())
+            work += self._take_signals()
         if self._store is not None:
             work += self._store.commit_if_due(now_ns)
         return work
@@ -116,7 +129,8 @@ class PersistenceActor(BaseActor):
         ticks_next = [self._journal.next_sequence] if self._journal else []
         signals_next = [self._journal.next_signal] if self._journal else []
         if store is not None:
-            self._bars.resume(store.next_sequence("bars"))
+            for name, inlet in self._stored.items():
+                inlet.resume(store.next_sequence(name))
             signals_next.append(store.next_sequence("signals"))
             ticks_next.append(store.next_sequence("venue_bars"))
         for inlet, wanted in ((self._ticks, ticks_next), (self._signals, signals_next)):
@@ -165,15 +179,20 @@ class PersistenceActor(BaseActor):
         add: dict[str, Callable[[np.ndarray], None]] = {
             "bars": store.add_bars,
             "signals": store.add_signals,
+            "orders": store.add_orders,
+            "fills": store.add_fills,
             "venue_bars": store.add_venue_bars,
         }
         add[table](rows)
 
     def _drain(self, deadline: float) -> None:
-        while (left := self._ticks.lag + self._bars.lag + self._signals.lag) and time.monotonic() < deadline:
+        while (left := self._lag()) and time.monotonic() < deadline:
             self.do_work()
         if left:
             self._ctx.event("persistence_undrained", f"stopped with {left} records unread in the rings")
+
+    def _lag(self) -> int:
+        return self._ticks.lag + self._signals.lag + sum(inlet.lag for inlet in self._stored.values())
 
     def _close(self) -> None:
         if self._journal is not None:

@@ -109,7 +109,7 @@ class ReplayActor(BaseActor):
         ticks["ts_publish_ns"][causes] = now_ns
         self._ring.publish_rows(self._scratch[:count])
         self._offset += count
-        self._ticks.add(count)
+        self._ticks.add(count - int(np.count_nonzero(ticks["kind"] == TickKind.VOID)))
         if self._total:
             self._progress.set(self._ring.published * 1_000 // self._total)
 
@@ -117,4 +117,4 @@ class ReplayActor(BaseActor):
         if not self.finished:
             self._finished.set(1)
             self._progress.set(1_000)
-            self._log.info("replay finished: %d ticks", self._ring.published)
+            self._log.info("replay finished: %d ticks", self._ticks.value)

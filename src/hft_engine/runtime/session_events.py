@@ -30,7 +30,7 @@ EventKind = Literal[
     "late_drop",
     "backfill",
 ]
-DURABLE: frozenset[str] = frozenset({"start", "resume", "model_swap", "config_change", "subscription"})
+DURABLE: frozenset[str] = frozenset({"resume", "model_swap", "config_change", "subscription"})
 _PREFIX, _SUFFIX = "events-", ".jsonl"
 _CRC_DIGITS = 8
 _CUT = b"#\n"  # ends a line that was cut short; not even one that lacks only its newline becomes whole by it

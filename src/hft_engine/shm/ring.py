@@ -238,6 +238,16 @@ def _poll_words(head: np.ndarray, slots: np.ndarray, reader: int, scratch: np.nd
 
 
 @njit(nogil=True, cache=True)
+def _peek_words(head: np.ndarray, slots: np.ndarray, reader: int, scratch: np.ndarray, limit: int) -> int:
+    return poll_into(head, slots, reader, scratch, limit)
+
+
+@njit(nogil=True, cache=True)
+def _advance(head: np.ndarray, reader: int, count: int) -> None:
+    advance(head, reader, count)
+
+
+@njit(nogil=True, cache=True)
 def _room(head: np.ndarray) -> int:
     return room(head, head[_CAPACITY])
 
@@ -426,6 +436,14 @@ class Ring:
     def poll(self, reader: int, scratch: np.ndarray, limit: int) -> int:
         """Copy up to ``limit`` records into ``scratch`` and advance. Returns how many."""
         return int(_poll_words(self.head, self._slot_words, reader, as_words(scratch), limit))
+
+    def peek(self, reader: int, scratch: np.ndarray, limit: int) -> int:
+        """``poll`` for a reader that lets go of the records later, by ``advance``."""
+        return int(_peek_words(self.head, self._slot_words, reader, as_words(scratch), limit))
+
+    def advance(self, reader: int, count: int) -> None:
+        """The reader is done with ``count`` records that it had peeked at, and what they caused is out."""
+        _advance(self.head, reader, count)
 
 
 def as_words(records: np.ndarray) -> np.ndarray:

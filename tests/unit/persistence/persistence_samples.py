@@ -3,7 +3,7 @@
 import numpy as np
 
 from hft_engine.persistence.journal import SegmentMetadata
-from hft_engine.records import BAR_DTYPE, SIGNAL_DTYPE, TICK_DTYPE
+from hft_engine.records import BAR_DTYPE, FILL_DTYPE, ORDER_DTYPE, SIGNAL_DTYPE, TICK_DTYPE
 
 METADATA = SegmentMetadata(run_id="run-1", venue="polygon", config_hash="c0ffee", code_version="0.1.0")
 
@@ -40,4 +40,22 @@ def make_signals(count: int) -> np.ndarray:
     rows["chain_hash"] = np.uint64(0xFFFFFFFF00000000) + np.arange(count).astype("u8")
     rows["ts_publish_ns"] = 900
     rows["ts_mono_ns"] = 400
+    return rows
+
+
+def make_orders() -> np.ndarray:
+    """A limit order on its way and a market order that was refused, in ticks of 0.0001."""
+    rows = np.zeros(2, ORDER_DTYPE)
+    rows["sequence"], rows["order_id"] = (0, 1), (1, 2)
+    rows["side"], rows["kind"], rows["status"], rows["reason"] = (1, -1), (2, 1), (1, 6), (0, 6)
+    rows["quantity"], rows["limit"], rows["price"] = 100, (105_000, 0), (0, 102_500)
+    rows["signal_sequence"] = (7, -1)
+    return rows
+
+
+def make_fills() -> np.ndarray:
+    rows = np.zeros(1, FILL_DTYPE)
+    rows["order_id"], rows["side"], rows["liquidity"], rows["signal_sequence"] = 1, 1, 2, 7
+    rows["price"], rows["quantity"], rows["fee"], rows["realised"] = 105_000, 100, 5_000, -12_500
+    rows["position"], rows["cash"], rows["chain_hash"] = 100, 10_000_000, 255
     return rows

@@ -2,9 +2,10 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from persistence_samples import METADATA, make_bars, make_signals, make_ticks
+from persistence_samples import METADATA, make_bars, make_fills, make_orders, make_signals, make_ticks
 
 from hft_engine.persistence.sinks.database import StoreError, open_database
+from hft_engine.persistence.sinks.schema import APPLICATION_ID, SCHEMA_VERSION, TABLES
 from hft_engine.persistence.sinks.sqlite import SqliteStore
 from hft_engine.runtime.messages import Event
 
@@ -38,7 +39,12 @@ def test_options_are_set_and_read_back_from_the_connection(path):
             name: connection.execute(f"PRAGMA {name}").fetchone()[0]
             for name in ("journal_mode", "synchronous", "busy_timeout", "user_version")
         }
-    assert read == {"journal_mode": "wal", "synchronous": 1, "busy_timeout": 500, "user_version": 1}
+    assert read == {
+        "journal_mode": "wal",
+        "synchronous": 1,
+        "busy_timeout": 500,
+        "user_version": SCHEMA_VERSION,
+    }
 
 
 def test_rows_are_stored_with_names_in_place_of_numbers(open_store, path):
@@ -141,9 +147,43 @@ def test_a_database_of_another_program_is_refused(path):
 def test_a_newer_schema_is_refused(path):
     open_database(path).close()
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version = 2")
-    with pytest.raises(StoreError, match="has schema 2, this program knows 1"):
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    with pytest.raises(
+        StoreError, match=f"has schema {SCHEMA_VERSION + 1}, this program knows {SCHEMA_VERSION}"
+    ):
         open_database(path)
+
+
+def test_an_older_database_gets_the_tables_it_lacks_and_keeps_its_rows(path):
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            f"{TABLES} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 1;"
+            "INSERT INTO runs VALUES ('old', 1, 'polygon', '', '');"
+        )
+    open_database(path).close()
+    assert query(path, "PRAGMA user_version") == [(SCHEMA_VERSION,)]
+    assert query(path, "SELECT run_id FROM runs") == [("old",)]
+    assert query(path, "SELECT count(*) FROM orders") == query(path, "SELECT count(*) FROM fills") == [(0,)]
+
+
+def test_orders_and_fills_are_stored_in_currency_and_units_once(open_store, path):
+    store = open_store()
+    for _ in range(2):
+        store.add_orders(make_orders())
+        store.add_fills(make_fills())
+        store.commit()
+    columns = (
+        "sequence, symbol, side, kind, status, reason, quantity, filled, limit_price, price, signal_sequence"
+    )
+    assert query(path, f"SELECT {columns} FROM orders") == [
+        (0, "AAPL", "buy", "limit", "accepted", "none", 100.0, 0.0, 10.5, None, 7),
+        (1, "AAPL", "sell", "market", "refused", "order_size", 100.0, 0.0, None, 10.25, None),
+    ]
+    columns = "side, liquidity, price, quantity, fee, realised, position, cash, signal_sequence, chain_hash"
+    assert query(path, f"SELECT {columns} FROM fills") == [
+        ("buy", "maker", 10.5, 100.0, 0.5, -1.25, 100.0, 1000.0, 7, "00000000000000ff")
+    ]
 
 
 def test_a_file_that_is_no_database_is_refused(path):

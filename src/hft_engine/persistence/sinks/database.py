@@ -3,7 +3,13 @@
 import sqlite3
 from pathlib import Path
 
-from hft_engine.persistence.sinks.schema import APPLICATION_ID, SCHEMA_VERSION, TABLES
+from hft_engine.persistence.sinks.schema import (
+    APPLICATION_ID,
+    MIGRATIONS,
+    SCHEMA_VERSION,
+    TABLES,
+    TRADING_TABLES,
+)
 
 BUSY_TIMEOUT_MS = 500  # for another program's write lock; under the heartbeat limit. Then the batch waits
 # WAL: readers never block the writer. NORMAL: power loss may take the last commits, never the file's integrity;
@@ -24,6 +30,7 @@ def open_database(path: Path) -> sqlite3.Connection:
             _set_pragma(path, connection, name, value)
         if not _version(connection):
             _create(connection)
+        _migrate(connection)
     except sqlite3.Error as error:
         connection.close()
         raise explain(path, error) from error
@@ -92,6 +99,14 @@ def _set_pragma(path: Path, connection: sqlite3.Connection, name: str, value: st
 def _create(connection: sqlite3.Connection) -> None:
     # One transaction, so that a crash in the middle leaves an empty file and not half a schema.
     connection.executescript(
-        f"BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {APPLICATION_ID}; "
+        f"BEGIN IMMEDIATE; {TABLES} {TRADING_TABLES} PRAGMA application_id = {APPLICATION_ID}; "
         f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
     )
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """An older database up to this version, one step a transaction."""
+    while (version := _version(connection)) < SCHEMA_VERSION:
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {MIGRATIONS[version]} PRAGMA user_version = {version + 1}; COMMIT;"
+        )

@@ -5,7 +5,7 @@ ring (of a venue bar: in the tick ring), so (run_id, sequence) names it for ever
 nothing.
 """
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x48465445  # "HFTE": marks the file as ours in its header
 
 TABLES = """
@@ -42,11 +42,34 @@ CREATE TABLE events (
 ) STRICT, WITHOUT ROWID;
 """
 
+# Since version 2. Prices, quantities and money in currency and units; the rings have them as whole ticks.
+TRADING_TABLES = """
+CREATE TABLE orders (
+    run_id TEXT NOT NULL, sequence INTEGER NOT NULL, symbol TEXT NOT NULL, order_id INTEGER NOT NULL,
+    side TEXT NOT NULL, kind TEXT NOT NULL, status TEXT NOT NULL, reason TEXT NOT NULL,
+    quantity REAL NOT NULL, filled REAL NOT NULL, limit_price REAL, price REAL,
+    ts_venue_ns INTEGER NOT NULL, ts_arrival_ns INTEGER NOT NULL, ts_expiry_ns INTEGER,
+    signal_sequence INTEGER, source_sequence INTEGER NOT NULL, PRIMARY KEY (run_id, sequence)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX orders_by_id ON orders (run_id, order_id);
+CREATE TABLE fills (
+    run_id TEXT NOT NULL, sequence INTEGER NOT NULL, symbol TEXT NOT NULL, order_id INTEGER NOT NULL,
+    side TEXT NOT NULL, liquidity TEXT NOT NULL, price REAL NOT NULL, quantity REAL NOT NULL, fee REAL NOT NULL,
+    realised REAL NOT NULL, position REAL NOT NULL, cash REAL NOT NULL, ts_venue_ns INTEGER NOT NULL,
+    signal_sequence INTEGER, chain_hash TEXT NOT NULL, source_sequence INTEGER NOT NULL,
+    PRIMARY KEY (run_id, sequence)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX fills_by_symbol ON fills (symbol, ts_venue_ns);
+"""
+MIGRATIONS = {1: TRADING_TABLES}  # from this version to the next
+
 _ONCE = "ON CONFLICT (run_id, sequence) DO NOTHING"
 INSERTS = {
     "bars": f"INSERT INTO bars VALUES ({','.join('?' * 16)}) {_ONCE}",
     "venue_bars": f"INSERT INTO venue_bars VALUES ({','.join('?' * 15)}) {_ONCE}",
     "signals": f"INSERT INTO signals VALUES ({','.join('?' * 16)}) {_ONCE}",
+    "orders": f"INSERT INTO orders VALUES ({','.join('?' * 17)}) {_ONCE}",
+    "fills": f"INSERT INTO fills VALUES ({','.join('?' * 16)}) {_ONCE}",
     "events": f"INSERT INTO events VALUES (?,?,?,?,?,?) {_ONCE}",
     "runs": "INSERT INTO runs VALUES (?,?,?,?,?) ON CONFLICT (run_id) DO NOTHING",
 }

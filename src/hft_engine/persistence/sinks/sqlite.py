@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from hft_engine.config.schema import ExecutionConfig
 from hft_engine.instruments import InstrumentTable
 from hft_engine.persistence.journal import SegmentMetadata
 from hft_engine.persistence.sinks.database import StoreError, explain, open_database
 from hft_engine.persistence.sinks.schema import INSERTS
+from hft_engine.persistence.sinks.trading import TradingRows
 from hft_engine.records import BarKind, Side, TickKind
 from hft_engine.runtime.messages import Event
 
@@ -30,13 +32,19 @@ class SqliteStore:
     """
 
     def __init__(
-        self, path: Path, run: SegmentMetadata, instruments: InstrumentTable, rules: tuple[str, ...]
+        self,
+        path: Path,
+        run: SegmentMetadata,
+        instruments: InstrumentTable,
+        rules: tuple[str, ...],
+        execution: ExecutionConfig | None = None,
     ) -> None:
         self._path = path
         self._run_id = run.run_id
         self._instruments = instruments
         self._symbols: list[str] = []
         self._rules = rules
+        self._trading = TradingRows(execution or ExecutionConfig())
         self._pending: dict[str, list[Row]] = {table: [] for table in INSERTS}
         self._connection = open_database(path)
         self._pending["runs"].append(
@@ -54,7 +62,7 @@ class SqliteStore:
         return sum(len(rows) for rows in self._pending.values())
 
     def next_sequence(self, table: str) -> int:
-        """One after the highest sequence of this run in ``bars``, ``venue_bars`` or ``signals``; else 0."""
+        """One after the highest sequence of this run in a table of records; else 0."""
         query = f"SELECT max(sequence) FROM {table} WHERE run_id = ?"  # a name of ours, not of a user
         last = self._connection.execute(query, (self._run_id,)).fetchone()[0]
         return 0 if last is None else int(last) + 1
@@ -81,6 +89,14 @@ class SqliteStore:
         columns = (sides, rules, *(rows[name].tolist() for name in names))
         tail = (rows["ts_expiry_ns"].tolist(), latencies, hashes, rows["source_sequence"].tolist())
         self._add("signals", rows, *columns, *tail)
+
+    def add_orders(self, rows: np.ndarray) -> None:
+        """``rows``: ``ORDER_DTYPE``."""
+        self._add("orders", rows, *self._trading.of_orders(rows))
+
+    def add_fills(self, rows: np.ndarray) -> None:
+        """``rows``: ``FILL_DTYPE``."""
+        self._add("fills", rows, *self._trading.of_fills(rows))
 
     def add_event(self, event: Event) -> None:
         row = (self._run_id, event.sequence, event.ts_ns, event.role, event.kind, event.text)

@@ -57,7 +57,7 @@ class StoreSink:
         path = self._ctx.data_dir / self._ctx.config.persistence.sqlite_file
         rules = tuple(rule.name for rule in self._ctx.config.signals.rules)
         try:
-            return SqliteStore(path, run, instruments, rules)
+            return SqliteStore(path, run, instruments, rules, self._ctx.config.execution)
         except StoreError as error:
             if not _is_passing(error):
                 raise FatalError(str(error)) from error

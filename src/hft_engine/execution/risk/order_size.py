@@ -1,0 +1,10 @@
+"""An order for more than ``order_size_max``."""
+
+from typing import Any
+
+from numba import njit
+
+
+@njit(nogil=True)
+def is_too_large(order: Any, terms: Any) -> bool:
+    return order.quantity > terms.order_size_max

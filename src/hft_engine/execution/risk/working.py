@@ -1,0 +1,12 @@
+"""More than ``working_max`` open orders, or no slot left for one."""
+
+from typing import Any
+
+from numba import njit
+
+from hft_engine.execution.state import A_WORKING
+
+
+@njit(nogil=True)
+def is_crowded(b: Any) -> bool:
+    return b.account[A_WORKING] >= b.terms[0].working_max
