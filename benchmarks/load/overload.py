@@ -15,6 +15,8 @@ every ring published = seen + lapped + waiting; the benchmark fails otherwise.
 
 ``compact`` and ``dedicated`` have the defaults of the configuration. ``compact_short`` is ``compact`` with rings of
 1,024 feature and prediction records instead of 16,384: a lapped reader is never further behind than its ring is long.
+``compact_conflated`` is ``compact`` with ``inference.conflate_above``: of a pile of features each instrument's newest is
+predicted, the others are left out, counted and written into the session.
 """
 
 import itertools
@@ -49,6 +51,7 @@ WINDOW_NS = 100_000_000
 WINDOWS = 3  # in a row: back to normal
 DRAIN_S = 30.0
 RECOVERY_MS, GROWTH_MB = 1_000.0, 8.0  # targets
+CONFLATE_ABOVE = 2_048  # features, about 2 ms of work
 SHORT = RingsConfig(features=1_024, predictions=1_024)
 
 
@@ -59,11 +62,13 @@ class Variant:
     setup: str  # of tick_to_signal
     wait: str
     rings: RingsConfig = field(default_factory=RingsConfig)
+    conflate_above: int = 0
 
 
 VARIANTS = {
     "compact": Variant("compact", "spin"),
     "compact_short": Variant("compact", "spin", SHORT),
+    "compact_conflated": Variant("compact", "spin", conflate_above=CONFLATE_ABOVE),
     "dedicated": Variant("dedicated", "yield"),
 }
 QUICK = ("compact",)
@@ -293,6 +298,7 @@ def engine_configuration(variant: Variant, url: str, model: Path) -> Config:
     return msgspec.structs.replace(
         config,
         engine=msgspec.structs.replace(config.engine, actors=waits),
+        inference=msgspec.structs.replace(config.inference, conflate_above=variant.conflate_above),
         signals=msgspec.structs.replace(config.signals, cooldown_ms=COOLDOWN_MS),
         rings=variant.rings,
     )

@@ -104,6 +104,13 @@ def _check_rings(config: Config) -> Iterator[Problem]:
             yield Problem(
                 f"rings.{name}", f"must be a power of two, not {capacity}; nearest: {above >> 1} or {above}"
             )
+    half = config.rings.features // 2
+    if config.inference.conflate_above >= half:
+        yield Problem(
+            "inference.conflate_above",
+            f"must be less than half of rings.features ({half}), not {config.inference.conflate_above}: "
+            "else features are overwritten before the pile is thinned out",
+        )
 
 
 def _check_supervisor(config: Config) -> Iterator[Problem]:

@@ -98,6 +98,9 @@ class InferenceConfig(_Section, frozen=True):
     # closed it. Other ticks move indicators and bars and go no further.
     evaluate: Literal["ticks", "bars"] = "ticks"
     deadline_ms: NonNegative = 0  # predictions later than this after the frame are dropped; 0 = never
+    conflate_above: NonNegative = (
+        0  # so many features waiting: only each instrument's newest goes on; 0 = never
+    )
 
 
 class RuleConfig(_Section, frozen=True):

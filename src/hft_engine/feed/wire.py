@@ -152,6 +152,7 @@ class Wire:
     def __init__(self, scanner: Scanner, frames: FrameReader, encrypted: bool, scans: bool) -> None:
         options = np.array([len(frames.buffer) - GUARD_BYTES, frames.limit, scans, encrypted], np.int64)
         self._words = frames.words.data
+        self._scanner = scanner  # its arrays are in the wiring
         self._arrays = (scanner.wiring, frames.buffer, frames.words, options)
         self._wiring = wire(self._arrays)
         self.call = NativeCall(native_entry().address, self._wiring, 0, READS_MAX, int(frames.words[_FD]))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numba import carray
 
+from hft_engine.inference.conflation import Conflation
 from hft_engine.inference.errors import ModelError
 from hft_engine.inference.in_force import ModelInForce
 from hft_engine.inference.kernels import COUNTERS, duty, keep_warm
@@ -50,7 +51,10 @@ class InferenceActor(BaseActor):
         self._use(self._first_tables())
         for event in of_kinds(ctx.recorded(), "model_swap"):
             self._swap_at(event.sequence, self._recorded_model(event))
-        self._laps = LapRecord(ctx, self._features, ctx.reader("features"))
+        reader = ctx.reader("features")
+        self._laps = LapRecord(ctx, self._features, reader)
+        above = 0 if self._features.head[layout.W_GATING] else ctx.config.inference.conflate_above
+        self._conflation = Conflation(ctx, self._features, reader, self._schedule, above)
 
     def do_work(self) -> int:
         done = int(duty(*self._arguments))
@@ -62,6 +66,8 @@ class InferenceActor(BaseActor):
         if self._schedule.asked:
             late = self._schedule.tend(self._ctx, self._features.name)
             self._ctx.counter("late_dropped").add(late)
+        if (left_out := self._conflation.tend()) > 0:
+            self._ctx.counter("conflated").add(left_out)
 
     def native(self) -> NativeCall:
         if self._native is None:

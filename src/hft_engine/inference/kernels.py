@@ -14,7 +14,15 @@ from hft_engine.shm.ring import advance, claim, holds, publish, room, seek, stil
 from hft_engine.shm.wiring import wired
 
 # Order of ``counters``; the actor declares them by these names.
-COUNTERS = ("predictions", "passed_through", "late_dropped", "features_missing", "swaps", "swaps_refused")
+COUNTERS = (
+    "predictions",
+    "passed_through",
+    "late_dropped",
+    "features_missing",
+    "swaps",
+    "swaps_refused",
+    "conflated",
+)
 _PREDICTIONS, _PASSED_THROUGH, _LATE_DROPPED, _FEATURES_MISSING = range(4)
 RECORDS_MAX = 128  # a duty cycle handles at most so many records ...
 DUTY_NS_MAX = 500_000  # ... and ends here even before that: a huge model must not delay the heartbeat

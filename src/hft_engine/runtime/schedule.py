@@ -26,6 +26,7 @@ NEXT_TICK, NEXT_RECORD, SKIPPING, AT_TICK, AT_RECORD, LATE_FROM, LATE_TO, ASKED 
 NEVER = np.iinfo(np.int64).max
 
 MISSED = ("lap", "late_drop")  # events that name a stretch of records: ring, from, to
+CONFLATED = "conflation"  # and, of a stretch, the records that were seen all the same
 Change = Callable[[], None]
 
 
@@ -64,14 +65,22 @@ class Schedule:
         self._laps = _merged([*self._laps, (first, end)])
         self._arm()
 
+    def thin_out(self, first: int, end: int, kept: Iterable[int]) -> None:
+        """Of records [first, end) of the input ring only ``kept``, in order, are seen."""
+        edges = [first, *(edge for record in kept for edge in (record, record + 1)), end]
+        self._laps = _merged([*self._laps, *zip(edges[::2], edges[1::2], strict=True)])
+        self._arm()
+
     @property
     def asked(self) -> bool:
         """Whether the kernel stopped for ``tend``."""
         return bool(self.gate[ASKED])
 
     def skip_missed(self, ctx: ActorContext, ring: str) -> None:
-        """What this role was recorded not to have seen on ``ring``: lapped, or too late."""
+        """What this role was recorded not to have seen on ``ring``: lapped, too late, or conflated."""
         for event in ctx.recorded():
+            if event.kind == CONFLATED and event.data.get("ring") == ring:
+                self.thin_out(int(event.data["from"]), int(event.data["to"]), event.data["kept"])
             seen_once = event.data.get("out", False)  # its state was lost, what it caused is out
             if event.kind in MISSED and event.data.get("ring") == ring and not seen_once:
                 self.skip(int(event.data["from"]), int(event.data["to"]))
