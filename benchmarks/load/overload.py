@@ -15,8 +15,8 @@ every ring published = seen + lapped + waiting; the benchmark fails otherwise.
 
 ``compact`` and ``dedicated`` have the defaults of the configuration. ``compact_short`` is ``compact`` with rings of
 1,024 feature and prediction records instead of 16,384: a lapped reader is never further behind than its ring is long.
-``compact_conflated`` is ``compact`` with ``inference.conflate_above``: of a pile of features each instrument's newest is
-predicted, the others are left out, counted and written into the session.
+``compact_conflated`` is ``compact`` with ``inference.conflate_above``: of a pile of features each instrument's newest
+is predicted, the others are left out, counted and written into the session.
 """
 
 import itertools

@@ -1,8 +1,8 @@
 """Conflation: where features pile up, only each instrument's newest is worth a prediction.
 
-The indicators have taken every tick by then, so what is left out costs no state, no bar and no later value. Which records
-are left out depends on when we looked, so it is written into the session before it is done, and a replay leaves out
-the same: the event ``conflation`` names the stretch [from, to) of the ring and the records ``kept`` of it.
+The indicators have taken every tick by then, so what is left out costs no state, no bar and no later value. Which
+records are left out depends on when we looked, so it is written into the session before it is done, and a replay leaves
+out the same: the event ``conflation`` names the stretch [from, to) of the ring and the records ``kept`` of it.
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ def newest_of_each(instruments: np.ndarray) -> np.ndarray:
 
 
 class Conflation:
-    """``tend`` between duty cycles: a pile of more than ``above`` records is thinned out. Its reader must stand still."""
+    """``tend`` between duty cycles: a pile of more than ``above`` records is thinned out; its reader stands still."""
 
     def __init__(self, ctx: ActorContext, ring: Ring, reader: int, schedule: Schedule, above: int) -> None:
         self._ctx, self._ring, self._reader, self._schedule = ctx, ring, reader, schedule
