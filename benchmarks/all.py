@@ -19,6 +19,7 @@ QUICK = (
     "micro.indicators",
     "micro.inference",
     "load.replay",
+    "load.live",
     "load.tick_to_signal",
 )
 NAMES = (

@@ -21,16 +21,17 @@ assert RECORD.itemsize == 64
 class Channel:
     """``with Channel(gating) as channel``: ``channel.ring`` here, ``Channel.attach(directory)`` there.
 
-    ``parks``: the reader may sleep on its doorbell.
+    ``parks``: the readers may sleep on their doorbell. ``readers``: how many there are.
     """
 
-    def __init__(self, gating: bool, parks: bool = False) -> None:
+    def __init__(self, gating: bool, parks: bool = False, readers: int = 1) -> None:
         parent = SHM if SHM.is_dir() else Path(tempfile.gettempdir())
         self.directory = Path(tempfile.mkdtemp(prefix="hft_bench-", dir=parent))
         with Segment.create(self.directory / "bells", layout.BELLS_MAX * layout.BELL_WORDS * layout.WORD):
             pass
         bell = 0 if parks else layout.NO_BELL
-        create_ring(self.directory / "channel.ring", RECORD, CAPACITY, [("reader", bell)], gating)
+        roles = [(f"reader-{i}", bell) for i in range(readers)]
+        create_ring(self.directory / "channel.ring", RECORD, CAPACITY, roles, gating)
         self.ring = self.attach(self.directory)
 
     @staticmethod

@@ -30,6 +30,7 @@ CROWDS = (10, 100, 1_000, 10_000)
 CROWD_PERIOD_NS = 5_000_000  # between an instrument's ticks
 CROWD_WARM = 120  # ticks of an instrument before it is timed: 40 trades, as much as its longest window
 CROWD_CHUNK = 4_096
+TARGET_NS = 150.0
 TOLERANCE = 1e-6  # of prices about 100: talipp seeds its ATR with one range more, which fades away
 
 
@@ -71,6 +72,7 @@ class Stage:
 def stage_ns(ticks: np.ndarray, rounds: int) -> float:
     """Nanoseconds a tick. Each round is the same market again, later, on an engine that has seen it before."""
     stage, ticks, spent = Stage(workload.INSTRUMENTS), ticks.copy(), 0
+    _load_kernel(ticks[:1])
     length_ns = int(ticks["ts_venue_ns"][-1] - ticks["ts_venue_ns"][0]) + 1
     for _ in range(rounds):
         for start in range(0, len(ticks), CHUNK):
@@ -78,6 +80,11 @@ def stage_ns(ticks: np.ndarray, rounds: int) -> float:
         ticks["ts_venue_ns"] += length_ns
     stage.expect(rounds * len(ticks))
     return spent / (rounds * len(ticks))
+
+
+def _load_kernel(tick: np.ndarray) -> None:
+    """Compile the stage, or load it from the cache: not a cost of a tick."""
+    Stage(workload.INSTRUMENTS).spend(tick)
 
 
 class Crowd:
@@ -201,7 +208,9 @@ def main() -> int:
     rounds = report.opts.count(5, 2)
     report.sense_jitter()
     ours = report.measure("the stage", lambda: stage_ns(ticks, rounds))
-    report.add("indicators_per_tick_ns", ours, "ns", asked_anew(report, report.opts.count(4_000, 2_000)))
+    report.add(
+        "indicators_per_tick_ns", ours, "ns", asked_anew(report, report.opts.count(4_000, 2_000)), TARGET_NS
+    )
     six_indicators(report, report.opts.count(1_000, 200))
     crowds(report, report.opts.count(300_000, 100_000))
     report.sense_jitter()

@@ -117,6 +117,7 @@ PRELOAD = (
     "hft_engine.runtime.control",  # ZeroMQ starts its threads with its first context, not when it is imported
     "hft_engine.feed.transport",
     "hft_engine.publisher.actor",
+    "hft_engine.persistence.replay_stage",
     "hft_engine.persistence.actor",
     "hft_engine.execution.actor",
     "hft_engine.feed.simulator.actor",

@@ -8,13 +8,12 @@ import numpy as np
 from hft_engine.instruments import InstrumentTable, InstrumentTableFullError
 from hft_engine.persistence.journal import JournalError
 from hft_engine.persistence.pace import Pace
-from hft_engine.records import TICK_DTYPE, TickKind
+from hft_engine.persistence.replay_stage import ReplayStage
 from hft_engine.runtime.actor import ActorContext, BaseActor, FatalError
-from hft_engine.shm.ring import as_words
 
 OpenSource = Callable[[InstrumentTable], Iterable[np.ndarray]]
 
-BATCH_TICKS = 4_096  # half a megabyte copied twice: a few hundred microseconds
+BATCH_TICKS = 4_096  # half a megabyte: a few hundred microseconds
 
 
 class ReplayActor(BaseActor):
@@ -52,9 +51,9 @@ class ReplayActor(BaseActor):
         self._ticks = ctx.counter("ticks")
         self._finished = ctx.counter("finished")
         self._progress = ctx.counter("progress_permille")
-        self._scratch = np.zeros(min(BATCH_TICKS, self._ring.capacity // 2), TICK_DTYPE)
-        self._words = as_words(self._scratch)
-        self._chunk = self._words[:0]
+        self._stage = ReplayStage(self._ring)
+        self._batch_max = min(BATCH_TICKS, self._ring.capacity // 2)
+        self._chunk_ticks = 0
         self._offset = 0
         self._open(ctx.instruments)
         self._skip(self._ring.published)
@@ -65,10 +64,10 @@ class ReplayActor(BaseActor):
         return bool(self._finished.value)
 
     def do_work(self) -> int:
-        if self._offset == len(self._chunk) and not self._load():
+        if self._offset == self._chunk_ticks and not self._load():
             return 0
         now_ns = time.monotonic_ns()
-        room = min(self._ring.room(), len(self._scratch), len(self._chunk) - self._offset)
+        room = min(self._ring.room(), self._batch_max, self._chunk_ticks - self._offset)
         count = self._pace.due(self._offset, room, now_ns)
         if count:
             self._publish(count, now_ns)
@@ -93,21 +92,17 @@ class ReplayActor(BaseActor):
             self._finish()
             return False
         self._pace.load(chunk)
-        self._chunk, self._offset = as_words(chunk), 0
+        self._stage.load(chunk)
+        self._chunk_ticks, self._offset = len(chunk), 0
         return True
 
     def _skip(self, count: int) -> None:
         while count and self._load():
-            self._offset = min(count, len(self._chunk))
+            self._offset = min(count, self._chunk_ticks)
             count -= self._offset
 
     def _publish(self, count: int, now_ns: int) -> None:
-        self._words[:count] = self._chunk[self._offset : self._offset + count]
-        ticks = self._scratch[:count]
-        ticks["ts_mono_ns"] = now_ns
-        causes = (ticks["kind"] == TickKind.TRADE) | (ticks["kind"] == TickKind.QUOTE)
-        ticks["ts_publish_ns"][causes] = now_ns
-        self._ring.publish_rows(self._scratch[:count])
+        self._stage.publish(self._offset, self._offset + count, now_ns)
         self._offset += count
         self._ticks.add(count - int(np.count_nonzero(ticks["kind"] == TickKind.VOID)))
         if self._total:

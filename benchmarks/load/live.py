@@ -1,0 +1,112 @@
+"""Ticks a second that a whole live engine takes without loss: over a websocket, through every stage, to the signal.
+
+    load process --websocket, 10 ticks a frame--> feed --> indicators --> inference --> signals      compact, spinning
+      open loop                                     (publisher, journal and SQLite on, on the load's core)
+
+The rate is raised until a stage is lapped or what waits at the end of a probe is more than 20 ms of it (the search of
+``load.overload``). Once with the model of 100 trees x 31 leaves on every tick, once with it on bars alone. Beside it,
+the same load into a client that does nothing but ``recv``: what the load process and the loopback can bring.
+"""
+
+import socket
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import websocket
+
+from benchmarks import harness, workload
+from benchmarks.load import overload, overload_load
+from benchmarks.load.engine_run import Scratch
+from benchmarks.load.overload_load import EVENTS, Phase
+from benchmarks.load.pipeline_peer import expect, venue_process
+from hft_engine.config.schema import Config
+
+Evaluated = Literal["ticks", "bars"]
+TARGETS: dict[Evaluated, float] = {"ticks": 600_000.0, "bars": 5_000_000.0}
+BARE_RATE = 1e9  # more than any socket brings
+RECEIVE_BYTES = 1 << 16
+
+
+def configuration(url: str, model: Path, evaluate: Evaluated) -> Config:
+    config = overload.engine_configuration(overload.VARIANTS["compact"], url, model)
+    return msgspec.structs.replace(
+        config, inference=msgspec.structs.replace(config.inference, evaluate=evaluate)
+    )
+
+
+def live_rate(model: Path, evaluate: Evaluated, probe_s: float) -> float:
+    """Ticks a second that the engine keeps up with."""
+    with overload.running(lambda url: configuration(url, model, evaluate)) as (session, _):
+        session.play([overload.WARM])
+        return session.capacity(probe_s)
+
+
+def bare_rate(ticks: int) -> float:
+    """Ticks a second into a client that throws the bytes away."""
+    import multiprocessing
+
+    shared = multiprocessing.RawArray("q", 1)
+    with venue_process(overload_load.serve, workload.INSTRUMENTS, shared) as (url, channel):
+        client = websocket.create_connection(url)
+        client.send('{"action":"auth","params":"benchmark"}')
+        client.send('{"action":"subscribe","params":"T.*"}')
+        expect(channel)  # "subscribed"
+        assert client.sock is not None
+        _drain(client.sock, until_quiet=True)
+        channel.send([Phase("bare", BARE_RATE, ticks / BARE_RATE)])
+        t0_ns = int(expect(channel))
+        time.sleep(max(0.0, (t0_ns - time.monotonic_ns()) / 1e9))
+        _drain(client.sock, until_quiet=False, shared=np.frombuffer(shared, np.int64), ticks=ticks)
+        elapsed_s = (time.monotonic_ns() - t0_ns) / 1e9
+        expect(channel)
+        client.close(timeout=0)
+    return ticks / elapsed_s
+
+
+def _drain(sock: socket.socket, until_quiet: bool, shared: Any = None, ticks: int = 0) -> None:
+    """Read until nothing came for 0.2 s, or until the load has sent ``ticks`` and the socket is empty."""
+    sock.settimeout(0.2)
+    buffer = bytearray(RECEIVE_BYTES)
+    while until_quiet or int(shared[0]) < ticks:
+        try:
+            sock.recv_into(buffer)
+        except TimeoutError:
+            return
+
+
+def main() -> int:
+    report = harness.Report("live", harness.options(__doc__ or ""))
+    probe_s = report.opts.seconds(1.0, 0.4)
+    scratch = Scratch()
+    try:
+        model = scratch.disk / "model.txt"
+        workload.train_model(model, workload.model_rows(20_000))
+        report.sense_jitter()
+        runs = report.interleave(
+            {
+                "bare recv": lambda: bare_rate(report.opts.count(4_000_000, 1_000_000) // EVENTS * EVENTS),
+                "model on ticks": lambda: live_rate(model, "ticks", probe_s),
+                "model on bars": lambda: live_rate(model, "bars", probe_s),
+            }
+        )
+        report.sense_jitter()
+    finally:
+        scratch.remove()
+    bare = ("the same load into a bare recv", runs["bare recv"])
+    for evaluate, name in (
+        ("ticks", "pipeline_live_ticks_per_s"),
+        ("bars", "pipeline_live_on_bars_ticks_per_s"),
+    ):
+        target = TARGETS[evaluate]  # type: ignore[index]
+        report.add(name, runs[f"model on {evaluate}"], "1/s", bare, target, more_is_better=True)
+    report.note(
+        f"live: {EVENTS} ticks a frame, {workload.INSTRUMENTS} instruments; every tick is accounted for."
+    )
+    return report.finish()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
