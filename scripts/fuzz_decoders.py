@@ -7,8 +7,8 @@ keys twice or in another order, escapes, white space, nesting, bytes flipped, cu
 decoder alone, through the compiled scanner with the decoder behind it, and, cut anywhere, off a socket. The scanner has
 to give exactly the rows and counts of the decoder, or to refuse the frame having changed nothing.
 
-Prints frames, ticks, how many the scanner took, seconds (and how many of them on the processor) and the seed. Exit code 0: no difference; 1: the ways part, and
-the smallest frame found is shown.
+Prints frames, ticks, how many the scanner took, seconds (and how many of them on the processor) and the seed. Exit code
+0: no difference; 1: the ways part, and the smallest frame found is shown.
 """
 
 import argparse
