@@ -115,7 +115,7 @@ def main() -> int:
     report.sense_jitter()
     panels = [
         growth(report, report.opts.count(300_000, 100_000)),
-        readers(report, report.opts.count(50_000_000, 10_000_000)),
+        readers(report, report.opts.count(50_000_000, 30_000_000)),
         engines(report, report.opts.seconds(4.0, 1.0)),
         scaling_models.panel(report, report.opts.count(20_000, 5_000)),
         *scaling_connections.panels(
