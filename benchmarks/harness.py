@@ -89,6 +89,11 @@ class Measured:
         return statistics.median(self.values)
 
 
+def medians(values: Sequence[Sequence[float]]) -> list[float]:
+    """Of each figure's runs."""
+    return [Measured(tuple(runs)).median for runs in values]
+
+
 @dataclass
 class Report:
     """Collects a benchmark's figures; ``finish`` prints the table and, as the last line, the JSON object."""

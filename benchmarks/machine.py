@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 LIBRARIES = ("numpy", "numba", "msgspec", "pyzmq", "orjson", "lightgbm")
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -23,6 +24,18 @@ def describe() -> dict[str, Any]:
         "commit": _commit(),
         "load_average_1min": round(os.getloadavg()[0], 2),
     }
+
+
+def caches() -> dict[str, int]:
+    """Bytes of the first core's caches that hold data: L1, L2, ...; empty where the kernel does not say."""
+    sizes = {}
+    for cache in sorted(CACHES.glob("index*")):
+        kind, level, size = ((cache / name).read_text().strip() for name in ("type", "level", "size"))
+        if kind != "Instruction":
+            sizes[f"L{level}"] = int(size.rstrip("KMG")) << 10 * (
+                " KMG".index(size[-1]) if size[-1] in "KMG" else 0
+            )
+    return sizes
 
 
 def _cpu_model() -> str:

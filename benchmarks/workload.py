@@ -139,9 +139,9 @@ def model_rows(count: int) -> np.ndarray:
     return values[~np.isnan(values).any(axis=1)][-count:]
 
 
-def _labels(rows: np.ndarray, learnable: bool) -> np.ndarray:
+def _labels(rows: np.ndarray, learnable: bool, seed: int) -> np.ndarray:
     """0 or 1 for each row, at random or, ``learnable``, from a noisy sum of its columns."""
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(seed)
     if not learnable:
         return rng.integers(0, 2, len(rows))
     spread = rows.std(axis=0)
@@ -150,15 +150,15 @@ def _labels(rows: np.ndarray, learnable: bool) -> np.ndarray:
     return (score + rng.normal(0.0, score.std(), len(rows)) > 0.0).astype(np.int64)
 
 
-def train_model(path: Path, rows: np.ndarray, learnable: bool = False) -> str:
-    """A binary model of TREES x LEAVES, written with its metadata. Returns its text.
+def train_model(path: Path, rows: np.ndarray, learnable: bool = False, seed: int = 5) -> str:
+    """A binary model of TREES x LEAVES, another for each ``seed``, written with its metadata. Returns its text.
 
     Of random labels it learns rare rows: its trees are lopsided, most rows meet few decisions. Of ``learnable`` ones,
     which a noisy sum of the columns gives, it learns what a model in earnest does: more decisions a row.
     """
     import lightgbm
 
-    labels = _labels(rows, learnable)
+    labels = _labels(rows, learnable, seed)
     settings = {
         "objective": "binary",
         "num_leaves": LEAVES,

@@ -21,7 +21,7 @@ assert RECORD.itemsize == 64
 class Channel:
     """``with Channel(gating) as channel``: ``channel.ring`` here, ``Channel.attach(directory)`` there.
 
-    ``parks``: the readers may sleep on their doorbell. ``readers``: how many there are.
+    ``parks``: each reader may sleep on a doorbell of its own. ``readers``: how many there are.
     """
 
     def __init__(self, gating: bool, parks: bool = False, readers: int = 1) -> None:
@@ -29,8 +29,7 @@ class Channel:
         self.directory = Path(tempfile.mkdtemp(prefix="hft_bench-", dir=parent))
         with Segment.create(self.directory / "bells", layout.BELLS_MAX * layout.BELL_WORDS * layout.WORD):
             pass
-        bell = 0 if parks else layout.NO_BELL
-        roles = [(f"reader-{i}", bell) for i in range(readers)]
+        roles = [(f"reader-{i}", i if parks else layout.NO_BELL) for i in range(readers)]
         create_ring(self.directory / "channel.ring", RECORD, CAPACITY, roles, gating)
         self.ring = self.attach(self.directory)
 

@@ -22,11 +22,11 @@ import numpy as np
 from numba import njit
 
 from benchmarks import harness
-from benchmarks.micro.channel import RECORD, Channel
+from benchmarks.micro.channel import CAPACITY, RECORD, Channel
 from hft_engine.shm import layout
 from hft_engine.shm.atomics import sched_yield, spin_hint
 from hft_engine.shm.clock import mono_ns
-from hft_engine.shm.ring import advance, claim, poll_into, publish, room
+from hft_engine.shm.ring import Ring, advance, claim, poll_into, publish, room
 from hft_engine.shm.wiring import wire, wired
 
 BATCH = 256
@@ -34,7 +34,8 @@ STEPS_MAX = 2_000_000_000  # polls without a record before a reader gives up: it
 
 
 @njit(nogil=True, cache=True)
-def _write(wiring: np.ndarray, count: int, batch: int) -> None:
+def write(wiring: np.ndarray, count: int, batch: int) -> None:
+    """Publish ``count`` records, ``batch`` at once; of a gating ring as fast as its reader goes. See ``wiring_of``."""
     head, slots = wired(wiring, 0, np.int64), wired(wiring, 1, RECORD)
     bells = wired(wiring, 2, np.int64)
     mask = len(slots) - 1
@@ -51,6 +52,12 @@ def _write(wiring: np.ndarray, count: int, batch: int) -> None:
                 slot.payload[k] = sequence + k
         publish(head, slots, bells, first + n)
         sent += n
+
+
+def wiring_of(ring: Ring) -> np.ndarray:
+    """What ``write`` takes, as the engine's kernels have their arrays: handed over from Python, numba would count
+    references to them, atomically, for every record."""
+    return wire((ring.head, ring.slots, ring.bells))
 
 
 @njit(nogil=True, cache=True)
@@ -93,13 +100,13 @@ def ring_rate(count: int, batch: int = BATCH) -> float:
     allowed = os.sched_getaffinity(0)
     with Channel(gating=True) as channel:
         ring = channel.ring
-        wiring = wire((ring.head, ring.slots, ring.bells))  # as the engine's kernels have their arrays
-        _write(wiring, 0, BATCH)
+        wiring = wiring_of(ring)
+        write(wiring, 0, BATCH)
         connection, child = _start(_reader, str(channel.directory), reader_core, count)
         try:
             _expect(connection)
             os.sched_setaffinity(0, {writer_core})
-            _write(wiring, count, batch)
+            write(wiring, count, batch)
             wrong, elapsed_ns = _expect(connection)
         finally:
             os.sched_setaffinity(0, allowed)
@@ -137,21 +144,32 @@ def _follower(directory: str, reader: int, core: int, count: int, answer: Connec
     answer.send(int(_follow(wiring, reader, count)))
 
 
-def followed_rate(count: int, readers: int) -> float:
-    """Records a second that the writer publishes one by one while so many readers read. Raises RuntimeError."""
+def idle_rate(count: int, readers: int, batch: int) -> float:
+    """Records a second with readers that have entries and doorbells but do nothing: parked without end, or dead."""
+    with Channel(gating=False, parks=True, readers=readers) as channel:
+        wiring = wiring_of(channel.ring)
+        write(wiring, 2 * CAPACITY, batch)  # every page has been touched
+        before = time.perf_counter_ns()
+        write(wiring, count, batch)
+        return count / ((time.perf_counter_ns() - before) / 1e9)
+
+
+def followed_rate(count: int, readers: int, batch: int = 1) -> float:
+    """Records a second that the writer publishes, ``batch`` at once, while so many readers share the second core and
+    read what they can. Raises RuntimeError when a record was wrong or a reader's numbers do not add up."""
     writer_core, readers_core = harness.two_cores()
     allowed = os.sched_getaffinity(0)
     with Channel(gating=False, readers=readers) as channel:
         ring = channel.ring
-        wiring = wire((ring.head, ring.slots, ring.bells))
-        _write(wiring, 0, 1)
+        wiring = wiring_of(ring)
+        write(wiring, 0, 1)
         started = [_start(_follower, str(channel.directory), i, readers_core, count) for i in range(readers)]
         try:
             for connection, _ in started:
                 _expect(connection)
             os.sched_setaffinity(0, {writer_core})
             before = time.perf_counter_ns()
-            _write(wiring, count, 1)
+            write(wiring, count, batch)
             elapsed_ns = time.perf_counter_ns() - before
             wrong = sum(_expect(connection) for connection, _ in started)
         finally:

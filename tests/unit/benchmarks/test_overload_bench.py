@@ -1,4 +1,3 @@
-import os
 import socket
 import threading
 import time
@@ -9,7 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from benchmarks import plot
-from benchmarks.load import overload, scaling
+from benchmarks.load import overload
 from benchmarks.load.overload import Burst, Part
 from benchmarks.load.overload_load import EVENTS, Block, Phase, play
 from benchmarks.load.overload_watch import Look, Reader
@@ -109,12 +108,6 @@ def test_an_engine_that_stays_late_has_not_recovered_while_it_was_watched() -> N
 def test_a_reader_that_lost_a_record_uncounted_is_seen() -> None:
     assert Reader("ticks", "indicators", 10, 5, 2, 7).unaccounted == 0
     assert Reader("ticks", "indicators", 10, 5, 2, 8).unaccounted == 1
-
-
-def test_a_writer_is_measured_with_readers_that_do_nothing_and_with_one_that_reads() -> None:
-    assert scaling.idle_rate(8, 100_000, 16) > 0
-    if len(os.sched_getaffinity(0)) > 1:
-        assert scaling.reading_rate(1, 100_000, 16) > 0
 
 
 def test_a_picture_is_valid_and_has_every_line(tmp_path: Path) -> None:

@@ -22,20 +22,6 @@ def wait_for(condition: Callable[[], object], what: str = "condition") -> None:
         select.select([], [], [], 0.001)
 
 
-def frame(payload: bytes, opcode: int = 1, final: bool = True, masked: bool = False) -> bytes:
-    """A server's frame on the wire."""
-    size = len(payload)
-    mask_bit = 0x80 if masked else 0
-    head = bytes([(0x80 if final else 0) | opcode])
-    if size < 126:
-        head += bytes([mask_bit | size])
-    elif size < 65_536:
-        head += bytes([mask_bit | 126]) + size.to_bytes(2, "big")
-    else:
-        head += bytes([mask_bit | 127]) + size.to_bytes(8, "big")
-    return head + (b"\0\0\0\0" if masked else b"") + payload
-
-
 def upgrade(client: socket.socket) -> None:
     """Answers the HTTP request of a websocket client."""
     request = b""

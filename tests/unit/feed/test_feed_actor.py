@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from raw_venue import WAIT_S, RawVenue, frame, receive, serving, until_left, upgrade, wait_for
+from raw_venue import WAIT_S, RawVenue, receive, serving, until_left, upgrade, wait_for
 
 from hft_engine.config.schema import Config, FeedConfig, ReconnectConfig
 from hft_engine.feed.actor import FRAMES_MAX, FeedActor, warm
@@ -22,6 +22,7 @@ from hft_engine.runtime.chain import Chain
 from hft_engine.shm.counters import Stats
 from hft_engine.shm.doorbell import new_bells
 from hft_engine.shm.ring import Ring
+from support.framing import frame
 
 KEY = "secret-key-12345"
 PAIRS = ["T.AAPL", "Q.AAPL"]

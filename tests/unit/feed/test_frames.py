@@ -3,9 +3,9 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from raw_venue import frame
 
 from hft_engine.feed.frames import READ_BYTES, FrameError, FrameReader, Opcode
+from support.framing import frame
 from support.streams import feed
 
 LIMIT = 70_000

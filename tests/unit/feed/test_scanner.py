@@ -1,12 +1,11 @@
 """The scanner against the decoder: it gives the decoder's very rows, or refuses and has done nothing.
 
-HFT_FUZZ_FRAMES sets how many spoilt frames the long comparison takes (default 4000).
+HFT_FUZZ_FRAMES sets how many spoilt frames the long comparison takes (default 20,000); scripts/fuzz_decoders.py takes
+a million.
 """
 
 import json
 import os
-import random
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,22 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hft_engine.config.schema import SimulatorConfig
-from hft_engine.feed.decode import FrameDecoder
-from hft_engine.feed.duty import TickStage
 from hft_engine.feed.scan_tables import FIELD_BITS, SymbolTable, slot_of
-from hft_engine.feed.scan_text import REFUSED
 from hft_engine.feed.scanner import Scanner
 from hft_engine.feed.simulator.encode import Encoder
 from hft_engine.feed.simulator.generator import SyntheticMarket
-from hft_engine.instruments import InstrumentTable
 from hft_engine.records import TICK_DTYPE, TickKind
 from hft_engine.shm.histogram import new_counts
-from hft_engine.shm.ring import Ring
-from support.stamps import without_publish_stamps
+from support.decoders import VENUE_ID, Pair, Side
+from support.fuzzing import Fuzz
+from support.venue_frames import DATA, START_NS, market_frames, recorded_frames
 
-DATA = Path(__file__).parents[2] / "data" / "polygon"
-RECV_NS, MONO_NS, VENUE_ID = 1_700_000_000_000_000_001, 77, 3
-START_NS = 1_700_000_000_000_000_000
 TRADE = '{"ev":"T","sym":"AAPL","i":"5096","x":10,"p":161.87,"s":300,"c":[14,41],"t":1651684192462,"q":4009402,"z":3}'
 DECIMAL_TRADE = (
     '{"ev":"T","sym":"AAPL","i":7,"x":4,"p":0.5,"s":0,"ds":"0.25","t":1651684192463,"q":9,"z":1,"trfi":12}'
@@ -51,66 +44,6 @@ SEEDS = [
 @pytest.fixture(scope="module", autouse=True)
 def compiled() -> None:
     Side(scanned=True).take(b"[]")
-
-
-class Side:
-    """A decoder, with or without a scanner before it, and the ring it fills."""
-
-    def __init__(self, scanned: bool, capacity: int = 1024) -> None:
-        self.ring = Ring.private("ticks", TICK_DTYPE, capacity)
-        self.decoder = FrameDecoder(InstrumentTable.private(64), VENUE_ID, 100_000)
-        self.stage = TickStage(self.ring, self.decoder.rows, new_counts())
-        self.scanner = Scanner(self.ring, self.decoder, VENUE_ID, new_counts()) if scanned else None
-
-    def take(self, frame: bytes) -> bool:
-        """Handle a frame as the actor does; True when the scanner took it."""
-        if self.scanner is not None:
-            before = self.state()
-            taken = self.scanner.publish(frame, RECV_NS, MONO_NS)
-            if taken != REFUSED:
-                return True
-            assert self.state() == before
-        count = self.decoder.decode(frame, RECV_NS, MONO_NS)
-        self.stage.publish(count, MONO_NS)
-        if self.scanner is not None:
-            self.scanner.learn()
-        return False
-
-    def state(self) -> tuple:
-        events = self.decoder.events + (self.scanner.events if self.scanner else 0)
-        duplicates = self.decoder.duplicates + (self.scanner.duplicates if self.scanner else 0)
-        last = self.decoder.last_trade_q.tobytes() + self.decoder.last_trade_id.tobytes()
-        return self.ring.published, events, duplicates, last, self.decoder.unknown_conditions
-
-    def rows(self, begin: int, end: int) -> bytes:
-        rows = self.ring.slots[np.arange(begin, end) & (self.ring.capacity - 1)]
-        return without_publish_stamps(rows).tobytes()
-
-
-class Pair:
-    """The same frames through the decoder alone and through the scanner first."""
-
-    def __init__(self, capacity: int = 1024) -> None:
-        self.alone, self.scanned = Side(False, capacity), Side(True, capacity)
-
-    def take(self, frame: bytes | str) -> bool:
-        frame = frame.encode() if isinstance(frame, str) else frame
-        begin = self.alone.ring.published
-        self.alone.take(frame)
-        taken = self.scanned.take(frame)
-        assert self.alone.state() == self.scanned.state(), frame
-        end = self.alone.ring.published
-        assert self.alone.rows(begin, end) == self.scanned.rows(begin, end), frame
-        if taken:
-            assert not self.alone.decoder.reasons and not self.alone.decoder.statuses, frame
-        else:
-            assert self.alone.decoder.reasons == self.scanned.decoder.reasons
-        return taken
-
-    def teach(self, *frames: str) -> "Pair":
-        for frame in frames:
-            self.take(frame)
-        return self
 
 
 @pytest.fixture
@@ -266,41 +199,19 @@ def test_any_order_choice_and_number_gives_the_decoders_rows(frames: list[str]) 
         pair.take(frame)
 
 
-FRAGMENTS = [
-    b'"', b"\\", b",", b"{", b"}", b"[", b"]", b":", b".", b"-", b"+", b"0", b"00", b"1", b"9", b"e5", b"E-3", b" ",
-    b"\n",
-    b"\x00", b"\x1f", b"\x7f", b"\x80", b"\xff", b"\xc3\xa9", b"null", b"true", b"1e400", b"18446744073709551616",
-    b"9007199254740993", b"0.1", b"-0.0", b'"x":1,', b'"p":2.5,', b'"ds":"1.5",', b'"zz":[1],', b'"zz":"y",',
-    b'"c":[37],',
-    b'"i":[1,2],', b'"bp":null,', b'"q":5,', b"{}", b'"\\u0041"', b'"ev":"Q",', b",14", b"[]",
-]  # fmt: skip
+@pytest.fixture(scope="module")
+def venue_frames() -> list[bytes]:
+    return recorded_frames() + market_frames()
 
 
-def _spoilt(frame: bytes, chance: random.Random) -> bytes:
-    for _ in range(chance.choice((1, 1, 1, 2, 3))):
-        at, reach = chance.randrange(len(frame) + 1), chance.choice((0, 0, 1, 1, 2, 5, 12))
-        match chance.randrange(6):
-            case 0:
-                frame = frame[:at] + bytes([chance.randrange(256)]) + frame[at + 1 :]
-            case 1:
-                frame = frame[:at] + frame[at + max(reach, 1) :]
-            case 2:
-                frame = frame[:at]
-            case 3:
-                frame = frame[:at] + frame[at : at + reach] + frame[at:]
-            case 4:
-                frame = frame[:at] + bytes([chance.choice(b'0123456789.,"')]) + frame[at + 1 :]
-            case _:
-                frame = frame[:at] + chance.choice(FRAGMENTS) + frame[at + reach :]
-    return frame
-
-
-def test_spoilt_frames_give_the_decoders_rows_or_are_refused() -> None:
-    chance = random.Random(int(os.environ.get("HFT_FUZZ_SEED", "11")))
-    pair = Pair(capacity=64).teach(*SEEDS)
-    frames = int(os.environ.get("HFT_FUZZ_FRAMES", "4000"))
-    taken = sum(pair.take(_spoilt(chance.choice(SEEDS).encode(), chance)) for _ in range(frames))
-    assert frames / 20 < taken < frames
+def test_spoilt_frames_give_the_decoders_rows_or_are_refused(venue_frames: list[bytes]) -> None:
+    fuzz = Fuzz(venue_frames, os.environ.get("HFT_FUZZ_SEED", "11"))
+    frames = int(os.environ.get("HFT_FUZZ_FRAMES", "20000"))
+    while fuzz.frames < frames:
+        fuzz.batch()
+    assert not fuzz.differences
+    assert 0.3 < fuzz.taken / fuzz.frames < 0.9
+    assert fuzz.ticks > fuzz.frames / 2
 
 
 def test_symbols_that_share_a_place_are_kept_apart() -> None:

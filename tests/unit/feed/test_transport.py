@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from raw_venue import WAIT_S, RawVenue, frame, receive, serving, until_left, upgrade, wait_for
+from raw_venue import WAIT_S, RawVenue, receive, serving, until_left, upgrade, wait_for
 from websockets.sync.server import ServerConnection, serve
 
 from hft_engine.feed.transport import OUTBOX_BYTES_MAX, Connection, Dialer, TransportError, place
+from support.framing import frame
 
 FRAME_BYTES_MAX = 100_000
 PROMPT_S = 1.0  # a call that waited would take WAIT_S
