@@ -7,19 +7,21 @@ from hft_engine.config.load import require_known_features
 from hft_engine.config.schema import Config
 from hft_engine.engine import StartError, feature_schema
 from hft_engine.inference.model import load_model
+from hft_engine.persistence.journal.zstd_file import zstandard
 
 SYNTHETIC = "synthetic"  # the simulator's own generator instead of a file
 
 
 def check(config: Config) -> None:
-    """Folders, the recorded file, extensions, rules, the model.
+    """Folders, the recorded file, the library that compresses, extensions, rules, the model.
 
-    Raises StartError, FeatureError, ExtensionError, ConfigError, ModelError, each naming the key or the file and
-    the remedy.
+    Raises StartError, FeatureError, ExtensionError, ConfigError, ModelError, JournalError, each naming the key or
+    the file and the remedy.
     """
     for key in ("data_dir", "log_dir"):
         _check_folder(f"engine.{key}", Path(getattr(config.engine, key)))
     _check_source(config)
+    _check_compression(config)
     schema = feature_schema(config)
     require_known_features(config, schema.names)
     if config.inference.model is not None:
@@ -30,6 +32,11 @@ def _check_source(config: Config) -> None:
     source = config.simulator.source if config.simulator is not None else SYNTHETIC
     if source != SYNTHETIC and not Path(source).is_file():
         raise StartError(f"simulator.source {source}: no such file; name a recorded file, or {SYNTHETIC}")
+
+
+def _check_compression(config: Config) -> None:
+    if config.persistence.journal and config.persistence.journal_compress == "zstd":
+        zstandard("persistence.journal_compress: zstd")
 
 
 def _check_folder(key: str, path: Path) -> None:
