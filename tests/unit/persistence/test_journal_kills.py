@@ -96,6 +96,8 @@ def dies(armed: str, work: Callable[[], None]) -> bool:
 
 
 def contents(session: Path, verify: bool = True) -> tuple[list[int], list[int]]:
+    if not segment_paths(session):
+        return [], []
     reader = JournalReader(session, verify)
     ticks = [s for chunk in reader.ticks() for s in chunk["sequence"].tolist()]
     return ticks, [s for chunk in reader.signals() for s in chunk["sequence"].tolist()]
