@@ -36,3 +36,4 @@ class ProcessPlan(msgspec.Struct, frozen=True):
     rings: tuple[RingEntry, ...]
     schema_factory: str  # "module:callable" of the configuration -> feature schema
     config: Config
+    session_dir: str | None = None  # where session events go; None: nowhere

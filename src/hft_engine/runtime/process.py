@@ -124,6 +124,7 @@ def _context(plan: ProcessPlan, role: RolePlan, attached: Attachments, port: _So
         data_dir=Path(plan.data_dir),
         log_dir=Path(plan.log_dir),
         emit=emit,
+        session_dir=Path(plan.session_dir) if plan.session_dir is not None else None,
     )
 
 
