@@ -20,7 +20,6 @@ from hft_engine.shm.counters import Stats
 from hft_engine.shm.ring_file import RingView
 from hft_engine.topology import DTYPES, ROLES
 
-JOURNAL_SUFFIX = ".hftj"
 READERS = tuple(role.name for role in ROLES.values() if role.reads)
 
 
@@ -44,8 +43,9 @@ class ReplayResult(msgspec.Struct, frozen=True):
 def open_source(paths: Sequence[str], instruments: InstrumentTable) -> Iterable[np.ndarray]:
     """Chunks of ticks of a journal (session directory or segment) or of recorded files, merged by time."""
     from hft_engine.feed.recorded import open_recording
+    from hft_engine.persistence.journal import is_journal
 
-    if len(paths) == 1 and _is_journal(Path(paths[0])):
+    if len(paths) == 1 and is_journal(Path(paths[0])):
         return _open_journal(Path(paths[0]), instruments)
     return open_recording([Path(path) for path in paths], instruments)
 
@@ -55,10 +55,6 @@ def _open_journal(path: Path, instruments: InstrumentTable) -> Iterable[np.ndarr
     from hft_engine.persistence.source import JournalTicks
 
     return JournalTicks(JournalReader(path), instruments)
-
-
-def _is_journal(path: Path) -> bool:
-    return path.suffix == JOURNAL_SUFFIX or (path.is_dir() and any(path.glob(f"*{JOURNAL_SUFFIX}")))
 
 
 def make_actor(paths: list[str], speed: float) -> Any:

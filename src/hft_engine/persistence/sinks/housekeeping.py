@@ -7,8 +7,8 @@ from os import getpid
 from pathlib import Path
 
 from hft_engine.persistence.journal import retention
+from hft_engine.persistence.journal.format import SEGMENT_SUFFIX
 from hft_engine.persistence.journal.session import (
-    SEGMENT_SUFFIX,
     index_path,
     segment_paths,
     session_dir,
