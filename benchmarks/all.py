@@ -31,6 +31,7 @@ NAMES = (
     "load.backtest",
     "load.startup",
     "load.overload",
+    "load.persistence_stall",
     "load.scaling",
 )
 
