@@ -14,6 +14,9 @@ from hft_engine.persistence.journal.session import segment_paths
 from hft_engine.records import TICK_DTYPE
 
 
+FLIP = 1  # not any bit: zstd leaves one of a frame's first byte unused
+
+
 @pytest.fixture(autouse=True)
 def small_frames(monkeypatch):
     monkeypatch.setattr(zst, "FRAME_BYTES", 3_000)
@@ -88,7 +91,7 @@ def test_a_byte_flipped_in_a_frame_is_damage_with_offset_and_remedy(plain):
     packed = compress_segment(plain)
     data = packed.read_bytes()
     for at in range(5_000, len(data) - 1_000, 401):
-        packed.write_bytes(data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :])
+        packed.write_bytes(data[:at] + bytes([data[at] ^ FLIP]) + data[at + 1 :])
         with pytest.raises(JournalError, match=rf"damaged at byte \d+.*hft journal cut {packed} --at \d+"):
             JournalReader(packed)
 
@@ -96,7 +99,7 @@ def test_a_byte_flipped_in_a_frame_is_damage_with_offset_and_remedy(plain):
 def test_a_damaged_compressed_segment_is_readable_after_the_cut(plain, session):
     packed = compress_segment(plain)
     data = bytearray(packed.read_bytes())
-    data[len(data) // 2] ^= 0x10
+    data[len(data) // 2] ^= FLIP
     packed.write_bytes(data)
     aside = cut(packed, check(packed).damaged[0].damaged_at)
     assert aside.read_bytes() == bytes(data)
