@@ -13,7 +13,6 @@ from hft_engine.persistence.journal.compression import compress_segment
 from hft_engine.persistence.journal.session import segment_paths
 from hft_engine.records import TICK_DTYPE
 
-
 FLIP = 1  # not any bit: zstd leaves one of a frame's first byte unused
 
 
