@@ -32,6 +32,7 @@ NAMES = (
     "load.backtest",
     "load.startup",
     "load.overload",
+    "load.persistence_stall",
     "load.scaling",
 )
 

@@ -81,6 +81,7 @@ def _session(config_path: Path | None, overrides: Sequence[str], name: str) -> P
     return find_session(Path(_load(config_path, overrides).engine.data_dir), name)
 
 
+_json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 _run_option = click.option("--run", help="Which run, by id or its beginning; needed only when several run.")
 
 
@@ -129,7 +130,7 @@ def stop(config_path: Path | None, overrides: tuple[str, ...], run: str | None) 
 @main.command()
 @_configuration
 @_run_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@_json_option
 def status(config_path: Path | None, overrides: tuple[str, ...], run: str | None, as_json: bool) -> None:
     """What runs, how fast, what was lost. Reads shared memory only: works while an actor hangs."""
     from hft_engine.views.status import collect, render
@@ -146,7 +147,7 @@ def status(config_path: Path | None, overrides: tuple[str, ...], run: str | None
 @main.command()
 @_configuration
 @_run_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@_json_option
 def lat(config_path: Path | None, overrides: tuple[str, ...], run: str | None, as_json: bool) -> None:
     """Where the time from tick to signal goes: every hop, and the slowest signals. Works while an actor hangs."""
     from hft_engine.views.lat import collect, render
@@ -215,7 +216,7 @@ def tail(
     "--verify", is_flag=True, help="Compare with the live session's own signals; exit 0: identical, 1: not."
 )
 @click.option("--force", is_flag=True, help="With --verify: compare even where nothing can be proven.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@_json_option
 def replay(
     config_path: Path | None,
     overrides: tuple[str, ...],
@@ -327,25 +328,54 @@ def sim(arguments: tuple[str, ...]) -> None:
 
 @main.group()
 def journal() -> None:
-    """Recorded sessions: ls, check, cut."""
+    """Recorded sessions: ls, info, check, cut, export. SESSION: an id, its beginning, or a path."""
+
+
+def _journal_path(name: str, config_path: Path | None, overrides: Sequence[str]) -> Path:
+    from hft_engine.views.journal import find_journal
+
+    return find_journal(Path(_load(config_path, overrides).engine.data_dir), name)
+
+
+def _running(config_path: Path | None, overrides: Sequence[str]) -> list[str]:
+    """Ids of live runs."""
+    from hft_engine.runtime import rundir
+
+    return [path.name for path in rundir.live_runs(_load(config_path, overrides).engine.run_root)]
 
 
 @journal.command("ls")
 @_configuration
-def journal_ls(config_path: Path | None, overrides: tuple[str, ...]) -> None:
+@_json_option
+def journal_ls(config_path: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Sessions in the data directory."""
     from hft_engine.views.journal import show_sessions
 
-    show_sessions(Path(_load(config_path, overrides).engine.data_dir))
+    data_dir = Path(_load(config_path, overrides).engine.data_dir)
+    show_sessions(data_dir, _running(config_path, overrides), as_json)
+
+
+@journal.command("info")
+@_configuration
+@click.argument("session")
+@_json_option
+def journal_info(config_path: Path | None, overrides: tuple[str, ...], session: str, as_json: bool) -> None:
+    """What a session was made with, its segments, its holes, its events."""
+    from hft_engine.views.journal_info import show_info
+
+    path = _journal_path(session, config_path, overrides)
+    show_info(path, _running(config_path, overrides), as_json)
 
 
 @journal.command("check")
-@click.argument("path", type=click.Path(path_type=Path))
-def journal_check(path: Path) -> None:
+@_configuration
+@click.argument("session")
+@_json_option
+def journal_check(config_path: Path | None, overrides: tuple[str, ...], session: str, as_json: bool) -> None:
     """Read every block of a session or segment; exit 1 when something is wrong."""
     from hft_engine.views.journal import show_check
 
-    sys.exit(show_check(path))
+    sys.exit(show_check(_journal_path(session, config_path, overrides), as_json))
 
 
 @journal.command("cut")
@@ -356,6 +386,32 @@ def journal_cut(path: Path, at: int) -> None:
     from hft_engine.views.journal import cut_segment
 
     cut_segment(path, at)
+
+
+@journal.command("export")
+@_configuration
+@click.argument("session")
+@click.option("--what", type=click.Choice(["ticks", "signals", "bars"]), default="ticks", show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The Parquet file; else <session>-<what>.parquet here."
+)
+@click.option("--from", "start", default="", metavar="TIME", help="2026-11-26T14:30:00 (UTC), or 14:30.")
+@click.option("--to", "end", default="", metavar="TIME", help="Not included.")
+@click.option("--symbols", default="", metavar="A,B", help="Only these.")
+def journal_export(
+    config_path: Path | None,
+    overrides: tuple[str, ...],
+    session: str,
+    what: Any,
+    out: Path | None,
+    start: str,
+    end: str,
+    symbols: str,
+) -> None:
+    """Ticks, signals or bars as Parquet; needs hft-engine[parquet]."""
+    from hft_engine.views.journal_export import run as export
+
+    export(_journal_path(session, config_path, overrides), what, out, start, end, symbols)
 
 
 @main.group()

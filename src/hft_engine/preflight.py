@@ -8,19 +8,21 @@ from hft_engine.config.schema import Config
 from hft_engine.engine import StartError, feature_schema
 from hft_engine.execution.loading import load_strategy
 from hft_engine.inference.model import load_model
+from hft_engine.persistence.journal.zstd_file import zstandard
 
 SYNTHETIC = "synthetic"  # the simulator's own generator instead of a file
 
 
 def check(config: Config) -> None:
-    """Folders, the recorded files, extensions, rules, the strategy, the model.
+    """Folders, the recorded files, the library that compresses, extensions, rules, the strategy, the model.
 
-    Raises StartError, FeatureError, ExtensionError, ConfigError, StrategyError, ModelError, each naming the key or the
-    file and the remedy.
+    Raises StartError, FeatureError, ExtensionError, ConfigError, StrategyError, ModelError, JournalError, each naming
+    the key or the file and the remedy.
     """
     for key in ("data_dir", "log_dir"):
         _check_folder(f"engine.{key}", Path(getattr(config.engine, key)))
     _check_source(config)
+    _check_compression(config)
     schema = feature_schema(config)
     require_known_features(config, schema.names)
     if config.execution is not None:
@@ -36,6 +38,11 @@ def _check_source(config: Config) -> None:
     for path in source.split(","):
         if not Path(path.strip()).is_file():
             raise StartError(f"simulator.source {path}: no such file; name a recorded file, or {SYNTHETIC}")
+
+
+def _check_compression(config: Config) -> None:
+    if config.persistence.journal and config.persistence.journal_compress == "zstd":
+        zstandard("persistence.journal_compress: zstd")
 
 
 def _check_folder(key: str, path: Path) -> None:

@@ -37,6 +37,7 @@ def check_config(config: Config, cpus: Collection[int] | None = None) -> list[Pr
         *_check_supervisor(config),
         *_check_rule_table(config.signals.rules),
         *_check_publisher(config.publisher),
+        *_check_persistence(config),
     ]
 
 
@@ -120,6 +121,16 @@ def _check_supervisor(config: Config) -> Iterator[Problem]:
             "supervisor.heartbeat_limit_ms",
             f"must be less than supervisor.hang_kill_ms ({limits.hang_kill_ms}), "
             f"not {limits.heartbeat_limit_ms}: an actor is shown as hung before it is killed",
+        )
+
+
+def _check_persistence(config: Config) -> Iterator[Problem]:
+    keep, segment = config.persistence.journal_keep_mb, config.persistence.journal_segment_mb
+    if 0 < keep < 2 * segment:
+        yield Problem(
+            "persistence.journal_keep_mb",
+            f"must be 0 (no limit) or twice persistence.journal_segment_mb ({segment}) at least, not {keep}: "
+            "whole segments are deleted, and the one that is being written stays",
         )
 
 

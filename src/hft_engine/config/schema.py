@@ -189,6 +189,9 @@ class PersistenceConfig(_Section, frozen=True):
     journal: bool = True
     journal_segment_mb: Annotated[int, Meta(ge=1, le=4_096)] = 256
     journal_flush_ms: Positive = 200
+    journal_compress: Literal["none", "zstd"] = "none"  # closed segments; needs the extra hft-engine[zstd]
+    journal_keep_mb: NonNegative = 0  # of all sessions together; the oldest segments go first; 0 = no limit
+    journal_keep_days: NonNegative = 0  # segments last written longer ago go; 0 = no limit
     sqlite: bool = True
     sqlite_file: str = "market_data.db"  # inside data_dir
     sqlite_commit_ms: Positive = 500

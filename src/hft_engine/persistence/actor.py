@@ -9,10 +9,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from hft_engine.persistence.journal import JournalError
+from hft_engine.persistence.sinks.housekeeping import Housekeeper
 from hft_engine.persistence.sinks.journal import JournalSink, run_metadata
 from hft_engine.persistence.sinks.store import BATCH_ROWS, StoreSink
 from hft_engine.records import TickKind
-from hft_engine.runtime.actor import ActorContext, BaseActor
+from hft_engine.runtime.actor import ActorContext, BaseActor, FatalError
 from hft_engine.runtime.limits import STOP_DRAIN_S
 from hft_engine.runtime.messages import Publish
 from hft_engine.shm.ring import Ring
@@ -76,6 +78,9 @@ class PersistenceActor(BaseActor):
         "holes",
         "lapped_ticks",
         "lapped_signals",
+        "journal_compressed",
+        "journal_deleted",
+        "housekeeping_errors",
         "commits",
         "sqlite_errors",
         "sqlite_failed",
@@ -94,6 +99,7 @@ class PersistenceActor(BaseActor):
         self._lapped_signals = ctx.counter("lapped_signals")
         self._store = StoreSink(ctx, run) if ctx.config.persistence.sqlite else None
         self._journal = JournalSink(ctx, run) if ctx.config.persistence.journal else None
+        self._housekeeper = self._make_housekeeper() if self._journal else None
         self._resume()
 
     def do_work(self) -> int:
@@ -101,6 +107,8 @@ class PersistenceActor(BaseActor):
         work = self._take_ticks()
         if self._journal is not None:
             self._journal.flush_if_due(now_ns)
+        if self._housekeeper is not None:
+            self._housekeeper.tend(now_ns)
         if self._store is None or self._store.has_room:
             work += sum(self._take(inlet, name) for name, inlet in self._stored.items())
             work += self._take_signals()
@@ -193,8 +201,15 @@ class PersistenceActor(BaseActor):
 
     def _lag(self) -> int:
         return self._ticks.lag + self._signals.lag + sum(inlet.lag for inlet in self._stored.values())
+    def _make_housekeeper(self) -> Housekeeper:
+        try:
+            return Housekeeper(self._ctx)
+        except JournalError as error:
+            raise FatalError(str(error)) from error
 
     def _close(self) -> None:
+        if self._housekeeper is not None:
+            self._housekeeper.close()
         if self._journal is not None:
             self._journal.close()
         if self._store is not None:

@@ -43,6 +43,7 @@ _LOSSES = (
     "duplicates",
     "losses",
     "hung",
+    "errors",
 )
 
 
@@ -70,6 +71,8 @@ def header(state: dict[str, Any]) -> Panel:
         f"{feed['gaps']:,} gaps  {feed['reconnects']:,} reconnects\n",
         (f"{state['signals']['published']:,} signals", "bold"),
     )
+    if state["trading_latch"]:
+        text.append(f"\norders latched off: {state['trading_latch']}", style="bold red")
     return Panel(text, title="hft engine", title_align="left")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hft_engine.feed.states import FEED_STATES
+from hft_engine.runtime.latch import TradingLatch
 from hft_engine.shm import layout
 from hft_engine.shm.counters import ActorState
 from hft_engine.shm.histogram_view import summary
@@ -25,6 +26,7 @@ def snapshot(run: RunView) -> dict[str, Any]:
     ``state``: starting, running, stopping, failed, or dead when the supervisor is gone. An actor's ``state``: new,
     starting, running, hung (no heartbeat for supervisor.heartbeat_limit_ms), stopping, stopped, failed, dead.
     ``latency_us``: ``tick_to_signal`` and one entry a hop, in microseconds. ``counters``: of every role.
+    ``trading_latch``: why no new order may go out, None where one may.
     """
     now_ns = time.monotonic_ns()
     return {
@@ -36,6 +38,7 @@ def snapshot(run: RunView) -> dict[str, Any]:
         "rings": [_ring(run, name) for name in run.rings],
         "feed": _feed(run),
         "signals": {"published": run.rings["signals"].published},
+        "trading_latch": TradingLatch(Path(run.manifest.data_dir)).reason(),
         "latency_us": _latencies(run),
         "counters": {role: run.counters(role) for role in run.roles},
     }

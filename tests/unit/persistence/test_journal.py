@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from persistence_samples import make_signals
 
 from hft_engine.persistence.journal import JournalError, JournalReader, check, cut
 from hft_engine.persistence.journal.format import BLOCK_MAGIC, SEGMENT_MAGIC, BlockKind
@@ -141,6 +142,32 @@ def test_a_file_cut_at_any_byte_opens_with_its_valid_prefix(four_blocks, tmp_pat
         valid = kept[-1].end if kept else (header_end if size >= blocks[0].offset else 0)
         assert reader.torn_bytes == size - valid
     assert whole.torn_bytes == 0
+
+
+def test_a_session_cut_at_any_byte_of_its_last_three_blocks_opens_and_says_what_it_cut(
+    writer, ticks, session
+):
+    journal = writer()
+    journal.append(ticks(0, 5))
+    journal.append(ticks(5, 3))
+    journal.append_signals(make_signals(2))
+    journal.append(ticks(9, 2))
+    path = journal.path
+    journal._segment.abandon()  # as SIGKILL leaves it
+    data, blocks = path.read_bytes(), blocks_of(path)
+    assert [b.kind.name for b in blocks[-4:]] == ["TICKS", "SIGNALS", "HOLE", "TICKS"]
+    for size in range(blocks[-3].offset, len(data)):
+        path.write_bytes(data[:size])
+        for verify in (True, False):
+            reader = JournalReader(session, verify)
+            kept = [b for b in blocks if b.end <= size]
+            assert reader.torn_bytes == size - kept[-1].end
+            assert b"".join(c.tobytes() for c in reader) == payloads(kept, BlockKind.TICKS)
+            assert b"".join(c.tobytes() for c in reader.signals()) == payloads(kept, BlockKind.SIGNALS)
+
+
+def payloads(blocks, kind):
+    return b"".join(block.payload for block in blocks if block.kind == kind)
 
 
 def test_a_byte_flipped_in_the_last_block_is_a_torn_tail(four_blocks):

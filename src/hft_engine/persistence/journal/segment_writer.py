@@ -78,7 +78,8 @@ class SegmentWriter:
 
     def abandon(self) -> None:
         """Close it as it is."""
-        os.close(self._fd)
+        with contextlib.suppress(OSError):  # it is given up already
+            os.close(self._fd)
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)

@@ -172,7 +172,6 @@ class JournalWriter:
         end = self._segment.size + 2 * fmt.BLOCK.size + len(payload)  # its own head, and the END block's
         if end > self._segment_bytes and self._segment.blocks:
             self._end_segment()
-            fault_point("journal.roll")
             self._number += 1
             self._open_segment()
         try:
@@ -184,6 +183,7 @@ class JournalWriter:
         symbols = tuple(self._instruments.symbols())
         metadata = msgspec.structs.replace(self._metadata, symbols=symbols, first_signal=self.next_signal)
         try:
+            fault_point("journal.open")
             self._segment = SegmentWriter(self._session, self._number, self.next_sequence, metadata)
         except OSError as error:
             raise self._fail(error) from error
