@@ -20,6 +20,7 @@ from hft_engine.config.schema import ActorTuning, Config
 from hft_engine.indicators import features
 from hft_engine.indicators.features import FeatureSchema
 from hft_engine.instruments import INSTRUMENT_DTYPE
+from hft_engine.persistence.journal.session import session_dir
 from hft_engine.runtime import kernelcache, rundir
 from hft_engine.runtime.forkserver import ForkServer
 from hft_engine.runtime.logs import logger
@@ -258,7 +259,17 @@ def _plan(made: Run, process: Process) -> ProcessPlan:
         schema_factory=SCHEMA_FACTORY,
         ticks_factory=TICKS_FACTORY,
         config=config,
+        session_dir=_session_dir(made),
     )
+
+
+def _session_dir(made: Run) -> str | None:
+    """Beside the journal's segments; without a journal in the run directory, for the actors' next lives."""
+    if made.topology.source == "replay":
+        return None
+    if not made.config.persistence.journal:
+        return str(made.directory.path)
+    return str(session_dir(Path(made.config.engine.data_dir), made.directory.run_id))
 
 
 def _tuning(config: Config, process: Process) -> ActorTuning:

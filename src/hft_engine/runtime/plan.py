@@ -37,3 +37,4 @@ class ProcessPlan(msgspec.Struct, frozen=True):
     schema_factory: str  # "module:callable" of the configuration -> feature schema
     ticks_factory: str  # "module:callable" of configuration and run id -> an OpenTickLog, or None
     config: Config
+    session_dir: str | None = None  # where session events go; None: nowhere

@@ -125,6 +125,7 @@ def _context(plan: ProcessPlan, role: RolePlan, attached: Attachments, port: _So
         log_dir=Path(plan.log_dir),
         emit=emit,
         open_ticks=load(plan.ticks_factory)(plan.config, plan.run_id),
+        session_dir=Path(plan.session_dir) if plan.session_dir is not None else None,
     )
 
 
