@@ -27,6 +27,7 @@ from hft_engine.runtime.runner import ActorRun, Runner
 from hft_engine.sessions import CONTINUATION, CatchUp, Continuation, RingStart
 from hft_engine.shm.counters import Stats
 from hft_engine.shm.ring import Ring
+from hft_engine.shm.ring_file import place_before
 from hft_engine.topology import DTYPES, ROLES, Role
 
 STAGES = ("indicators", "inference", "signals", "persistence")
@@ -95,7 +96,7 @@ class Session:
             name, dtype, getattr(self._config.rings, name), readers, gating=True, start=start.start
         )
         if start.before:
-            ring.record(start.start - 1)[...] = np.frombuffer(start.before, dtype)[0]
+            place_before(ring.slots, start.start, np.frombuffer(start.before, dtype)[0])
         return ring
 
     def _context(self, role: Role) -> ActorContext:
