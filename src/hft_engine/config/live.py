@@ -34,6 +34,7 @@ _REASONS = {
     "supervisor": "the supervisor was started with it",
     "simulator": "the venue was started with it",
 }
+_OTHER = "its actor was started with it"
 
 
 def parse_changes(settings: Sequence[str]) -> dict[str, float | int]:
@@ -83,7 +84,7 @@ def _refusal(key: str) -> str:
     section = key.partition(".")[0]
     if type_at(key) is None:
         return f"{key}: no such key{suggest(key, _examples())}"
-    reason = _REASONS[section]
+    reason = _REASONS.get(section, _OTHER)
     return f"{key} cannot change while the engine runs: {reason}. Stop it, change the file, start it again"
 
 

@@ -187,6 +187,12 @@ def seek(head: np.ndarray, slots: np.ndarray, reader: int) -> int:
 
 
 @njit(nogil=True, inline="always")
+def position_of(head: np.ndarray, reader: int) -> int:
+    """The sequence that the reader reads next, if it was not lapped."""
+    return head[_READER_0 + reader * _READER_WORDS + _POSITION]
+
+
+@njit(nogil=True, inline="always")
 def holds(slots: np.ndarray, sequence: int) -> bool:
     """Whether the record of this sequence lies complete in its slot."""
     return load_sequence_acquire(slots, sequence & (len(slots) - 1)) == sequence
