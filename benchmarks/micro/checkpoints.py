@@ -9,6 +9,7 @@ import functools
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -103,15 +104,13 @@ def main() -> int:
 
 
 def compare(report: harness.Report, count: int, kept: Kept, ticks: int) -> None:
-    runs = report.interleave(
-        {
-            f"{count:,}, none": functools.partial(kept.without, ticks),
-            f"{count:,}, all the time": functools.partial(kept.during, ticks),
-            f"{count:,}, copied at once": kept.at_once_us,
-            f"{count:,}, fork": fork_us,
-        }
-    )
-    none, during, once, fork = runs.values()
+    ways: dict[str, Callable[[], float]] = {
+        f"{count:,}, none": functools.partial(kept.without, ticks),
+        f"{count:,}, all the time": functools.partial(kept.during, ticks),
+        f"{count:,}, copied at once": kept.at_once_us,
+        f"{count:,}, fork": fork_us,
+    }
+    none, during, once, fork = report.interleave(ways).values()
     report.add(f"checkpoint_tick_{count}_instruments_ns", during, "ns", ("no checkpoint", none))
     steps = [float(np.percentile(kept.steps, 99)) / 1e3]
     report.add(f"checkpoint_step_{count}_instruments_us_p99", steps, "us", ("copied at once", once))
