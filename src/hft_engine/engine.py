@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from hft_engine import sessions
 from hft_engine.config.load import require_known_features
 from hft_engine.config.redact import redacted
 from hft_engine.config.schema import ActorTuning, Config
@@ -23,14 +24,16 @@ from hft_engine.instruments import INSTRUMENT_DTYPE
 from hft_engine.persistence.journal.session import session_dir
 from hft_engine.runtime import kernelcache, rundir
 from hft_engine.runtime.forkserver import ForkServer
+from hft_engine.runtime.instruments_file import open_instruments
 from hft_engine.runtime.logs import logger
 from hft_engine.runtime.plan import BELLS_FILE, INSTRUMENTS_FILE, ProcessPlan, RolePlan
+from hft_engine.runtime.session_events import EventLog
 from hft_engine.runtime.snapshots import Snapshots
 from hft_engine.runtime.supervisor import Supervisor
 from hft_engine.runtime.wait_mode import resolve
 from hft_engine.shm import layout
 from hft_engine.shm.counters import Stats
-from hft_engine.shm.ring_file import create_ring
+from hft_engine.shm.ring_file import RingView, create_ring
 from hft_engine.shm.segment import Segment
 from hft_engine.summary import Summary
 from hft_engine.topology import DTYPES, PRELOAD, Process, Topology, build
@@ -85,21 +88,24 @@ def run(
     on_end: Callable[[Run], None] = lambda run: None,
     say: Callable[[str], None] = lambda text: None,
     history: Path | None = None,
+    resume: str | None = None,
 ) -> int:
     """Run an engine until it is told to stop or ``finished``. Returns the exit code.
 
-    ``history``: of a replay, the session folder whose events are repeated.
-    Raises StartError, RunError, ConfigError, TopologyError, SegmentError before anything was started.
+    ``history``: of a replay, the session folder whose events are repeated. ``resume``: go on with this session, "" for
+    the last one; None: a new one.
+
+    Raises StartError, RunError, ConfigError, TopologyError, SegmentError, SessionError before anything was started.
     """
     config = _resolve(config, source)
     require_known_features(config, feature_schema(config).names)
-    with _data_lock(config) as lock, _directory(config, say) as directory:
+    arguments = arguments or {}
+    topology = build(config, source, persistence, collected_rings(arguments))
+    with _data_lock(config) as lock, _directory(config, topology, resume, say) as directory:
         lock.describe(f"run {directory.run_id}, pid {os.getpid()}")
-        arguments = arguments or {}
-        topology = build(config, source, persistence, collected_rings(arguments))
-        bells = _make_segments(directory.path, topology, config)
+        bells = _segments(directory, topology, config, resume is not None, say)
         made = Run(config, topology, directory, bells, arguments, history)
-        directory.write_manifest(_manifest(made))
+        directory.write_manifest(_manifest(config, topology, directory.run_id))
         log = logger("supervisor", Path(config.engine.log_dir), config.engine.log_level, "trading_agent")
         supervisor = _supervisor(made, log, say)
         summary = Summary(directory.path, topology)
@@ -109,7 +115,8 @@ def run(
             snapshots.take_due()
             _log_due(log, summary.due_line())
 
-        code = supervisor.run(lambda: on_ready(made), lambda: finished(made), each_second)
+        with _marked(made):
+            code = supervisor.run(lambda: on_ready(made), lambda: finished(made), each_second)
         on_end(made)
         if code:
             say(f"error: {supervisor.reason}")
@@ -181,23 +188,91 @@ def _data_lock(config: Config) -> Iterator[rundir.DataLock]:
 
 
 @contextmanager
-def _directory(config: Config, say: Callable[[str], None]) -> Iterator[rundir.RunDirectory]:
-    for swept in rundir.sweep(config.engine.run_root):
+def _directory(
+    config: Config, topology: Topology, resume: str | None, say: Callable[[str], None]
+) -> Iterator[rundir.RunDirectory]:
+    """The run's: a new one, or of a session that goes on the one that a killed engine has left."""
+    session = sessions.to_resume(config, resume).run_id if resume is not None else ""
+    if not session and topology.source == "feed":
+        _tell_unfinished(config, say)
+    for swept in rundir.sweep(config.engine.run_root, session):
         say(f"removed what the dead run {swept} had left in shared memory")
-    directory = rundir.RunDirectory.create(config.engine.run_root, config.engine.name)
+    directory = sessions.take_over(config, session, _manifest(config, topology, session)) if session else None
+    if directory is None:
+        directory = rundir.RunDirectory.create(config.engine.run_root, config.engine.name, session)
     try:
         yield directory
     finally:
         directory.remove()
 
 
+def _tell_unfinished(config: Config, say: Callable[[str], None]) -> None:
+    last = sessions.last_session(Path(config.engine.data_dir))
+    if last is not None and last.state == "running":
+        say(f"session {last.run_id} was not ended in order; this start begins a new one")
+        say(f"  to go on with that one instead: hft stop, then hft start --resume {last.run_id}")
+
+
+@contextmanager
+def _marked(made: Run) -> Iterator[None]:
+    """What the session says of itself: that it runs, and in the end that it was stopped in order."""
+    if made.topology.source == "replay" or not made.config.persistence.journal:
+        yield
+        return
+    data_dir, run_id = Path(made.config.engine.data_dir), made.directory.run_id
+    sessions.write_mark(data_dir, sessions.mark_of(made.config, run_id, "running"))
+    yield
+    sessions.write_mark(data_dir, sessions.mark_of(made.config, run_id, "stopped"))
+
+
 # ---- segments and plans ---------------------------------------------------------------------------------------
 
 
-def _make_segments(path: Path, topology: Topology, config: Config) -> np.ndarray:
-    """Every segment of the run. Returns the doorbells' words."""
+def _segments(
+    directory: rundir.RunDirectory,
+    topology: Topology,
+    config: Config,
+    resume: bool,
+    say: Callable[[str], None],
+) -> np.ndarray:
+    """Every segment of the run: made, or there already. Returns the doorbells' words."""
+    path, run_id = directory.path, directory.run_id
+    if (path / rundir.MANIFEST).exists():
+        say(f"going on with session {run_id}: its shared memory is still there")
+        ticks = RingView(path / "ticks.ring", DTYPES["TICK_DTYPE"])
+        last: np.ndarray = ticks.last(1)
+        _record_resume(
+            config, run_id, "memory", ticks.published, int(last[0]["ts_recv_ns"]) if len(last) else 0
+        )
+        return Segment.attach(path / BELLS_FILE).words
+    if not resume:
+        return _make_segments(path, topology, config)
+    say(f"going on with session {run_id}: from its checkpoint and its journal")
+    continuation = sessions.continue_from_disk(config, run_id, path)
+    _record_resume(config, run_id, "disk", continuation.rings["ticks"].start, continuation.last_recv_ns)
+    say(
+        f"  {continuation.ticks_again:,} ticks taken again, {continuation.signals_again:,} signals came of them"
+    )
+    return _make_segments(path, topology, config, continuation)
+
+
+def _record_resume(config: Config, run_id: str, source: str, tick: int, last_recv_ns: int) -> None:
+    """Between the session's last tick and the next one time passed without data: a gap, which is written down."""
+    folder = session_dir(Path(config.engine.data_dir), run_id)
+    gap = {"from_recv_ns": last_recv_ns, "to_recv_ns": time.time_ns()}
+    EventLog(folder, "engine").record("resume", tick, {"from": source, "gap": gap})
+
+
+def _make_segments(
+    path: Path, topology: Topology, config: Config, continuation: sessions.Continuation | None = None
+) -> np.ndarray:
+    """Every segment of a run. Returns the doorbells' words."""
     with Segment.create(path / INSTRUMENTS_FILE, _instrument_bytes(config)) as segment:
         segment.words[layout.W_CAPACITY] = config.engine.instruments_max
+    if continuation is not None:
+        table = open_instruments(path / INSTRUMENTS_FILE, writable=True)
+        for symbol in continuation.symbols:
+            table.id_of(symbol)
     with Segment.create(path / BELLS_FILE, layout.BELLS_MAX * layout.BELL_WORDS * layout.WORD):
         pass
     role_bell = {
@@ -209,7 +284,10 @@ def _make_segments(path: Path, topology: Topology, config: Config) -> np.ndarray
     }
     for entry in topology.rings:
         readers = [(role, role_bell[role]) for role in entry.readers]
-        create_ring(path / entry.file, DTYPES[entry.dtype], entry.capacity, readers, topology.gating)
+        dtype = DTYPES[entry.dtype]
+        begin = continuation.rings[entry.name] if continuation else sessions.RingStart(0)
+        before = sessions.record_before(begin, dtype)
+        create_ring(path / entry.file, dtype, entry.capacity, readers, topology.gating, begin.start, before)
     for role in [role.name for role in topology.roles] + ["supervisor"]:
         Stats.create(path / f"{role}.stats")
     return Segment.attach(path / BELLS_FILE).words
@@ -219,10 +297,9 @@ def _instrument_bytes(config: Config) -> int:
     return layout.PAGE_BYTES + config.engine.instruments_max * INSTRUMENT_DTYPE.itemsize
 
 
-def _manifest(made: Run) -> rundir.Manifest:
-    config, topology = made.config, made.topology
+def _manifest(config: Config, topology: Topology, run_id: str) -> rundir.Manifest:
     return rundir.Manifest(
-        run_id=made.directory.run_id,
+        run_id=run_id,
         name=config.engine.name,
         pid=os.getpid(),
         layout=topology.layout,

@@ -110,6 +110,8 @@ class IndicatorsActor(BaseActor):
         rings = self._ticks, self._features, self._bars
         history = TickHistory(self._ticks, self._ctx.open_ticks)
         resumed = Resumption(self._stage, rings, self._reader, history).run(self._snapshots.restore())
+        if resumed.lost:
+            self._snapshots.complete()  # from the older one on, a next life would miss a different part of the past
         if resumed != Resumed():
             self._tell(resumed, time.monotonic() - started_s)
 
@@ -117,7 +119,7 @@ class IndicatorsActor(BaseActor):
         ctx = self._ctx
         for first, end in resumed.lost:
             ctx.event("ticks_lost", f"ticks {first} to {end - 1} are neither in the ring nor in the journal")
-            ctx.record("lap", end, {"ring": "ticks", "from": first, "to": end, "out": True})
+            ctx.record("lap", first, {"ring": "ticks", "from": first, "to": end, "out": True})
         text = (
             f"from the checkpoint on {resumed.again} ticks once more, {resumed.repaired} of a batch cut short"
         )

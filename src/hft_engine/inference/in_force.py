@@ -1,29 +1,27 @@
 """Which models a run used: what a restarted actor and a replay go on with, whatever has become of the files meanwhile.
 
-A copy of each lies in the data directory, named by its SHA-256 (``models/<first 16>.txt``); the run's directory says
-with which it began. Later ones are session events (``model_swap``), recorded before they are used.
+A copy of each lies in the data directory, named by its SHA-256 (``models/<first 16>.txt``); the session says with
+which it began. Later ones are session events (``model_swap``), recorded before they are used.
 """
 
 import contextlib
-import os
 from pathlib import Path
 
 from hft_engine.inference.model import CompiledModel, metadata_path
-from hft_engine.runtime import rundir
 from hft_engine.runtime.actor import ActorContext
-from hft_engine.runtime.checkpoint import InForce
+from hft_engine.runtime.checkpoint import InForce, write_durably
 
 FOLDER = "models"
 
 
 class ModelInForce:
-    """Remembers nothing where there is no run directory (replay in one process, tests)."""
+    """Remembers nothing where there is no session (replay, tests)."""
 
     def __init__(self, ctx: ActorContext) -> None:
         self._folder = ctx.data_dir / FOLDER
         session = ctx.history_dir
         self._folders = [self._folder] if session is None else [session.parents[1] / FOLDER, self._folder]
-        self._document = InForce(ctx.run_dir, ctx.role) if (ctx.run_dir / rundir.LOCK).exists() else None
+        self._document = InForce(ctx.session_dir, ctx.role) if ctx.session_dir is not None else None
 
     def path(self) -> Path | None:
         """The copy of the model that the first life began with, None where there was none."""
@@ -56,10 +54,5 @@ class ModelInForce:
     def _keep(self, path: Path, copy: Path) -> None:
         if path == copy or (copy.exists() and metadata_path(copy).exists()):
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
         for source, target in ((metadata_path(path), metadata_path(copy)), (path, copy)):
-            draft = target.with_name(target.name + ".new")
-            with draft.open("wb") as file:
-                file.write(source.read_bytes())
-                os.fsync(file.fileno())
-            draft.replace(target)
+            write_durably(target, source.read_bytes())
