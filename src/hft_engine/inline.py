@@ -36,13 +36,21 @@ class InlineEngine:
     stats: dict[str, Stats]
     actors: dict[str, Actor]
     instruments: InstrumentTable
+    feature_names: tuple[str, ...] = ()
 
-    def run(self, each_100ms: Callable[[], None] = lambda: None, source: str = "replay") -> None:
+    def run(
+        self,
+        each_100ms: Callable[[], None] = lambda: None,
+        source: str = "replay",
+        each_step: Callable[[], None] | None = None,
+    ) -> None:
         """Cycle until the source has finished and every reader has caught up; then stop every actor."""
         finished = self.stats[source].counter("finished")
         due_s = 0.0
         try:
             while (work := self.runner.step()) or not finished.value:
+                if each_step is not None:
+                    each_step()
                 if time.monotonic() >= due_s:
                     due_s = time.monotonic() + 0.1
                     each_100ms()
@@ -67,7 +75,7 @@ def make(
     require_known_features(config, feature_schema(config).names)
     topology = build(config, source, persistence)
     roles = [role for role in topology.roles if role.name != "publisher"]
-    _warm_up()
+    warm_up()
     instruments = InstrumentTable.private(config.engine.instruments_max)
     rings = _rings(topology, [role.name for role in roles])
     actors = {role.name: load(role.factory)(**arguments.get(role.name, {})) for role in roles}
@@ -83,10 +91,10 @@ def make(
     ]
     runner = Runner(runs)
     runner.start()
-    return InlineEngine(runner, rings, stats, actors, instruments)
+    return InlineEngine(runner, rings, stats, actors, instruments, feature_schema(config).names)
 
 
-def _warm_up() -> None:
+def warm_up() -> None:
     """Kernels are compiled (or loaded) now, not inside somebody's measurement."""
     for module in PRELOAD:
         if hasattr(importlib.import_module(module), "warm"):
