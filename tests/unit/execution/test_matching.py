@@ -110,7 +110,7 @@ def test_an_estimated_queue_is_empty_for_a_better_price_and_unknown_for_a_worse_
 def test_a_cancel_takes_as_long_as_an_order_and_may_come_too_late() -> None:
     bench = Bench(latency_ms=10)
     bench.feed(quote(10.00, 10.02, at_ms=0))
-    late, in_time = bench.ctx.buy("AAA", 100, limit=9.99), bench.ctx.buy("AAA", 100, limit=9.50)
+    late, in_time = bench.ctx.buy("AAA", 100, limit=9.99), bench.ctx.buy("AAA", 100, limit=9.60)
     bench.feed(quote(10.00, 10.02, at_ms=20))
     assert bench.ctx.cancel(late) and bench.ctx.cancel(in_time)
     bench.feed(trade(9.98, at_ms=25), quote(10.00, 10.02, at_ms=30))
@@ -148,7 +148,7 @@ def test_fees_are_of_quantity_and_notional_and_rounded_up() -> None:
 def test_cancel_all_is_at_once() -> None:
     bench = Bench(latency_ms=10)
     bench.feed(trade(10.00))
-    ids = [bench.ctx.buy("AAA", 10, limit=9.0 + i / 10) for i in range(5)]
+    ids = [bench.ctx.buy("AAA", 10, limit=9.6 + i / 100) for i in range(5)]
     bench.desk.cancel_all()
     assert all(bench.status(order) is OrderStatus.CANCELLED for order in ids)
     assert bench.ctx.pending("AAA") == 0.0
