@@ -39,12 +39,15 @@ def differences(
         ("signal", base.signals, other.signals, SIGNAL_DTYPE),
         ("order", base.orders, other.orders, ORDER_DTYPE),
     ):
-        name = {"bar": _bar_name, "order": _order_name, "signal": lambda row: _rule_name(row, rules)}[kind]
         for row, field, before, after in _in_records(one, two, tick_end, _fields(dtype, kind)):
             stamp = row["ts_end_ns"] if kind == "bar" else row["ts_venue_ns"]
             symbol = base.symbols[int(row["instrument_id"])]
             tick = int(row["source_sequence"])
-            found.append(Finding(kind, f"{name(row)}{field}", symbol, int(stamp), tick, before, after, why))
+            found.append(
+                Finding(
+                    kind, f"{_name(kind, row, rules)}{field}", symbol, int(stamp), tick, before, after, why
+                )
+            )
     return found
 
 
@@ -56,7 +59,7 @@ def _in_features(
     a, b = base.values[:count], other.values[:count]
     moved = (a != b) & ~(np.isnan(a) & np.isnan(b))
     moved |= np.any(base.heads[:count] != other.heads[:count], axis=1)[:, None]
-    for column in np.flatnonzero(moved.any(axis=0)):
+    for column in np.flatnonzero(moved.any(axis=0)).tolist():
         row = int(np.argmax(moved[:, column]))
         tick, ts_ns, instrument = base.heads[row].tolist()
         values = f"{a[row, column]:.10g}", f"{b[row, column]:.10g}"
@@ -111,15 +114,12 @@ def _shown(value: object) -> str:
     return f"{value:.10g}" if isinstance(value, float | np.floating) else str(value)
 
 
-def _bar_name(row: np.void) -> str:
-    return BarKind(int(row["kind"])).name.lower()
-
-
-def _order_name(row: np.void) -> str:
-    return f"{OrderStatus(int(row['status'])).name.lower()}"
-
-
-def _rule_name(row: np.void, rules: Sequence[str]) -> str:
+def _name(kind: str, row: np.void, rules: Sequence[str]) -> str:
+    """What a person calls the record: a bar by its kind, an order by its status, a signal by its rule."""
+    if kind == "bar":
+        return BarKind(int(row["kind"])).name.lower()
+    if kind == "order":
+        return OrderStatus(int(row["status"])).name.lower()
     reason = int(row["reason"])
     return rules[reason] if reason < len(rules) else f"rule {reason}"
 

@@ -59,11 +59,23 @@ def test_a_tick_counts_when_its_feature_and_its_prediction_were_read_to_the_end(
 
 
 def test_what_comes_meanwhile_waits_for_the_next_round(rings: dict[str, Ring], mark: Watermark) -> None:
-    publish(rings["ticks"], 2)
-    publish(rings["features"], 2)
+    publish(rings["ticks"], 3)
+    publish(rings["features"], 1)
     read(rings["ticks"], 1)
     assert mark.look() == 0
+    read(rings["features"], 1)
+    publish(rings["features"], 1)
     read(rings["ticks"], 1)
-    read(rings["features"], 2)
-    assert mark.look() == 1, "the round began when one tick was read"
-    assert mark.look() == 2
+    assert mark.look() == 1, "the round began when one tick was read; the second one's feature is not"
+
+
+def test_one_look_at_stages_that_are_done_says_it_all(rings: dict[str, Ring], mark: Watermark) -> None:
+    publish(rings["ticks"], 3)
+    publish(rings["features"], 3)
+    read(rings["ticks"], 1)
+    assert mark.look() == 0, "a round has begun"
+    publish(rings["predictions"], 3)
+    read(rings["ticks"], 2)
+    read(rings["features"], 3)
+    read(rings["predictions"], 3)
+    assert mark.look() == 3
