@@ -33,7 +33,7 @@ OWN_FILE = """
 from hft_engine.strategy import Follow
 class Mine(Follow):
     def on_fill(self, ctx, fill):
-        assert abs(ctx.position(fill.instrument_id) - fill.position) < 1e-9
+        assert fill.ts_venue_ns == ctx.now_ns
 """
 
 
@@ -52,8 +52,11 @@ def test_a_report_and_its_page_say_what_was_assumed_and_what_came_out() -> None:
     assert report.ticks == 24_000 and report.fills > 40 and report.metrics.trades > 40
     assert report.equity_last - report.equity_first == pytest.approx(report.metrics.profit)
     closed = sum(report.by_symbol.values())
-    assert sum(trade.profit for trade in report.trades) == pytest.approx(closed, abs=0.5)
-    assert sum(trade.fees for trade in report.trades) <= report.metrics.fees + 1e-9
+    of_open = report.metrics.fees - sum(
+        trade.fees for trade in report.trades
+    )  # entered, and not closed again
+    assert of_open >= 0.0
+    assert sum(trade.profit for trade in report.trades) == pytest.approx(closed + of_open, abs=0.01)
     page = page_of(report)
     assert page.count("<svg") == 2 and "<script" not in page
     for said in (*report.assumptions.values(), report.fill_hash, report.signal_hash):
@@ -84,7 +87,8 @@ def test_the_command_stores_orders_and_fills_and_takes_a_period(tmp_path: Path) 
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr
     report = json.loads(answer.stdout)
-    assert report["first_utc"] >= "2024-08-08 23:54:29" and report["last_utc"] <= "2024-08-08 23:55:30"
+    # The venue's clock, which the report tells, was a second ahead of the one that stamped the receipt.
+    assert "2024-08-08 23:54:30" <= report["first_utc"] < report["last_utc"] <= "2024-08-08 23:55:32"
     assert 0 < report["ticks"] < 24_000
     connection = sqlite3.connect(database)
     orders, fills = (

@@ -11,6 +11,8 @@ from hft_engine.config.load import load_config
 from support.engine import ROOT
 from support.lean import write_day
 
+pytestmark = pytest.mark.timeout(300)  # the kernels may have to be compiled first
+
 CONFIG = ROOT / "tests" / "golden" / "replay.yaml"
 PLANTS = """
 import csv

@@ -43,11 +43,8 @@ def differences(
             stamp = row["ts_end_ns"] if kind == "bar" else row["ts_venue_ns"]
             symbol = base.symbols[int(row["instrument_id"])]
             tick = int(row["source_sequence"])
-            found.append(
-                Finding(
-                    kind, f"{_name(kind, row, rules)}{field}", symbol, int(stamp), tick, before, after, why
-                )
-            )
+            name = f"{_name(kind, row, rules)}{field}"
+            found.append(Finding(kind, name, symbol, int(stamp), tick, before, after, why))
     return found
 
 
