@@ -18,6 +18,7 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -32,7 +33,7 @@ from rich.table import Table
 
 from hft_engine.feed.recorded import open_recording
 from hft_engine.instruments import InstrumentTable
-from hft_engine.runtime.rundir import RunError
+from hft_engine.runtime.rundir import SHM, RunError
 from hft_engine.views.status import collect
 
 START_TIMEOUT_S, PLAY_TIMEOUT_S, BACKTEST_TIMEOUT_S = 180.0, 600.0, 600.0
@@ -59,7 +60,8 @@ class Live:
 
     def __init__(self, folder: Path, options: Sequence[str]) -> None:
         self.folder = folder
-        self._run_root = folder / "run"
+        # A short name in shared memory: sockets lie below it.
+        self._run_root = Path(tempfile.mkdtemp(prefix="hft-v-", dir=SHM if os.access(SHM, os.W_OK) else None))
         self._log = (folder / "engine.out").open("wb")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "hft_engine", "start", *options],
@@ -84,6 +86,7 @@ class Live:
             self._process.terminate()
             self._process.wait(60)
         self._log.close()
+        shutil.rmtree(self._run_root, ignore_errors=True)
 
 
 @contextlib.contextmanager

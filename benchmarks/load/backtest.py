@@ -3,9 +3,10 @@
     the same trades --> each engine's own replay --> two EMAs --> a signal whenever they change sides
 
 Periods are 12 and 26. A cross is a change of sides by more than 1e-9 of the price: less is rounding, which no two
-libraries share. A signal is counted, nobody sends orders. Every trade updates the EMAs, whatever the conditions of the
-print. Each contender has a process of its own; they take turns: A B C A B C. Importing, loading, making objects and
-compiling is not in the rates; it is shown. Every contender's crosses must be exactly those of a plain loop with the
+libraries share. Signals are counted; orders are sent by the engine alone, in its variant that follows the crosses on
+paper (`hft backtest`). Every trade updates the EMAs, whatever the conditions of the print. Each contender has a
+process of its own; they take turns: A B C A B C. Importing, loading, making objects and compiling is not in the rates;
+it is shown. Every contender's crosses must be exactly those of a plain loop with the
 same start of the EMAs: the mean of the first window (TA-Lib, this engine) or the first price (nautilus_trader, pandas).
 
 What is not the same work: this engine reads a journal from disk and builds bars, with no switch to leave that out, and
@@ -89,7 +90,7 @@ def add_figures(report: harness.Report, runs: Runs) -> None:
         report.add(name, ours, "1/s", (peer.title, rates[peer]), target, more_is_better=True)
     if peers.NAUTILUS_TRADER not in rates:
         report.add("replay_ema_cross_ticks_per_s", ours, "1/s", ("bare numba loop", rates[peers.BARE]))
-    for variant in (peers.OURS_COMPACT, peers.OURS_MODEL):
+    for variant in (peers.OURS_COMPACT, peers.OURS_TRADING, peers.OURS_MODEL):
         name = f"ema_cross_{variant.key}_ticks_per_s"
         report.add(name, rates[variant], "1/s", ("one process, no model", ours))
     _add_memory(report, runs)

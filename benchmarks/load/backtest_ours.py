@@ -1,9 +1,10 @@
 """The engine: ``hft replay`` of a journal on disk, two rules on ``tick_ema_spread`` (fast EMA / slow EMA - 1).
 
-Variants: ``none`` (no model), ``model`` (100 trees x 31 leaves on every tick), each in the inline layout;
-``none compact`` puts the source in a process of its own. Of the features only those that are asked for are computed
-(``indicators.features``): without a model the two EMAs and their spread, with it all. All other work of the engine is
-done too, it has no switch: bars of a second, a minute and 10 ticks, records on five rings, a hash over the signals.
+Variants: ``none`` (no model), ``trading`` (none either; every cross is traded on paper, as in ``hft backtest``),
+``model`` (100 trees x 31 leaves on every tick), each in the inline layout; ``none compact`` puts the source in a
+process of its own. Of the features only those that are asked for are computed (``indicators.features``): without a
+model the two EMAs and their spread, with it all. All other work of the engine is done too, it has no switch: bars of a
+second, a minute and 10 ticks, records on five rings, a hash over the signals.
 """
 
 import atexit
@@ -16,7 +17,7 @@ import numpy as np
 from benchmarks import workload
 from benchmarks.load.engine_run import Scratch
 from benchmarks.load.replay import configuration, write_journal
-from hft_engine.config.schema import Config, RuleConfig, SignalsConfig
+from hft_engine.config.schema import Config, ExecutionConfig, RuleConfig, SignalsConfig
 from hft_engine.indicators.features import feature_schema
 from hft_engine.indicators.offline import compute
 from hft_engine.records import TICK_DTYPE, TickKind
@@ -90,5 +91,8 @@ def _configured(config: Config, model: str, rule: dict[str, float]) -> Config:
     )
     if model == "model":
         return config
+    if model == "trading":
+        execution = ExecutionConfig(parameters={"quantity": 100.0, "short": 1.0})
+        config = replace(config, execution=execution)
     few = replace(config.indicators, features=("tick_ema_spread",))
     return replace(config, indicators=few, inference=replace(config.inference, model=None))

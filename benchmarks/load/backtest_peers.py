@@ -89,8 +89,11 @@ OURS_COMPACT = Contender(
     "hft_engine, two processes", "compact", "benchmarks.load.backtest_ours", "none compact"
 )
 OURS_MODEL = Contender("hft_engine, model on every tick", "model", "benchmarks.load.backtest_ours", "model")
+OURS_TRADING = Contender(
+    "hft_engine, follows on paper", "trading", "benchmarks.load.backtest_ours", "trading"
+)
 # The first to run compiles what is not in the kernel cache: not the one whose memory is a figure.
-OF_OURS = (OURS_COMPACT, OURS, OURS_MODEL)
+OF_OURS = (OURS_COMPACT, OURS, OURS_TRADING, OURS_MODEL)
 NAUTILUS_TRADER = Contender("nautilus_trader", "nautilus", "backtest_nautilus", "", NAUTILUS, from_first=True)
 HFT_FEED = Contender("hftbacktest, each event", "hftbacktest", "backtest_hftbacktest", "feed", HFTBACKTEST)
 HFT_100MS = Contender(

@@ -330,6 +330,28 @@ def explain(
     sys.exit(views.explain(session, sequence, recompute, as_json))
 
 
+@main.command()
+@_configuration
+@click.argument("paths", nargs=-1, required=True)
+@click.option("--ticks", "ticks_max", type=click.IntRange(min=100), default=50_000, show_default=True)
+@click.option(
+    "--cuts", type=click.IntRange(min=1, max=20), default=2, show_default=True, help="Moments tried."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def bias(
+    config_path: Path | None,
+    overrides: tuple[str, ...],
+    paths: tuple[str, ...],
+    ticks_max: int,
+    cuts: int,
+    as_json: bool,
+) -> None:
+    """Find what knows the future: features, bars, signals and orders whose past changes with what comes after."""
+    from hft_engine.views.bias import run
+
+    sys.exit(run(_load(config_path, overrides), paths, ticks_max, cuts, as_json))
+
+
 @main.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def sim(arguments: tuple[str, ...]) -> None:

@@ -36,13 +36,21 @@ class InlineEngine:
     stats: dict[str, Stats]
     actors: dict[str, Actor]
     instruments: InstrumentTable
+    feature_names: tuple[str, ...] = ()
 
-    def run(self, each_100ms: Callable[[], None] = lambda: None, source: str = "replay") -> None:
+    def run(
+        self,
+        each_100ms: Callable[[], None] = lambda: None,
+        source: str = "replay",
+        each_step: Callable[[], None] | None = None,
+    ) -> None:
         """Cycle until the source has finished and every reader has caught up; then stop every actor."""
         finished = self.stats[source].counter("finished")
         due_s = 0.0
         try:
             while (work := self.runner.step()) or not finished.value:
+                if each_step is not None:
+                    each_step()
                 if time.monotonic() >= due_s:
                     due_s = time.monotonic() + 0.1
                     each_100ms()
@@ -85,7 +93,7 @@ def make(
     ]
     runner = Runner(runs)
     runner.start()
-    return InlineEngine(runner, rings, stats, actors, instruments)
+    return InlineEngine(runner, rings, stats, actors, instruments, feature_schema(config).names)
 
 
 def warm_up() -> None:

@@ -19,7 +19,7 @@ EXAMPLES = ROOT / "examples"
 DOCUMENTS = sorted(
     [ROOT / "README.md", ROOT / "CHANGELOG.md", EXAMPLES / "README.md", *(ROOT / "docs").rglob("*.md")]
 )
-RUNNABLE = ["02_own_indicator.py", "03_replay_a_file.py"]
+RUNNABLE = ["02_own_indicator.py", "03_replay_a_file.py", "04_own_strategy.py"]
 NEED_AN_ENGINE = ["01_watch_signals.py"]
 EXAMPLE_TIMEOUT_S = (
     110  # the first one may have to compile every kernel; `scripts/test.sh` has them compiled before

@@ -11,6 +11,7 @@ import numpy as np
 
 from hft_engine.config.schema import ExecutionConfig
 from hft_engine.execution import kernels
+from hft_engine.execution.checkpoint import EVERY_NS, Checkpoint, read_checkpoint, records_of
 from hft_engine.execution.desk import TICKS_MAX, Desk
 from hft_engine.execution.ledger import Closing, Holding, LedgerWriter
 from hft_engine.execution.loading import load_strategy
@@ -38,6 +39,7 @@ from hft_engine.instruments import InstrumentTable
 from hft_engine.records import FILL_DTYPE, ORDER_DTYPE, SIGNAL_DTYPE
 from hft_engine.runtime.actor import ActorContext, BaseActor, FatalError
 from hft_engine.runtime.latch import TradingLatch
+from hft_engine.runtime.rundir import LOCK
 from hft_engine.shm.ring import Ring
 
 LATCH_LOOK_NS = 100_000_000  # of the wall clock between two looks at the latch's file
@@ -66,6 +68,13 @@ class _Inlet:
             if self._wanted:
                 self._pending.put(self._scratch[:count])
 
+    def rewind(self, sequence: int) -> None:
+        self._ring.rewind(self._reader, sequence)
+
+    @property
+    def position(self) -> int:
+        return self._ring.position(self._reader)
+
     @property
     def lapped(self) -> int:
         return self._ring.lapped(self._reader)
@@ -77,10 +86,17 @@ class _Outlet:
     def __init__(self, ring: Ring) -> None:
         self._ring = ring
         self._rows = np.zeros(0, ring.dtype)
+        self._skip = 0  # of those to come, how many an earlier life has put out
+
+    def skip_to(self, sequence: int) -> None:
+        """The next record put in will be that of ``sequence``; those that the ring has are dropped."""
+        self._skip = self._ring.published - sequence
 
     def put(self, rows: np.ndarray) -> None:
         """Only when ``flush`` has said that nothing waits."""
-        self._rows = rows.copy()
+        known = min(self._skip, len(rows))
+        self._skip -= known
+        self._rows = rows[known:].copy()
 
     def flush(self) -> bool:
         """Publish what there is room for. True: nothing waits any more."""
@@ -118,6 +134,8 @@ class ExecutionActor(BaseActor):
         config = ctx.config.execution
         assert config is not None
         self._ctx, self._config = ctx, config
+        self._latch = TradingLatch(ctx.data_dir)
+        self._waiting = 0  # ticks that are done but not let go, because their records wait for room
         self._ticks, self._reader = ctx.ring("ticks"), ctx.reader("ticks")
         self._watermark = Watermark(self._ticks, ctx.ring("features"), ctx.ring("predictions"))
         self._desk = self._make_desk(ctx, config)
@@ -125,10 +143,11 @@ class ExecutionActor(BaseActor):
         self._bars = _Inlet(ctx.ring("bars"), ctx.reader("bars"), self._desk.bars, on_bar)
         self._signals = _Inlet(ctx.ring("signals"), ctx.reader("signals"), self._desk.signals, on_signal)
         self._orders, self._fills = _Outlet(ctx.ring("orders")), _Outlet(ctx.ring("fills"))
-        self._latch = TradingLatch(ctx.data_dir)
         self._first_ns = 0
+        self._keeps = (ctx.run_dir / LOCK).exists()  # without a run directory a dead actor has no successor
+        self._keep_due_ns = 0
+        self._resume()
         self._counters = {name: ctx.counter(name) for name in self.counters}
-        self._waiting = 0  # ticks that are done but not let go, because their records wait for room
         ctx.log.info("strategy %s trades on paper", config.strategy)
 
     def do_work(self) -> int:
@@ -194,7 +213,54 @@ class ExecutionActor(BaseActor):
         self._waiting = done
         self._let_go()
         self._count()
+        self._keep_if_due()
         return done
+
+    def _resume(self) -> None:
+        """Go on where an earlier life of this run was last kept; without one, from the first record on."""
+        first_life = self._ticks.position(self._reader) == 0
+        found = None if first_life else read_checkpoint(self._ctx.run_dir)
+        if found is not None:
+            found.restore(self._desk)
+            self._adopt(found)
+        positions = found.positions if found is not None else {"ticks": 0, "bars": 0, "signals": 0}
+        self._ticks.rewind(self._reader, positions["ticks"])
+        self._bars.rewind(positions["bars"])
+        self._signals.rewind(positions["signals"])
+        out = records_of(self._desk)
+        self._orders.skip_to(out["orders"])
+        self._fills.skip_to(out["fills"])
+        if not first_life:
+            self._tell_resumed(positions["ticks"])
+
+    def _adopt(self, found: Checkpoint) -> None:
+        if found.has_strategy:
+            self._desk.adopt(found.load_strategy())
+        else:
+            self._ctx.event(
+                "strategy_restarted", "the strategy cannot be pickled: it begins afresh, its positions stay"
+            )
+
+    def _tell_resumed(self, wanted: int) -> None:
+        begin = self._ticks.position(self._reader)
+        missed = f"; {begin - wanted} ticks before it are lost to the account" if begin > wanted else ""
+        self._ctx.event("resumed", f"trading goes on from tick {begin}{missed}")
+        if missed:
+            self._stop_trading(
+                "execution was restarted and has missed ticks: check the account", durable=True
+            )
+
+    def _keep_if_due(self) -> None:
+        now_ns = time.monotonic_ns()
+        if not self._keeps or self._waiting or now_ns < self._keep_due_ns:
+            return
+        self._keep_due_ns = now_ns + EVERY_NS
+        positions = {
+            "ticks": self._ticks.position(self._reader),
+            "bars": self._bars.position,
+            "signals": self._signals.position,
+        }
+        Checkpoint.of(self._desk, positions).write(self._ctx.run_dir)
 
     def _collect(self) -> None:
         orders, fills, samples = self._desk.collect()

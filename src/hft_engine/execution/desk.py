@@ -82,6 +82,10 @@ class Desk:
             self._quantity = int(self.strategy.quantity / self.config.size_tick + 1e-6)
             self._short = self.strategy.short
 
+    def adopt(self, strategy: Strategy) -> None:
+        """Go on with a strategy of the same class that was started in an earlier life."""
+        self.strategy = strategy
+
     def stop(self) -> None:
         self.strategy.on_stop(self.context)
 

@@ -26,6 +26,11 @@ class Pending:
         """``source_sequence`` of the first one; NEVER without one."""
         return int(self._sources[self._first]) if self._first < self._last else NEVER
 
+    @property
+    def waiting(self) -> np.ndarray:
+        """The records that wait, in order; valid until the next ``put``."""
+        return self.rows[self._first : self._last]
+
     def put(self, rows: np.ndarray) -> None:
         """Copy ``rows`` to the end."""
         if self._last + len(rows) > len(self.rows):

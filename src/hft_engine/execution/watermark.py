@@ -30,10 +30,16 @@ def _position(head: np.ndarray, reader: int) -> int:
     return load_acquire(head, layout.W_READER_0 + reader * layout.READER_WORDS + layout.R_POSITION)
 
 
-@njit(nogil=True, cache=True)
-def _look(wiring: np.ndarray, indicators: int, inference: int, signals: int) -> int:
-    ticks, features = wired(wiring, 0, np.int64), wired(wiring, 1, np.int64)
-    predictions, state = wired(wiring, 2, np.int64), wired(wiring, 3, np.int64)
+@njit(nogil=True, inline="always")
+def _advance_round(
+    ticks: np.ndarray,
+    features: np.ndarray,
+    predictions: np.ndarray,
+    state: np.ndarray,
+    indicators: int,
+    inference: int,
+    signals: int,
+) -> None:
     if state[_WAITS_FOR] == 0:
         state[_TICKS_DONE] = _position(ticks, indicators)
         state[_TARGET] = load_acquire(features, layout.W_PUBLISHED)
@@ -44,6 +50,16 @@ def _look(wiring: np.ndarray, indicators: int, inference: int, signals: int) -> 
     if state[_WAITS_FOR] == _PREDICTIONS and _position(predictions, signals) >= state[_TARGET]:
         state[_CONFIRMED] = state[_TICKS_DONE]
         state[_WAITS_FOR] = 0
+
+
+@njit(nogil=True, cache=True)
+def _look(wiring: np.ndarray, indicators: int, inference: int, signals: int) -> int:
+    ticks, features = wired(wiring, 0, np.int64), wired(wiring, 1, np.int64)
+    predictions, state = wired(wiring, 2, np.int64), wired(wiring, 3, np.int64)
+    # A round that began earlier knows too little: where it ends now, a new one follows. So one look at stages that
+    # have nothing left to do says it all.
+    for _ in range(2):
+        _advance_round(ticks, features, predictions, state, indicators, inference, signals)
     return state[_CONFIRMED]
 
 

@@ -140,7 +140,7 @@ def _of_database(path: Path) -> dict[str, list[_Row]]:
             kinds = {kind for (kind,) in connection.execute("SELECT DISTINCT kind FROM bars")}
             kind = next((name for name in ("minute", "second") if name in kinds), "minute")
             for symbol, *row in connection.execute(query, (kind,)):
-                found.setdefault(symbol, []).append(tuple(row))  # type: ignore[arg-type]
+                found.setdefault(symbol, []).append(tuple(row))
     except sqlite3.Error as error:
         raise RecordingError(
             f"{path}: {error}; expected a database of the engine, with a table bars"

@@ -47,6 +47,11 @@ def read_lean(path: Path, instruments: InstrumentTable, skipped: dict[str, int])
     return convert(table, _new_york_midnight_ns(day), instrument_id, skipped)
 
 
+def new_york_midnight_ns(day: str) -> int:
+    """UTC ns of 00:00 in New York of a day, YYYYMMDD: what the files' milliseconds count from. Raises ValueError."""
+    return _new_york_midnight_ns(datetime.strptime(day, "%Y%m%d").date())
+
+
 def _unzip(path: Path) -> bytes:
     try:
         with zipfile.ZipFile(path) as archive:

@@ -108,7 +108,9 @@ def test_figures_name_each_peer_and_the_target_is_ten_times_nautilus_trader() ->
     def done(rate: float) -> list[dict[str, float]]:
         return [{"rate": rate, "peak_mb": 100.0}]
 
-    rates = zip((*backtest_peers.OF_OURS, NAUTILUS_TRADER, BARE), (1.0, 12.0, 1.0, 2.0, 40.0), strict=True)
+    rates = zip(
+        (*backtest_peers.OF_OURS, NAUTILUS_TRADER, BARE), (1.0, 12.0, 9.0, 1.0, 2.0, 40.0), strict=True
+    )
     report = harness.Report("backtest", harness.options("A sample.", ["--runs", "1"]))
     backtest.add_figures(report, {contender: done(rate) for contender, rate in rates})
     by_name = {result["name"]: result for result in report.results}
@@ -120,6 +122,7 @@ def test_figures_name_each_peer_and_the_target_is_ten_times_nautilus_trader() ->
         False,
     )
     assert by_name["ema_cross_to_bare_loop_ticks_per_s"]["ratio"] == 0.3
+    assert by_name["ema_cross_trading_ticks_per_s"]["ratio"] == 0.75
     assert by_name["ema_cross_compact_ticks_per_s"]["reference"] == 12.0
 
 
