@@ -139,6 +139,24 @@ def status(config_path: Path | None, overrides: tuple[str, ...], run: str | None
 
 @main.command()
 @_configuration
+@click.option("--run", help="Which run, by id or its beginning, also a past one; default: the newest.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def errors(config_path: Path | None, overrides: tuple[str, ...], run: str | None, as_json: bool) -> None:
+    """What went wrong, each kind once. Works while the engine runs, hangs or is dead, and after it has ended."""
+    from hft_engine.views.errors import collect, render
+
+    engine = _load(config_path, overrides).engine
+    found = collect(engine.run_root, Path(engine.data_dir), run)
+    if as_json:
+        import orjson
+
+        click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+    else:
+        render(found)
+
+
+@main.command()
+@_configuration
 @_run_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def lat(config_path: Path | None, overrides: tuple[str, ...], run: str | None, as_json: bool) -> None:

@@ -20,15 +20,16 @@ from hft_engine.config.schema import ActorTuning, Config
 from hft_engine.indicators import features
 from hft_engine.indicators.features import FeatureSchema
 from hft_engine.instruments import INSTRUMENT_DTYPE
-from hft_engine.runtime import kernelcache, rundir
+from hft_engine.runtime import kernelcache, run_record, rundir
 from hft_engine.runtime.forkserver import ForkServer
-from hft_engine.runtime.logs import logger
+from hft_engine.runtime.logs import errors_path, logger
 from hft_engine.runtime.plan import BELLS_FILE, INSTRUMENTS_FILE, ProcessPlan, RolePlan
 from hft_engine.runtime.snapshots import Snapshots
 from hft_engine.runtime.supervisor import Supervisor
 from hft_engine.runtime.wait_mode import resolve
 from hft_engine.shm import layout
 from hft_engine.shm.counters import Stats
+from hft_engine.shm.error_log import ErrorLog
 from hft_engine.shm.ring_file import create_ring
 from hft_engine.shm.segment import Segment
 from hft_engine.summary import Summary
@@ -81,7 +82,9 @@ def run(
             config, topology, directory, _make_segments(directory.path, topology, config), arguments or {}
         )
         directory.write_manifest(_manifest(made))
-        log = logger("supervisor", Path(config.engine.log_dir), config.engine.log_level, "trading_agent")
+        log = logger(
+            "supervisor", Path(config.engine.log_dir), config.engine.log_level, "trading_agent", directory.path
+        )
         supervisor = _supervisor(made, log, say)
         summary = Summary(directory.path, topology)
         snapshots = Snapshots(directory.path, [role.name for role in topology.roles])
@@ -91,6 +94,7 @@ def run(
             _log_due(log, summary.due_line())
 
         code = supervisor.run(lambda: on_ready(made), lambda: finished(made), each_second)
+        run_record.save(directory.path, "stopped", code, supervisor.reason)
         on_end(made)
         if code:
             say(f"error: {supervisor.reason}")
@@ -158,7 +162,7 @@ def _data_lock(config: Config) -> Iterator[rundir.DataLock]:
 
 @contextmanager
 def _directory(config: Config, say: Callable[[str], None]) -> Iterator[rundir.RunDirectory]:
-    for swept in rundir.sweep(config.engine.run_root):
+    for swept in rundir.sweep(config.engine.run_root, run_record.salvage):
         say(f"removed what the dead run {swept} had left in shared memory")
     directory = rundir.RunDirectory.create(config.engine.run_root, config.engine.name)
     try:
@@ -188,6 +192,7 @@ def _make_segments(path: Path, topology: Topology, config: Config) -> np.ndarray
         create_ring(path / entry.file, DTYPES[entry.dtype], entry.capacity, readers, topology.gating)
     for role in [role.name for role in topology.roles] + ["supervisor"]:
         Stats.create(path / f"{role}.stats")
+        ErrorLog.create(errors_path(path, role))
     return Segment.attach(path / BELLS_FILE).words
 
 

@@ -72,8 +72,8 @@ class InferenceActor(BaseActor):
     def _first_tables(self) -> Tables:
         path = self._ctx.config.inference.model
         if path is None:
-            self._ctx.log.warning("no model configured (inference.model): features pass through unchanged")
-            self._ctx.event("no_model", "inference runs without a model: features pass through unchanged")
+            text = "inference runs without a model (inference.model): features pass through unchanged"
+            self._ctx.event("no_model", text)
             return empty_tables()
         try:
             model = load_model(Path(path), self._ctx.feature_schema)
