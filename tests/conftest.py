@@ -60,7 +60,9 @@ def watched_runs(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     patterns = [text for mark in request.node.iter_markers(watcher.MARKER) for text in mark.args]
     problems = [
-        problem for record in watcher.records_below(directory) for problem in watcher.unexpected(record, patterns)
+        problem
+        for record in watcher.records_below(directory)
+        for problem in watcher.unexpected(record, patterns)
     ]
     assert not problems, "\n".join(problems)
 

@@ -310,6 +310,46 @@ def config(config_path: Path | None, overrides: tuple[str, ...]) -> None:
 
 
 @main.command()
+@_configuration
+@_run_option
+@click.argument("fault", required=False)
+@click.argument("role", default="any")
+@click.option("--seconds", default=5.0, show_default=True, help="How long a lasting fault lasts.")
+@click.option("--times", default=1, show_default=True)
+@click.option("--every", "every_s", default=3.0, show_default=True, help="Seconds between two.")
+@click.option("--seed", type=int, help="Of the random choice of roles; printed, so that it can be repeated.")
+@click.option("--yes-break-it", is_flag=True, help="Without this, only the list of faults is printed.")
+def chaos(
+    config_path: Path | None,
+    overrides: tuple[str, ...],
+    run: str | None,
+    fault: str | None,
+    role: str,
+    seconds: float,
+    times: int,
+    every_s: float,
+    seed: int | None,
+    yes_break_it: bool,
+) -> None:
+    """For developers: break a running engine on purpose, e.g. hft chaos kill signals --yes-break-it."""
+    import time
+
+    from hft_engine import chaos as breaking
+    from hft_engine.runtime.rundir import read_manifest
+
+    if fault is not None and fault not in breaking.FAULTS:
+        _die(f"no fault {fault!r}; there are: {', '.join(breaking.FAULTS)}")
+    if fault is None or not yes_break_it:
+        for name, one in breaking.FAULTS.items():
+            click.echo(f"  {name:<11}{one.text}")
+        _die("nothing was done: name a fault and a role, and say --yes-break-it")
+        return
+    run_dir = _run_dir(run, config_path, overrides)
+    seed = time.time_ns() % 1_000_000 if seed is None else seed
+    breaking.inflict(run_dir, read_manifest(run_dir), fault, role, seconds, times, every_s, seed, _say)
+
+
+@main.command()
 def warm() -> None:
     """Compile every kernel now, so that the first start is fast."""
     from hft_engine import starting

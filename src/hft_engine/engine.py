@@ -83,7 +83,11 @@ def run(
         )
         directory.write_manifest(_manifest(made))
         log = logger(
-            "supervisor", Path(config.engine.log_dir), config.engine.log_level, "trading_agent", directory.path
+            "supervisor",
+            Path(config.engine.log_dir),
+            config.engine.log_level,
+            "trading_agent",
+            directory.path,
         )
         supervisor = _supervisor(made, log, say)
         summary = Summary(directory.path, topology)

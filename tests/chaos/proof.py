@@ -75,7 +75,9 @@ def lost(ticks: np.ndarray, feed_kills: Sequence[Kill]) -> Lost:
     unexplained = 0
     for at in gaps:
         before, after = int(numbered["ts_recv_ns"][at]), int(numbered["ts_recv_ns"][at + 1])
-        unexplained += not any(before <= kill.utc_ns + 50_000_000 and kill.utc_ns <= after for kill in feed_kills)
+        unexplained += not any(
+            before <= kill.utc_ns + 50_000_000 and kill.utc_ns <= after for kill in feed_kills
+        )
     return Lost(int((steps[gaps] - 1).sum()), len(gaps), unexplained, int((steps <= 0).sum()))
 
 
@@ -90,13 +92,17 @@ def longest_pause_ms(ticks: np.ndarray, feed_kills: Sequence[Kill]) -> float:
 
 def reference(session: Session, journal: Path, database: Path) -> dict[str, object]:
     """The journal through ``inline`` into ``database``; what the replay printed."""
-    answer = session.command("replay", str(journal), "--layout", "inline", "--db", str(database), "--json", timeout_s=900)
+    answer = session.command(
+        "replay", str(journal), "--layout", "inline", "--db", str(database), "--json", timeout_s=900
+    )
     assert answer.returncode == 0, answer.stdout + answer.stderr
     found: dict[str, object] = json.loads(answer.stdout.splitlines()[-1])
     return found
 
 
-def compare(live: Path, other: Path, tables: Sequence[str] = ("bars", "venue_bars", "signals")) -> list[Difference]:
+def compare(
+    live: Path, other: Path, tables: Sequence[str] = ("bars", "venue_bars", "signals")
+) -> list[Difference]:
     """Every table, by content."""
     return [_compare(_rows(live, table), _rows(other, table), table) for table in tables]
 

@@ -53,7 +53,9 @@ class Monitor:
 
     def can_be_killed(self, role: str) -> bool:
         """Whether it runs and has recovered from an earlier kill."""
-        return self.view.stats[role].state == ActorState.RUNNING and role not in {k.role for k in self.pending}
+        return self.view.stats[role].state == ActorState.RUNNING and role not in {
+            k.role for k in self.pending
+        }
 
     def look(self) -> None:
         now_ns = time.monotonic_ns()

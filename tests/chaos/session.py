@@ -3,10 +3,8 @@
 import json
 import os
 import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,8 @@ from typing import Any
 import psutil
 import yaml
 
-from hft_engine.runtime import rundir
+from hft_engine.runtime import run_record, rundir
+from hft_engine.runtime.run_record import RunRecord
 from hft_engine.views.run import RunView
 from support.engine import ROOT, START_TIMEOUT_S, hft
 from support.refusal import processes_of
@@ -52,10 +51,9 @@ def configuration(url: str, directory: Path) -> dict[str, Any]:
 class Session:
     """A running engine. ``say`` commands with ``command``; look with ``view``."""
 
-    def __init__(self, directory: Path, config: Path, overrides: Sequence[str] = ()) -> None:
+    def __init__(self, directory: Path, config: Path) -> None:
         self.directory = directory
-        self.config = config
-        self.options = ["--config", str(config), *(part for one in overrides for part in ("--set", one))]
+        self.options = ["--config", str(config)]
 
     @property
     def data_dir(self) -> Path:
@@ -77,6 +75,10 @@ class Session:
 
     def view(self) -> RunView:
         return RunView(self.run_dir())
+
+    def record(self) -> RunRecord:
+        """Of the newest run that has ended."""
+        return run_record.read(run_record.recorded(self.data_dir)[-1])
 
     def errors(self) -> list[dict[str, Any]]:
         answer = self.command("errors", "--json")
@@ -117,43 +119,40 @@ def private_root() -> Iterator[Path]:
             subprocess.run(["rm", "-rf", str(data)], check=False)
 
 
+def prepare(directory: Path, url: str, **sections: dict[str, Any]) -> Session:
+    """An engine's configuration in ``directory``; ``sections`` are laid over it."""
+    config = configuration(url, directory)
+    for name, section in sections.items():
+        config[name] = {**config.get(name, {}), **section}
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "engine.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return Session(directory, path)
+
+
+@contextmanager
+def running(made: Session) -> Iterator[Session]:
+    """Started in the background, live; stopped in the end where it still runs, and nothing of it is left."""
+    try:
+        made.start()
+        yield made
+        if rundir.live_runs(os.environ["HFT_RUN_ROOT"]):
+            made.stop()
+    finally:
+        made.kill_everything()
+
+
 @contextmanager
 def session(
-    directory: Path,
-    ticks_per_s: float,
-    seed: int = 7,
-    overrides: Sequence[str] = (),
-    through: str | None = None,
-    **sections: dict[str, Any],
+    directory: Path, ticks_per_s: float, seed: int = 7, **sections: dict[str, Any]
 ) -> Iterator[Session]:
-    """A venue and an engine that is live; stopped in the end. ``through``: the address the feed is given instead."""
-    options = ["--ticks-per-s", str(ticks_per_s), "--seed", str(seed)]
-    with venue(API_KEY, *options) as url:
-        config = configuration(through or url, directory)
-        for name, section in sections.items():
-            config[name] = {**config.get(name, {}), **section}
-        directory.mkdir(parents=True, exist_ok=True)
-        path = directory / "engine.yaml"
-        path.write_text(yaml.safe_dump(config))
-        made = Session(directory, path, overrides)
-        try:
-            made.start()
+    """A venue and an engine that is live; stopped in the end."""
+    with venue(API_KEY, "--ticks-per-s", str(ticks_per_s), "--seed", str(seed)) as url:
+        with running(prepare(directory, url, **sections)) as made:
             yield made
-            if rundir.live_runs(os.environ["HFT_RUN_ROOT"]):
-                made.stop()
-        finally:
-            made.kill_everything()
 
 
 def wait_for_ticks(view: RunView, count: int, timeout_s: float = 60) -> None:
     """``count`` more ticks than there are."""
     end = view.rings["ticks"].published + count
     wait_for(lambda: view.rings["ticks"].published >= end, f"{count} more ticks", timeout_s)
-
-
-def now_s() -> float:
-    return time.monotonic()
-
-
-def python(*arguments: str) -> list[str]:
-    return [sys.executable, *arguments]

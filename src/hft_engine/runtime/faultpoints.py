@@ -3,16 +3,18 @@
     HFT_FAULT_POINTS="journal.block:kill@3,checkpoint.half:error"     what happens at the n-th (default first) arrival
 
 A point is hit by name: ``fault_point("journal.block")``. ``kill`` ends the process with SIGKILL, ``stop`` with
-SIGSTOP halts it, ``error`` raises OSError(ENOSPC). Only for code outside compiled kernels.
+SIGSTOP halts it, ``error`` raises OSError(ENOSPC); ``slow@MS`` takes that many milliseconds at every arrival, as a
+slow disk does. Only for code outside compiled kernels.
 """
 
 import errno
 import os
 import signal
+import time
 from collections.abc import Mapping
 
 ENVIRONMENT = "HFT_FAULT_POINTS"
-_ACTIONS = ("kill", "stop", "error")
+_ACTIONS = ("kill", "stop", "error", "slow")
 
 
 def _parse(text: str) -> dict[str, tuple[str, int]]:
@@ -46,6 +48,9 @@ def fault_point(name: str) -> None:
         return
     _arrivals[name] = _arrivals.get(name, 0) + 1
     action, arrival = _armed[name]
+    if action == "slow":
+        time.sleep(arrival / 1e3)
+        return
     if _arrivals[name] != arrival:
         return
     if action == "error":

@@ -24,7 +24,9 @@ assert not ladders.broken(feed_ladder(_FEED)), feed_ladder(_FEED)
 assert SUPERVISOR_POLL_MS * 2 < _SUPERVISOR.heartbeat_limit_ms, "a hung actor must be seen within its limit"
 assert CONTROL_POLL_NS < CYCLE_LONG_NS, "looking at the control socket is part of an ordinary cycle"
 assert STOP_DRAIN_S * 1e3 < _SUPERVISOR.stop_deadline_ms, "an actor that drains must not be killed for it"
-assert ladders.RESTART_READY_MS < _SUPERVISOR.stop_deadline_ms, "a restarted actor can be told to stop in order"
+assert ladders.RESTART_READY_MS < _SUPERVISOR.stop_deadline_ms, (
+    "a restarted actor can be told to stop in order"
+)
 assert FORWARD_TIMEOUT_MS < COMMAND_TIMEOUT_MS, (
     "a client must hear of an actor's silence, not time out itself"
 )

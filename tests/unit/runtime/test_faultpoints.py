@@ -42,3 +42,12 @@ def test_the_environment_arms_a_process_and_kill_is_kill() -> None:
         [sys.executable, "-c", code], env={"HFT_FAULT_POINTS": "here:kill"}, check=False, timeout=60
     )
     assert done.returncode == -signal.SIGKILL
+
+
+def test_slow_takes_its_time_at_every_arrival(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[float] = []
+    monkeypatch.setattr(faultpoints.time, "sleep", taken.append)
+    faultpoints.arm("here:slow@40")
+    faultpoints.fault_point("here")
+    faultpoints.fault_point("here")
+    assert taken == [0.04, 0.04]

@@ -15,7 +15,15 @@ MS = st.integers(1, 100_000)
 
 
 def test_the_ladders_are_those_of_the_defaults() -> None:
-    assert [ms for _, ms in process_ladder(SupervisorConfig())] == [10, 1_000, 3_000, 5_000, 15_000, 17_000, 20_000]
+    assert [ms for _, ms in process_ladder(SupervisorConfig())] == [
+        10,
+        1_000,
+        3_000,
+        5_000,
+        15_000,
+        17_000,
+        20_000,
+    ]
     assert [ms for _, ms in feed_ladder(FeedConfig())] == [2_000, 5_000, 30_000, 60_000]
     assert limits.STOP_COMMAND_S > limits.SUPERVISOR_EXIT_S > limits.STOP_DRAIN_S
 
@@ -37,7 +45,9 @@ def test_a_process_ladder_is_accepted_exactly_if_it_rises(heartbeat: int, hang: 
 def test_a_feed_ladder_is_accepted_exactly_if_it_rises(quiet: int, dead: int, cap: int) -> None:
     from hft_engine.config.schema import ReconnectConfig
 
-    feed = FeedConfig(quiet_after_ms=quiet, dead_after_ms=dead, reconnect=ReconnectConfig(initial_ms=1, cap_ms=cap))
+    feed = FeedConfig(
+        quiet_after_ms=quiet, dead_after_ms=dead, reconnect=ReconnectConfig(initial_ms=1, cap_ms=cap)
+    )
     rises = quiet < dead < cap < 60_000
     assert (not check_config(Config(feed=feed))) == rises
 

@@ -69,13 +69,22 @@ def test_warnings_and_exceptions_go_into_the_error_log_and_nothing_else(log) -> 
 
 @pytest.mark.parametrize(
     ("kind", "level"),
-    [("restart", 30), ("hang", 30), ("journal_failed", 30), ("sqlite_error", 30), ("resumed", 20), ("feed", 20)],
+    [
+        ("restart", 30),
+        ("hang", 30),
+        ("journal_failed", 30),
+        ("sqlite_error", 30),
+        ("resumed", 20),
+        ("feed", 20),
+    ],
 )
 def test_kinds_of_events_that_tell_of_a_fault_are_warnings(kind: str, level: int) -> None:
     assert logs.event_level(kind) == level
 
 
-def test_a_role_whose_error_log_is_missing_or_spoilt_logs_all_the_same(tmp_path: Path, run_root: Path) -> None:
+def test_a_role_whose_error_log_is_missing_or_spoilt_logs_all_the_same(
+    tmp_path: Path, run_root: Path
+) -> None:
     path = logs.errors_path(tmp_path, "feed")
     path.write_bytes(b"\0" * 64)
     log = logs.logger("feed", tmp_path, "INFO", run_dir=tmp_path)

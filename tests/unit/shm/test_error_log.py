@@ -63,7 +63,10 @@ def test_a_successor_counts_on(tmp_path: Path) -> None:
     successor.record(WARNING, "lost 2", 2)
     successor.record(WARNING, "found 3", 3)
     faults, dropped = read_error_log(path)
-    assert [(fault.text, fault.count, fault.last_ns) for fault in faults] == [("lost 1", 2, 2), ("found 3", 1, 3)]
+    assert [(fault.text, fault.count, fault.last_ns) for fault in faults] == [
+        ("lost 1", 2, 2),
+        ("found 3", 1, 3),
+    ]
     assert dropped == 0
 
 
@@ -81,7 +84,11 @@ def test_half_an_entry_is_not_seen_and_is_overwritten() -> None:
     assert [(fault.text, fault.count) for fault in successor.faults()] == [("first", 1), ("next", 1)]
 
 
-@given(st.lists(st.tuples(st.integers(0, ERROR_LOG_BYTES // 8 - 513), st.integers(-(2**63), 2**63 - 1)), max_size=20))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, ERROR_LOG_BYTES // 8 - 513), st.integers(-(2**63), 2**63 - 1)), max_size=20
+    )
+)
 def test_no_garbage_makes_a_reader_fail(spoilt: list[tuple[int, int]]) -> None:
     log = ErrorLog.private()
     for text in ("one", "two", "three"):
@@ -100,7 +107,10 @@ def test_it_outlives_a_writer_that_is_killed(tmp_path: Path) -> None:
         f"ErrorLog.attach(pathlib.Path({str(path)!r})).record(40, 'last words');"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False, env=os.environ).returncode == -signal.SIGKILL
+    assert (
+        subprocess.run([sys.executable, "-c", code], check=False, env=os.environ).returncode
+        == -signal.SIGKILL
+    )
     assert [fault.text for fault in read_error_log(path)[0]] == ["last words"]
 
 
