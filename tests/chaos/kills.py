@@ -15,7 +15,6 @@ from chaos import proof
 from chaos.recovery import Monitor, percentile, table
 from chaos.session import Session, private_root, session, wait_for_ticks
 
-
 ROLES = ("feed", "indicators", "inference", "signals", "persistence", "publisher")
 LOOK_S = 0.001
 SETTLE_S = 30.0

@@ -1,5 +1,5 @@
-"""Runs scenarios of faults that are declared as data, and pairs of faults composed at random; what is promised is checked
-after each.
+"""Runs scenarios of faults that are declared as data, and pairs of faults composed at random; checks after each what is
+promised.
 
     scripts/chaos_scenarios.sh [NAME ...] [--pairs N] [--seed N] [--file tests/system/scenarios/faults.yaml]
 
@@ -202,7 +202,7 @@ def main() -> int:
     if given.names:
         chosen = {name: scenario for name, scenario in chosen.items() if name in given.names}
     print(f"seed {seed}, {len(chosen)} scenarios, {len(FAULTS)} kinds of faults "
-          f"({len(PROCESS_FAULTS)} of processes, {len(NETWORK)} of the network, {len(CLOCK)} of the clock)")  # fmt: skip
+          f"({len(PROCESS_FAULTS)} of processes, {len(NETWORK)} of networks, {len(CLOCK)} of clocks)")  # fmt: skip
     failed = [name for name, scenario in chosen.items() if not _told(name, scenario, seed)]
     print(f"seed {seed}: " + (f"FAILED: {', '.join(failed)}" if failed else "all ended as they should"))
     return 1 if failed else 0

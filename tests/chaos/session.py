@@ -147,9 +147,9 @@ def session(
     directory: Path, ticks_per_s: float, seed: int = 7, **sections: dict[str, Any]
 ) -> Iterator[Session]:
     """A venue and an engine that is live; stopped in the end."""
-    with venue(API_KEY, "--ticks-per-s", str(ticks_per_s), "--seed", str(seed)) as url:
-        with running(prepare(directory, url, **sections)) as made:
-            yield made
+    market = venue(API_KEY, "--ticks-per-s", str(ticks_per_s), "--seed", str(seed))
+    with market as url, running(prepare(directory, url, **sections)) as made:
+        yield made
 
 
 def wait_for_ticks(view: RunView, count: int, timeout_s: float = 60) -> None:

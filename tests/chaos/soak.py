@@ -15,10 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-
 from benchmarks.plot import Line, Panel, draw
-from chaos.session import Session, private_root, session
 
+from chaos.session import Session, private_root, session
 
 SLOPE_MB_H_MAX = 1.0
 GROWTH_MB_MIN = 0.25  # what is less, over the whole time, is the grain of the allocator and no trend

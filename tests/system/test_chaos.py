@@ -4,8 +4,8 @@ import os
 
 import pytest
 import yaml
-from chaos import kills, matrix, scenarios
 
+from chaos import kills, matrix, scenarios
 from support.faults import FAULTS
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]

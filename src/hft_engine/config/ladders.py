@@ -8,6 +8,8 @@ A configuration that breaks an order is refused by key path (``config.checks``);
 defaults keep it.
 """
 
+from itertools import pairwise
+
 CYCLE_MS = 10  # a duty cycle over this is counted as long
 RESTART_READY_MS = 2_000  # from an actor's death to its successor's first duty cycle, all kernels loaded
 SUPERVISOR_EXIT_MS = 15_000  # from the order to stop to the last process gone, whatever hangs
@@ -19,5 +21,4 @@ Rung = tuple[str, int]  # what it is called, milliseconds
 
 def broken(ladder: list[Rung]) -> list[tuple[Rung, Rung]]:
     """The neighbours of which the first is not less than the second."""
-    pairs = zip(ladder, ladder[1:], strict=False)
-    return [(lower, upper) for lower, upper in pairs if lower[1] >= upper[1]]
+    return [(lower, upper) for lower, upper in pairwise(ladder) if lower[1] >= upper[1]]

@@ -21,10 +21,10 @@ _SUPERVISOR, _FEED = SupervisorConfig(), FeedConfig()
 
 assert not ladders.broken(process_ladder(_SUPERVISOR)), process_ladder(_SUPERVISOR)
 assert not ladders.broken(feed_ladder(_FEED)), feed_ladder(_FEED)
-assert SUPERVISOR_POLL_MS * 2 < _SUPERVISOR.heartbeat_limit_ms, "a hung actor must be seen within its limit"
+assert _SUPERVISOR.heartbeat_limit_ms > SUPERVISOR_POLL_MS * 2, "a hung actor must be seen within its limit"
 assert CONTROL_POLL_NS < CYCLE_LONG_NS, "looking at the control socket is part of an ordinary cycle"
-assert STOP_DRAIN_S * 1e3 < _SUPERVISOR.stop_deadline_ms, "an actor that drains must not be killed for it"
-assert ladders.RESTART_READY_MS < _SUPERVISOR.stop_deadline_ms, (
+assert _SUPERVISOR.stop_deadline_ms > STOP_DRAIN_S * 1e3, "an actor that drains must not be killed for it"
+assert _SUPERVISOR.stop_deadline_ms > ladders.RESTART_READY_MS, (
     "a restarted actor can be told to stop in order"
 )
 assert FORWARD_TIMEOUT_MS < COMMAND_TIMEOUT_MS, (

@@ -37,7 +37,7 @@ class Fault(NamedTuple):
     """One distinct fault. Times: UTC nanoseconds."""
 
     level: int
-    count: int
+    observations: int
     first_ns: int
     last_ns: int
     text: str

@@ -1,4 +1,4 @@
-"""`hft errors`: what went wrong in a run, each kind of fault once; of a running engine, a hung, a dead or a past one."""
+"""`hft errors`: what went wrong in a run, each kind once; of a running engine, a hung, a dead or a past one."""
 
 import time
 from pathlib import Path

@@ -1,17 +1,18 @@
 """What is kept of a run that has ended, and what goes into its error logs."""
 
 import logging
+import os
 from pathlib import Path
 
 import pytest
 
+from hft_engine.records import BAR_DTYPE
 from hft_engine.runtime import logs, run_record, rundir
 from hft_engine.runtime.rundir import Manifest, RingEntry, RunDirectory, RunError
 from hft_engine.shm import layout
 from hft_engine.shm.error_log import ErrorLog, read_error_log
 from hft_engine.shm.ring_file import create_ring
 from hft_engine.shm.segment import Segment
-from hft_engine.records import BAR_DTYPE
 from hft_engine.views import errors
 
 
@@ -63,7 +64,10 @@ def test_warnings_and_exceptions_go_into_the_error_log_and_nothing_else(log) -> 
     except ValueError:
         logger.exception("on_stop failed")
     faults, _ = read_error_log(logs.errors_path(directory.path, "feed"))
-    assert [(fault.level, fault.count) for fault in faults] == [(logging.WARNING, 2), (logging.ERROR, 1)]
+    assert [(fault.level, fault.observations) for fault in faults] == [
+        (logging.WARNING, 2),
+        (logging.ERROR, 1),
+    ]
     assert faults[1].text.startswith("on_stop failed\nValueError: planted\n  test_run_record.py:")
 
 
@@ -119,8 +123,6 @@ def test_a_dead_run_is_recorded_by_whoever_sweeps_it_up(tmp_path: Path, run_root
     directory = made(run_root, tmp_path)
     ErrorLog.attach(logs.errors_path(directory.path, "feed")).record(40, "last words")
     assert errors.collect(str(run_root), tmp_path)["state"] == "present"
-    import os
-
     os.close(directory._lock_fd)  # as the kernel does when the supervisor dies
     assert rundir.sweep(str(run_root), run_record.salvage) == [directory.run_id]
     found = errors.collect(str(run_root), tmp_path)

@@ -25,7 +25,9 @@ def test_a_fault_is_kept_once_with_count_first_and_last() -> None:
         log.record(WARNING, f"pid {now_ns} ended", now_ns)
     log.record(ERROR, "pid 10 ended", 40)
     log.record(WARNING, "disk full", 50)
-    found = [(fault.level, fault.count, fault.first_ns, fault.last_ns, fault.text) for fault in log.faults()]
+    found = [
+        (fault.level, fault.observations, fault.first_ns, fault.last_ns, fault.text) for fault in log.faults()
+    ]
     assert found == [
         (WARNING, 3, 10, 30, "pid 10 ended"),
         (ERROR, 1, 40, 40, "pid 10 ended"),
@@ -50,7 +52,7 @@ def test_a_full_log_counts_what_it_drops_and_still_counts_what_it_holds(tmp_path
     assert 20 < held < 30
     assert log.dropped == len(texts) - held
     log.record(WARNING, texts[0])
-    assert log.faults()[0].count == 2
+    assert log.faults()[0].observations == 2
     assert all(len(fault.text) == TEXT_BYTES_MAX for fault in log.faults())
     assert path.stat().st_size == ERROR_LOG_BYTES
 
@@ -63,7 +65,7 @@ def test_a_successor_counts_on(tmp_path: Path) -> None:
     successor.record(WARNING, "lost 2", 2)
     successor.record(WARNING, "found 3", 3)
     faults, dropped = read_error_log(path)
-    assert [(fault.text, fault.count, fault.last_ns) for fault in faults] == [
+    assert [(fault.text, fault.observations, fault.last_ns) for fault in faults] == [
         ("lost 1", 2, 2),
         ("found 3", 1, 3),
     ]
@@ -81,7 +83,7 @@ def test_half_an_entry_is_not_seen_and_is_overwritten() -> None:
     assert [fault.text for fault in log.faults()] == ["first"]
     successor = ErrorLog(words)
     successor.record(WARNING, "next", 3)
-    assert [(fault.text, fault.count) for fault in successor.faults()] == [("first", 1), ("next", 1)]
+    assert [(fault.text, fault.observations) for fault in successor.faults()] == [("first", 1), ("next", 1)]
 
 
 @given(
