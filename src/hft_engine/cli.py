@@ -278,6 +278,29 @@ def journal_cut(path: Path, at: int) -> None:
 
 
 @main.group()
+def latch() -> None:
+    """The latch that stops new orders after a fault that endangers them: show, reset."""
+
+
+@latch.command("show")
+@_configuration
+def latch_show(config_path: Path | None, overrides: tuple[str, ...]) -> None:
+    """Whether it is set and why; exit 1 when it is."""
+    from hft_engine.views.latch import show
+
+    sys.exit(show(Path(_load(config_path, overrides).engine.data_dir)))
+
+
+@latch.command("reset")
+@_configuration
+def latch_reset(config_path: Path | None, overrides: tuple[str, ...]) -> None:
+    """Let orders go out again, once you have dealt with the cause."""
+    from hft_engine.views.latch import reset
+
+    reset(Path(_load(config_path, overrides).engine.data_dir))
+
+
+@main.group()
 def model() -> None:
     """The model that the engine serves."""
 
@@ -288,14 +311,58 @@ def model() -> None:
 @click.argument("path", type=click.Path(path_type=Path))
 def model_swap(config_path: Path | None, overrides: tuple[str, ...], run: str | None, path: Path) -> None:
     """Serve another model from the next record on; refused, and the old one kept, when it does not fit."""
-    from hft_engine.runtime.control import Client
     from hft_engine.runtime.messages import SwapModel
+    from hft_engine.views.commands import ask
 
-    client = Client(_run_dir(run, config_path, overrides))
-    try:
-        click.echo(client.request(SwapModel(str(path.resolve())), "inference"))
-    finally:
-        client.close()
+    body = SwapModel(str(path.resolve()))
+    click.echo(ask(_run_dir(run, config_path, overrides), "inference", body))
+
+
+@main.command("set")
+@_configuration
+@_run_option
+@click.argument("settings", nargs=-1, required=True, metavar="KEY=VALUE...")
+def set_live(
+    config_path: Path | None, overrides: tuple[str, ...], run: str | None, settings: tuple[str, ...]
+) -> None:
+    """Change signals.cooldown_ms, .expiry_ms, .strength_min or signals.rules.NAME.enter, .release, .full while it runs.
+
+    All of them take effect together, between two records; a replay of the session does the same at the same record.
+    """
+    from hft_engine.config.live import parse_changes
+    from hft_engine.runtime.messages import SetConfig
+    from hft_engine.views.commands import ask
+
+    body = SetConfig(parse_changes(settings))
+    click.echo(ask(_run_dir(run, config_path, overrides), "signals", body))
+
+
+@main.command()
+@_configuration
+@_run_option
+@click.argument("symbols", nargs=-1, required=True)
+def subscribe(
+    config_path: Path | None, overrides: tuple[str, ...], run: str | None, symbols: tuple[str, ...]
+) -> None:
+    """Take up more symbols while the engine runs, on every channel of feed.channels."""
+    from hft_engine.runtime.messages import Subscribe
+    from hft_engine.views.commands import ask
+
+    click.echo(ask(_run_dir(run, config_path, overrides), "feed", Subscribe(symbols)))
+
+
+@main.command()
+@_configuration
+@_run_option
+@click.argument("symbols", nargs=-1, required=True)
+def unsubscribe(
+    config_path: Path | None, overrides: tuple[str, ...], run: str | None, symbols: tuple[str, ...]
+) -> None:
+    """Give up symbols while the engine runs."""
+    from hft_engine.runtime.messages import Unsubscribe
+    from hft_engine.views.commands import ask
+
+    click.echo(ask(_run_dir(run, config_path, overrides), "feed", Unsubscribe(symbols)))
 
 
 @main.command()

@@ -20,6 +20,7 @@ from hft_engine.config.schema import ActorTuning, Config
 from hft_engine.indicators import features
 from hft_engine.indicators.features import FeatureSchema
 from hft_engine.instruments import INSTRUMENT_DTYPE
+from hft_engine.persistence.journal.session import session_dir
 from hft_engine.runtime import kernelcache, run_record, rundir
 from hft_engine.runtime.forkserver import ForkServer
 from hft_engine.runtime.logs import errors_path, logger
@@ -36,6 +37,7 @@ from hft_engine.summary import Summary
 from hft_engine.topology import DTYPES, PRELOAD, Process, Topology, build
 
 SCHEMA_FACTORY = "hft_engine.engine:feature_schema"
+TICKS_FACTORY = "hft_engine.engine:journal_of"
 _LOOPBACK = "127.0.0.1"
 
 
@@ -46,6 +48,20 @@ class StartError(RuntimeError):
 def feature_schema(config: Config) -> FeatureSchema:
     """The feature set of a configuration."""
     return features.feature_schema(config.indicators)
+
+
+def journal_of(config: Config, run_id: str) -> Callable[[int], Any] | None:
+    """Opens a run's journal at a sequence, for a stage whom the tick ring has lapped; None without a journal."""
+    if not config.persistence.journal:
+        return None
+
+    def open_ticks(sequence: int) -> Any:
+        from hft_engine.persistence.journal.session import session_dir
+        from hft_engine.persistence.journal.tail import JournalTail
+
+        return JournalTail(session_dir(Path(config.engine.data_dir), run_id), sequence)
+
+    return open_ticks
 
 
 @dataclass
@@ -250,8 +266,19 @@ def _plan(made: Run, process: Process) -> ProcessPlan:
         supervisor_pid=os.getpid(),
         rings=topology.rings,
         schema_factory=SCHEMA_FACTORY,
+        ticks_factory=TICKS_FACTORY,
         config=config,
+        session_dir=_session_dir(made),
     )
+
+
+def _session_dir(made: Run) -> str | None:
+    """Beside the journal's segments; without a journal in the run directory, for the actors' next lives."""
+    if made.topology.source == "replay":
+        return None
+    if not made.config.persistence.journal:
+        return str(made.directory.path)
+    return str(session_dir(Path(made.config.engine.data_dir), made.directory.run_id))
 
 
 def _tuning(config: Config, process: Process) -> ActorTuning:

@@ -4,8 +4,8 @@
 
 Ways: SIGTERM, SIGINT, SIGKILL, SIGSTOP for 5 s, SIGABRT, SIGSEGV, and no more memory. States: idle (1 tick/s), peak
 (10,000 ticks/s), reconnecting (nothing listens at the venue), replaying (a recording, all rings gating). After each
-cell: no orphan, no run folder, the journal opens, the error log says what happened, the exit code is as specified, and of a
-replay the signals are those of an undisturbed one.
+cell: no orphan, no run folder, the journal opens, the error log says what happened, the exit code is as specified, and
+of a replay the signals are those of an undisturbed one.
 """
 
 import argparse

@@ -160,6 +160,13 @@ class PersistenceConfig(_Section, frozen=True):
     sqlite_commit_ms: Positive = 500
 
 
+class CheckpointsConfig(_Section, frozen=True):
+    """How often the stages' state is kept; 0 = never. See docs/decisions/0010-checkpoints.md."""
+
+    memory_ms: NonNegative = 1_000  # in the run's directory: what a stage killed goes on from
+    disk_ms: NonNegative = 5_000  # in the session's: what `hft start --resume` goes on from
+
+
 class PublisherConfig(_Section, frozen=True):
     """Where signals and events are published for programs outside, besides the run directory's socket."""
 
@@ -208,6 +215,7 @@ class Config(_Section, frozen=True):
     inference: InferenceConfig = InferenceConfig()
     signals: SignalsConfig = SignalsConfig()
     persistence: PersistenceConfig = PersistenceConfig()
+    checkpoints: CheckpointsConfig = CheckpointsConfig()
     publisher: PublisherConfig = PublisherConfig()
     rings: RingsConfig = RingsConfig()
     supervisor: SupervisorConfig = SupervisorConfig()

@@ -7,9 +7,10 @@ frames, messages the scanner refuses - is ``tend``'s.
 import time
 from random import Random
 
+import msgspec
 import numpy as np
 
-from hft_engine.feed import duty, wire
+from hft_engine.feed import duty, subscriptions, wire
 from hft_engine.feed.decode import FrameDecoder
 from hft_engine.feed.duty import TickStage
 from hft_engine.feed.events import Status
@@ -22,8 +23,9 @@ from hft_engine.feed.venues import VENUE_IDS
 from hft_engine.feed.venues.base import Venue
 from hft_engine.feed.venues.polygon import Polygon
 from hft_engine.feed.wire import Wire
-from hft_engine.runtime.actor import ActorContext, BaseActor, FatalError
+from hft_engine.runtime.actor import ActorContext, BaseActor, ControlError, FatalError
 from hft_engine.runtime.chain import NativeCall
+from hft_engine.runtime.messages import Subscribe, Unsubscribe
 
 __all__ = ["FeedActor", "warm"]
 
@@ -86,7 +88,8 @@ class FeedActor(BaseActor):
         self._connection: Connection | None = None
         self._dialer: Dialer | None = None
         self._decoder = FrameDecoder(ctx.instruments, VENUE_IDS[config.venue], config.frame_bytes_max)
-        ticks, histograms = ctx.ring("ticks"), [ctx.histogram(name) for name in self.histograms]
+        self._ticks = ticks = ctx.ring("ticks")
+        histograms = [ctx.histogram(name) for name in self.histograms]
         self._stage = TickStage(ticks, self._decoder.rows, *histograms)
         self._scanner = Scanner(ticks, self._decoder, VENUE_IDS[config.venue], *histograms)
         self._wire = self._no_wire = Wire(self._scanner, FrameReader(0), encrypted=False, scans=False)
@@ -94,7 +97,11 @@ class FeedActor(BaseActor):
         self._quarantine = Quarantine(path, config.quarantine_bytes_max)
         self._last_frame_ns = int(self._counters[self.counters.index("last_frame_mono_ns")])
         # Jitter must differ between programs that lose the venue together: seeded by the system.
-        self._session = Session(VENUES[config.venue](), config, Random(), self._last_frame_ns or None)
+        symbols = subscriptions.in_force(config.symbols, ctx.recorded())
+        asked = msgspec.structs.replace(config, symbols=symbols)
+        self._session = Session(VENUES[config.venue](), asked, Random(), self._last_frame_ns or None)
+        self._reconnects = 0  # of the session, recorded
+        self._connected_at = ticks.published  # sequence of the first tick that this connection may bring
         self._apply(self._session.start(time.monotonic_ns()))
 
     def do_work(self) -> int:
@@ -121,6 +128,16 @@ class FeedActor(BaseActor):
         if now_ns >= self._sync_due_ns and (self._dirty or self._messages != self._synced):
             self._sync(now_ns)
 
+    def on_control(self, message: object) -> object:
+        """``Subscribe``, ``Unsubscribe``: the reply names the symbols in force from the next connection's tick on."""
+        present = self._session.symbols
+        match message:
+            case Subscribe(symbols):
+                return self._subscribe(subscriptions.with_added(present, symbols, self._ctx.instruments))
+            case Unsubscribe(symbols):
+                return self._subscribe(subscriptions.without(present, symbols))
+        return super().on_control(message)
+
     def on_stop(self) -> None:
         self._apply(self._session.stop())
         if self._dialer is not None:
@@ -130,6 +147,14 @@ class FeedActor(BaseActor):
 
     def wait_fd(self) -> int | None:
         return None if self._connection is None else self._connection.fileno()
+
+    def _subscribe(self, symbols: tuple[str, ...]) -> dict[str, object]:
+        sequence = self._ticks.published
+        if not self._ctx.record("subscription", sequence, {"symbols": symbols}):
+            raise ControlError("the change cannot be recorded, so it was not made; is the disk full?")
+        self._apply(self._session.change(symbols))
+        self._ctx.event("subscription", f"from tick {sequence} on: {', '.join(symbols) or 'nothing'}")
+        return {"symbols": list(symbols), "sequence": sequence}
 
     @property
     def _messages(self) -> int:
@@ -257,8 +282,18 @@ class FeedActor(BaseActor):
             return
         self._state = state
         self._dirty = True
+        self._record_connection(state)
         if state in _ANNOUNCED:
             self._ctx.event("feed", f"{state.name.lower()}: {place(self._config.url)}")
+
+    def _record_connection(self, state: FeedState) -> None:
+        if state is FeedState.SUBSCRIBING:
+            self._connected_at = self._ticks.published
+        elif self._session.reconnects > self._reconnects:
+            self._reconnects = self._session.reconnects
+            gap = self._session.last_gap
+            gap_ms = (gap.end_ns - gap.start_ns) // 1_000_000 if gap is not None else 0
+            self._ctx.record("reconnect", self._connected_at, {"gap_ms": gap_ms})
 
     def _sync(self, now_ns: int) -> None:
         """Counters to shared memory, in the order of ``counters``."""

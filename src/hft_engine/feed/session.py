@@ -120,7 +120,28 @@ class Session:
         self._reported: set[str] = set()
         self._quiet_report_due_ns = 0
 
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """What is subscribed to, or will be as soon as there is a connection."""
+        return self._config.symbols
+
     # ---- inputs
+
+    def change(self, symbols: Sequence[str]) -> list[Action]:
+        """From now on subscribe to exactly these symbols, on this connection and on every later one."""
+        before = self._pairs
+        self._config = msgspec.structs.replace(self._config, symbols=tuple(symbols))
+        self._pairs = self._venue.pairs(self._config)
+        if self.state not in (FeedState.SUBSCRIBING, FeedState.LIVE, FeedState.QUIET):
+            return []
+        added = [pair for pair in self._pairs if pair not in before]
+        removed = [pair for pair in before if pair not in self._pairs]
+        self._pending.difference_update(removed)
+        if self._venue.acknowledges:
+            self._pending.update(added)
+        self.acks_missing = len(self._pending)
+        texts = self._venue.unsubscribe_texts(removed) + self._venue.subscribe_texts(added)
+        return [Send(text) for text in texts]
 
     def start(self, now_ns: int) -> list[Action]:
         problem = self._venue.problem(self._config)

@@ -1,16 +1,24 @@
 """The indicators actor: tick ring in, feature ring and bar ring out. All the work is ``stage.duty``'s."""
 
+import time
+
 import numpy as np
 
-from hft_engine.config.schema import IndicatorConfig
+from hft_engine.config.schema import Config, IndicatorConfig
 from hft_engine.indicators import step
 from hft_engine.indicators.extension import ExtensionError
 from hft_engine.indicators.features import FeatureError
-from hft_engine.indicators.resume import resume
+from hft_engine.indicators.resume import Resumed, Resumption, write_facts
 from hft_engine.indicators.stage import IndicatorStage
+from hft_engine.indicators.state import C_INSTRUMENTS, STATE_DTYPE
 from hft_engine.records import BAR_DTYPE, FEATURE_DTYPE, TICK_DTYPE, TickKind
+from hft_engine.runtime import snapshot
 from hft_engine.runtime.actor import ActorContext, BaseActor, FatalError
 from hft_engine.runtime.chain import NativeCall
+from hft_engine.runtime.checkpoint import key_of
+from hft_engine.runtime.history import TickHistory
+from hft_engine.runtime.laps import LapRecord
+from hft_engine.runtime.snapshot import Snapshots
 from hft_engine.shm import histogram
 from hft_engine.shm.ring import Ring
 
@@ -23,18 +31,46 @@ class IndicatorsActor(BaseActor):
     """One feature record for every trade and quote, one bar record for every bar that is final."""
 
     role = "indicators"
-    counters = step.COUNTERS
+    counters = (*step.COUNTERS, *snapshot.COUNTERS)
     histograms = ("indicators",)
 
     def on_start(self, ctx: ActorContext) -> None:
         """Raises FatalError for a configuration or an extension that cannot be used."""
+        self._ctx = ctx
+        self._ticks, self._features, self._bars = (ctx.ring(name) for name in ("ticks", "features", "bars"))
+        self._reader = ctx.reader("ticks")
+        self._stage = self._make_stage()
+        self._snapshots = self._make_snapshots()
+        self._resume()
+        self._stage.take_snapshots(self._snapshots.control, self._snapshots.marks)
+        self._laps = LapRecord(ctx, self._ticks, self._reader)
+        ctx.log.info("feature set of %d, hash %s", len(self._stage.schema), self._stage.schema.hash[:16])
+
+    def do_work(self) -> int:
+        done = self._stage.run()
+        self.tend()
+        return done
+
+    def native(self) -> NativeCall:
+        return self._stage.native()
+
+    def tend(self) -> None:
+        self._snapshots.tend()
+        self._laps.tend()
+
+    def on_stop(self) -> None:
+        self._snapshots.complete()
+        self._laps.tend()
+
+    def _make_stage(self) -> IndicatorStage:
+        ctx = self._ctx
         try:
-            self._stage = IndicatorStage(
+            return IndicatorStage(
                 ctx.config.indicators,
-                ctx.ring("ticks"),
-                ctx.reader("ticks"),
-                ctx.ring("features"),
-                ctx.ring("bars"),
+                self._ticks,
+                self._reader,
+                self._features,
+                self._bars,
                 ctx.instruments.capacity,
                 ctx.counter_array(),
                 ctx.histogram("indicators"),
@@ -43,16 +79,41 @@ class IndicatorsActor(BaseActor):
             )
         except (FeatureError, ExtensionError, ValueError) as error:
             raise FatalError(str(error)) from error
-        again = resume(self._stage, ctx.ring("ticks"), ctx.reader("ticks"), ctx.ring("features"))
-        if again:
-            ctx.event("resumed", f"indicators were rebuilt from the last {again} ticks in the ring")
-        ctx.log.info("feature set of %d, hash %s", len(self._stage.schema), self._stage.schema.hash[:16])
 
-    def do_work(self) -> int:
-        return self._stage.run()
+    def _make_snapshots(self) -> Snapshots:
+        ctx, stage = self._ctx, self._stage
+        columns, rows_max = stage.columns, ctx.instruments.capacity
+        return Snapshots(
+            snapshot.file_of(ctx.run_dir, self.role, state_key(ctx.config), columns, rows_max),
+            columns,
+            lambda: int(stage.state.clock[C_INSTRUMENTS]),
+            lambda facts: write_facts(facts, stage, self._ticks, self._reader, self._features, self._bars),
+            ctx.config.checkpoints.memory_ms,
+            [ctx.counter(name) for name in snapshot.COUNTERS],
+        )
 
-    def native(self) -> NativeCall:
-        return self._stage.native()
+    def _resume(self) -> None:
+        started_s = time.monotonic()
+        rings = self._ticks, self._features, self._bars
+        history = TickHistory(self._ticks, self._ctx.open_ticks)
+        resumed = Resumption(self._stage, rings, self._reader, history).run(self._snapshots.restore())
+        if resumed != Resumed():
+            self._tell(resumed, time.monotonic() - started_s)
+
+    def _tell(self, resumed: Resumed, seconds: float) -> None:
+        ctx = self._ctx
+        for first, end in resumed.lost:
+            ctx.event("ticks_lost", f"ticks {first} to {end - 1} are neither in the ring nor in the journal")
+            ctx.record("lap", end, {"ring": "ticks", "from": first, "to": end, "out": True})
+        text = (
+            f"from the checkpoint on {resumed.again} ticks once more, {resumed.repaired} of a batch cut short"
+        )
+        ctx.event("resumed", f"{text}, {resumed.backlog} from the journal; {seconds * 1e3:.0f} ms")
+
+
+def state_key(config: Config) -> int:
+    """Of a checkpoint: it fits only this layout of the state and this configuration."""
+    return key_of(STATE_DTYPE.descr, config.indicators, config.inference.evaluate)
 
 
 def warm() -> None:
@@ -69,3 +130,4 @@ def warm() -> None:
     ticks.publish_rows(row)
     stage.run()
     stage.native()
+    snapshot.warm()

@@ -17,6 +17,7 @@ from hft_engine.indicators.features import feature_schema
 from hft_engine.indicators.state import (
     C_INSTRUMENTS,
     C_SCAN_AT,
+    C_WATERMARK,
     CLOCK_WORDS,
     PARAMETERS_DTYPE,
     STATE_DTYPE,
@@ -26,6 +27,8 @@ from hft_engine.indicators.state import (
 )
 from hft_engine.records import BAR_DTYPE, FEATURE_DTYPE, TICK_DTYPE
 from hft_engine.runtime.chain import NativeCall, entry
+from hft_engine.runtime.checkpoint import Column
+from hft_engine.runtime.snapshot import CONTROL_WORDS, EPOCH, keep_row
 from hft_engine.shm import histogram
 from hft_engine.shm.clock import stamp_ns
 from hft_engine.shm.ring import Ring, advance, claim, poll_into, publish, room
@@ -56,8 +59,22 @@ _SPACE_MIN = bars.BARS_A_TRADE_MAX + 2  # a tick is taken up only when its bars 
     _SCRATCH,
     _COUNTS,
     _LATENCIES,
+    _CONTROL,
+    _MARKS,
     _WIRES,
-) = range(15)
+) = range(17)
+
+
+@njit(nogil=True, error_model="numpy")
+def _keep_due(clock: np.ndarray, control: np.ndarray, marks: np.ndarray, limit: int) -> None:
+    """For a checkpoint, the rows that ``bars.close_due`` is about to change, in its order."""
+    now_ns = clock[C_WATERMARK]
+    for i in range(clock[C_SCAN_AT], clock[C_INSTRUMENTS]):
+        if clock[CLOCK_WORDS + i] <= now_ns:
+            keep_row(control, marks, i)
+            limit -= 1
+            if limit <= 0:
+                return
 
 
 @njit(nogil=True, error_model="numpy")
@@ -69,10 +86,14 @@ def _close_due(
     tick: Any,
     p: Any,
     done: int,
+    control: np.ndarray,
+    marks: np.ndarray,
 ) -> int:
     """Bars due at the tick's event time, as many as may be claimed; ``done`` bars are written but not visible."""
     space = min(room(bars_head, len(bars_slots) >> 1), len(bars_slots) >> 1)
     limit = min(DUE_MAX, space - done - bars.BARS_A_TRADE_MAX)
+    if control[EPOCH] != 0:
+        _keep_due(clock, control, marks, limit)
     first = claim(bars_head, bars_slots, done + limit)
     return bars.close_due(state, clock, tick, p, bars_slots, first + done, limit)
 
@@ -108,6 +129,8 @@ def _batch(
     p: Any,
     counts: np.ndarray,
     latencies: np.ndarray,
+    control: np.ndarray,
+    marks: np.ndarray,
 ) -> tuple[int, int]:
     """Take up ticks [begin, end) of ``polled``, make what they cause visible. Returns (ticks done, bars written).
 
@@ -129,9 +152,13 @@ def _batch(
             instrument = tick.instrument_id
             if 0 <= instrument < len(state):
                 if bars.move_watermark(clock, tick.ts_venue_ns):
-                    bar_count += _close_due(bars_head, bars_slots, state, clock, tick, p, bar_count)
+                    bar_count += _close_due(
+                        bars_head, bars_slots, state, clock, tick, p, bar_count, control, marks
+                    )
                     if clock[C_SCAN_AT] != 0:
                         break
+                if control[EPOCH] != 0:
+                    keep_row(control, marks, instrument)
                 claim(bars_head, bars_slots, bar_count + bars.BARS_A_TRADE_MAX)
                 row = state[instrument]
                 bar_count += step.take(row, tick, p, clock, bars_slots, bars_first + bar_count, counts)
@@ -189,6 +216,8 @@ def duty(wiring: np.ndarray, reader: int, limit: int) -> int:
                 wired(wiring, _PARAMETERS, PARAMETERS_DTYPE)[0],
                 wired(wiring, _COUNTS, np.int64),
                 wired(wiring, _LATENCIES, np.int64),
+                wired(wiring, _CONTROL, np.int64),
+                wired(wiring, _MARKS, np.int64),
             )
             if count == 0 and closed == 0:
                 return done
@@ -237,14 +266,31 @@ class IndicatorStage:
         self.parameters[0]["on_bars"] = on_bars
         self._extensions, doubles = _bind_extensions(config, self.parameters)
         self.state: IndicatorState = new_state(instruments, doubles)
+        self.counts = counts
         self._native: NativeCall | None = None
         self._wire(ticks, reader, features, bars_ring, counts, latencies, ticks_max)
 
+    @property
+    def columns(self) -> list[Column]:
+        """What makes an instrument's row of a checkpoint."""
+        doubles = int(self.parameters[0]["extension_doubles"])
+        return [
+            Column(self.state.rows, STATE_DTYPE.itemsize),
+            Column(self.state.clock[CLOCK_WORDS:], self.state.clock.itemsize),
+            Column(self.state.extensions, doubles * self.state.extensions.itemsize),
+        ]
+
+    def take_snapshots(self, control: np.ndarray, marks: np.ndarray) -> None:
+        """From now on rows are kept for a checkpoint before they change; see ``runtime.snapshot``."""
+        self._arrays[_CONTROL], self._arrays[_MARKS] = control, marks
+        wiring = wire([self._arrays[i] for i in range(_WIRES)])
+        self._arguments = (wiring, *self._arguments[1:])
+        self._native = None
+
     def on_rings(self, ticks: Ring, features: Ring, bars_ring: Ring) -> "IndicatorStage":
-        """The same state on other rings, as their first reader, with counts and latencies of its own."""
+        """The same state and counts on other rings, as their first reader, with latencies of its own."""
         other = copy.copy(self)
-        counts, latencies = np.zeros(len(step.COUNTERS), np.int64), histogram.new_counts()
-        other._wire(ticks, 0, features, bars_ring, counts, latencies, self._ticks_max)
+        other._wire(ticks, 0, features, bars_ring, self.counts, histogram.new_counts(), self._ticks_max)
         return other
 
     def run(self) -> int:
@@ -284,6 +330,8 @@ class IndicatorStage:
             _SCRATCH: np.zeros(min(ticks_max, SCRATCH_TICKS), TICK_DTYPE),
             _COUNTS: counts,
             _LATENCIES: latencies,
+            _CONTROL: np.zeros(CONTROL_WORDS, np.int64),
+            _MARKS: np.zeros(1, np.int64),
         }
         wiring = wire([self._arrays[i] for i in range(_WIRES)])
         self._arguments = (wiring, reader, ticks_max)

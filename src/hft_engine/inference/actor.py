@@ -8,12 +8,14 @@ import numpy as np
 from numba import carray
 
 from hft_engine.inference.errors import ModelError
+from hft_engine.inference.in_force import ModelInForce
 from hft_engine.inference.kernels import COUNTERS, duty, keep_warm
 from hft_engine.inference.model import CompiledModel, load_model
 from hft_engine.inference.tables import Tables, empty_tables
 from hft_engine.records import FEATURE_DTYPE, OUTPUTS_MAX, PREDICTION_DTYPE
 from hft_engine.runtime.actor import ActorContext, BaseActor, ControlError, FatalError
 from hft_engine.runtime.chain import NativeCall, entry
+from hft_engine.runtime.laps import LapRecord
 from hft_engine.runtime.messages import SwapModel
 from hft_engine.shm import layout
 from hft_engine.shm.histogram import new_counts
@@ -38,11 +40,18 @@ class InferenceActor(BaseActor):
         self._ctx = ctx
         self._features, self._predictions = ctx.ring("features"), ctx.ring("predictions")
         self._deadline_ns = _deadline_ns(ctx, self._predictions)
+        self._in_force = ModelInForce(ctx)
         self._skip_done()
         self._use(self._first_tables())
+        self._laps = LapRecord(ctx, self._features, ctx.reader("features"))
 
     def do_work(self) -> int:
-        return int(duty(*self._arguments))
+        done = int(duty(*self._arguments))
+        self._laps.tend()
+        return done
+
+    def tend(self) -> None:
+        self._laps.tend()
 
     def native(self) -> NativeCall:
         if self._native is None:
@@ -61,24 +70,26 @@ class InferenceActor(BaseActor):
         features, predictions, reader = self._features, self._predictions, self._ctx.reader("features")
         if predictions.published == 0:
             return
-        newest = predictions.slots[(predictions.published - 1) % predictions.capacity]["source_sequence"]
+        newest = predictions.record(predictions.published - 1)["source_sequence"]
         passed = np.zeros(1, FEATURE_DTYPE)
         while features.lag(reader) > 0:
-            oldest = features.slots[features.position(reader) % features.capacity]["source_sequence"]
+            oldest = features.record(features.position(reader))["source_sequence"]
             if oldest > newest:
                 return
             features.poll(reader, passed, 1)
 
     def _first_tables(self) -> Tables:
-        path = self._ctx.config.inference.model
+        configured = self._ctx.config.inference.model
+        path = self._in_force.path() or (Path(configured) if configured else None)
         if path is None:
             text = "inference runs without a model (inference.model): features pass through unchanged"
             self._ctx.event("no_model", text)
             return empty_tables()
         try:
-            model = load_model(Path(path), self._ctx.feature_schema)
+            model = load_model(path, self._ctx.feature_schema)
         except ModelError as error:
             raise FatalError(str(error)) from error
+        self._in_force.say(path, model)
         self._ctx.event("model_loaded", _title(model))
         return model.tables
 
@@ -88,6 +99,7 @@ class InferenceActor(BaseActor):
         except ModelError as error:
             self._ctx.counter("swaps_refused").add()
             raise ControlError(f"{error} (the model in use stays)") from error
+        self._in_force.say(path, model)
         self._use(model.tables)
         self._ctx.counter("swaps").add()
         self._ctx.event("model_swapped", _title(model))

@@ -1,4 +1,4 @@
-"""The persistence actor: ticks into the journal, bars and signals into SQLite.
+"""The persistence actor: ticks and signals into the journal, bars and signals into SQLite.
 
 It resumes where its dead self had made things durable: on start each reader goes back to the first record that is
 neither in the journal nor in the database; what is seen twice is written once (by sequence).
@@ -61,8 +61,10 @@ class PersistenceActor(BaseActor):
         "journal_segments",
         "journal_failed",
         "unjournaled_ticks",
+        "unjournaled_signals",
         "holes",
         "lapped_ticks",
+        "lapped_signals",
         "commits",
         "sqlite_errors",
         "sqlite_failed",
@@ -77,6 +79,7 @@ class PersistenceActor(BaseActor):
         self._bars = Inlet(ctx, "bars", BATCH_ROWS, "bars")
         self._signals = Inlet(ctx, "signals", BATCH_ROWS, "signals")
         self._lapped = ctx.counter("lapped_ticks")
+        self._lapped_signals = ctx.counter("lapped_signals")
         self._store = StoreSink(ctx, run) if ctx.config.persistence.sqlite else None
         self._journal = JournalSink(ctx, run) if ctx.config.persistence.journal else None
         self._resume()
@@ -87,7 +90,7 @@ class PersistenceActor(BaseActor):
         if self._journal is not None:
             self._journal.flush_if_due(now_ns)
         if self._store is None or self._store.has_room:
-            work += self._take(self._bars, "bars") + self._take(self._signals, "signals")
+            work += self._take(self._bars, "bars") + self._take_signals()
         if self._store is not None:
             work += self._store.commit_if_due(now_ns)
         return work
@@ -108,13 +111,16 @@ class PersistenceActor(BaseActor):
             self._close()
 
     def _resume(self) -> None:
-        ticks_next = [self._journal.next_sequence] if self._journal else []
+        """Each reader goes back to the first record that one of the sinks still lacks."""
         store = self._store.store if self._store else None
+        ticks_next = [self._journal.next_sequence] if self._journal else []
+        signals_next = [self._journal.next_signal] if self._journal else []
         if store is not None:
             self._bars.resume(store.next_sequence("bars"))
-            self._signals.resume(store.next_sequence("signals"))
+            signals_next.append(store.next_sequence("signals"))
             ticks_next.append(store.next_sequence("venue_bars"))
-        self._ticks.resume(min((n for n in ticks_next if n is not None), default=self._ticks.ring.published))
+        for inlet, wanted in ((self._ticks, ticks_next), (self._signals, signals_next)):
+            inlet.resume(min((n for n in wanted if n is not None), default=inlet.ring.published))
 
     def _take_ticks(self) -> int:
         rows = self._ticks.poll()
@@ -132,6 +138,17 @@ class PersistenceActor(BaseActor):
         bars = rows[(kinds == TickKind.BAR_MINUTE) | (kinds == TickKind.BAR_SECOND)]
         if len(bars):
             self._add("venue_bars", bars)
+
+    def _take_signals(self) -> int:
+        rows = self._signals.poll()
+        if not len(rows):
+            return 0
+        if self._journal is not None:
+            self._journal.write_signals(rows)
+        if self._store is not None:
+            self._add("signals", rows)
+        self._lapped_signals.set(self._signals.lapped)
+        return len(rows)
 
     def _take(self, inlet: Inlet, table: str) -> int:
         rows = inlet.poll()

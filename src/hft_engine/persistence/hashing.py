@@ -10,5 +10,4 @@ def signal_hash(signals: Ring) -> str:
     """
     if not signals.published:
         return f"{0:016x}"
-    last = signals.slots[(signals.published - 1) & (signals.capacity - 1)]
-    return f"{int(last['chain_hash']):016x}"
+    return f"{int(signals.record(signals.published - 1)['chain_hash']):016x}"

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -17,10 +17,12 @@ from hft_engine.config.schema import Config
 from hft_engine.instruments import InstrumentTable
 from hft_engine.runtime.logs import event_level
 from hft_engine.runtime.messages import ControlError
+from hft_engine.runtime.session_events import EventKind, EventLog, SessionEvent, read_events
 from hft_engine.shm.counters import Counter, Stats
 
 if TYPE_CHECKING:
     from hft_engine.runtime.chain import NativeCall
+    from hft_engine.runtime.history import OpenTickLog
     from hft_engine.shm.ring import Ring  # needs the compiler, which some actors do without
 
 
@@ -54,6 +56,9 @@ class ActorContext:
     data_dir: Path
     log_dir: Path
     emit: Callable[[str, str], None] = field(default=lambda kind, text: None)
+    open_ticks: "OpenTickLog | None" = None  # the run's journal, for a reader that the ring has lapped
+    session_dir: Path | None = None  # None: nothing is recorded (replay, inline, tests)
+    _events: EventLog | None = None
 
     def ring(self, name: str) -> "Ring":
         """Raises KeyError for a ring that the topology does not give this role."""
@@ -80,6 +85,32 @@ class ActorContext:
         """
         self.log.log(logging.WARNING if fault else event_level(kind), "%s: %s", kind, text)
         self.emit(kind, text)
+
+    def record(self, kind: EventKind, sequence: int, data: dict[str, Any] | None = None) -> bool:
+        """A fact that changes results from tick ``sequence`` on, recorded before it is acted on.
+
+        False where it could not be written, which is told: what can be refused must be refused then.
+        """
+        if self.session_dir is None:
+            return True
+        if self._events is None:
+            self._events = EventLog(self.session_dir, self.role)
+        try:
+            self._events.record(kind, sequence, data)
+        except OSError as error:
+            self.log.error("%s: %s could not be recorded: %s", self._events.path, kind, error)
+            self.emit("unrecorded", f"{kind} could not be recorded: {error}; a replay will not know of it")
+            return False
+        return True
+
+    def recorded(self) -> list[SessionEvent]:
+        """What earlier lives of this role recorded in this session, oldest first."""
+        if self.session_dir is None:
+            return []
+        events, damages = read_events(self.session_dir, self.role)
+        for damage in damages:
+            self.log.warning("%s", damage)
+        return events
 
 
 @runtime_checkable

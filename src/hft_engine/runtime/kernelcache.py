@@ -34,12 +34,12 @@ def key() -> str:
     digest.update(os.environ.get("HFT_LATENCY", "").encode())  # what shm.histogram_view compiles out
     for name in ("numba", "llvmlite", "numpy"):
         digest.update(version(name).encode())
-    for name, source in sorted(_kernel_sources().items()):
+    for name, source in sorted(kernel_sources().items()):
         digest.update(name.encode() + source)
     return digest.hexdigest()[:16]
 
 
-def _kernel_sources() -> dict[str, bytes]:
+def kernel_sources() -> dict[str, bytes]:
     """Every file that compiles something, and what these import of the package, by module name."""
     sources = {_module(path): path.read_bytes() for path in _PACKAGE.rglob("*.py")}
     wanted = [name for name, source in sources.items() if b"njit" in source or b"intrinsic" in source]
@@ -91,7 +91,7 @@ def mark(modules: Sequence[str]) -> Path:
     Named by the modules and by when their sources were last written: that is what numba goes by.
     """
     digest = hashlib.sha256(" ".join(modules).encode())
-    for name in sorted(_kernel_sources()):
+    for name in sorted(kernel_sources()):
         digest.update(
             str(_PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py").stat().st_mtime_ns).encode()
         )

@@ -33,6 +33,12 @@ class Unsubscribe(msgspec.Struct, frozen=True, tag=True):
     symbols: tuple[str, ...]
 
 
+class SetConfig(msgspec.Struct, frozen=True, tag=True):
+    """Other values of keys that may change live (``config.live``), all of them or none, from the next record on."""
+
+    changes: dict[str, float | int]
+
+
 class Event(msgspec.Struct, frozen=True, tag=True):
     """A fact that happened. ``ts_ns`` UTC nanoseconds."""
 
@@ -55,7 +61,7 @@ class Restart(msgspec.Struct, frozen=True, tag=True):
     role: str
 
 
-Body = Stop | Ping | SetLogLevel | SwapModel | Subscribe | Unsubscribe | Event | Publish | Restart
+Body = Stop | Ping | SetLogLevel | SwapModel | Subscribe | Unsubscribe | SetConfig | Event | Publish | Restart
 
 
 class Command(msgspec.Struct, frozen=True, tag=True):

@@ -35,4 +35,6 @@ class ProcessPlan(msgspec.Struct, frozen=True):
     supervisor_pid: int
     rings: tuple[RingEntry, ...]
     schema_factory: str  # "module:callable" of the configuration -> feature schema
+    ticks_factory: str  # "module:callable" of configuration and run id -> an OpenTickLog, or None
     config: Config
+    session_dir: str | None = None  # where session events go; None: nowhere

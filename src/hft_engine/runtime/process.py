@@ -124,6 +124,8 @@ def _context(plan: ProcessPlan, role: RolePlan, attached: Attachments, port: _So
         data_dir=Path(plan.data_dir),
         log_dir=Path(plan.log_dir),
         emit=emit,
+        open_ticks=load(plan.ticks_factory)(plan.config, plan.run_id),
+        session_dir=Path(plan.session_dir) if plan.session_dir is not None else None,
     )
 
 

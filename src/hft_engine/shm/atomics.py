@@ -148,6 +148,19 @@ def copy_record(typingctx: Any, target: Any, target_index: Any, source: Any, sou
 
 
 @intrinsic
+def copy_bytes(typingctx: Any, target: Any, source: Any, size: Any) -> Any:
+    """Copy ``size`` bytes between two addresses of this process that do not overlap."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = ir.IntType(8).as_pointer()
+        to, start = (builder.inttoptr(address, pointer) for address in args[:2])
+        cgutils.raw_memcpy(builder, to, start, args[2], 1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
 def copy_body(typingctx: Any, target: Any, target_index: Any, source: Any, source_index: Any) -> Any:
     """As ``copy_record``, but for the first word, which is left as it is. One-dimensional arrays of records."""
     if target.dtype != source.dtype or target.ndim != 1 or source.ndim != 1:

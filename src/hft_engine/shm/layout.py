@@ -10,8 +10,10 @@ prefetcher of x86-64 fetches lines in pairs:
 
     word  16  INTENT       writer raises it before it overwrites slots: everything below may be overwritten
     word  17  FREE_END     of a gating ring, the writer's own: slots below are known to be free
+    word  18  START        the ring's first sequence: 0, or where a resumed session went on
     word  32  PUBLISHED    writer releases it after: everything below is complete
-    word  64  reader 0     +0 POSITION  +1 LAPPED  +2 SEEN             (16 words a reader, 16 readers)
+    word  64  reader 0     +0 POSITION  +1 LAPPED  +2 SEEN  +3 LAPS  +4 LAPS_TOLD   (16 words a reader, 16 readers)
+                           +5 the latest LAPS_KEPT laps, each two words: [from, to) was missed
     word 320  reader names 16 names of 24 bytes
     byte 4096 slots        capacity records
 
@@ -25,18 +27,19 @@ import numpy as np
 WORD = 8
 PAGE_BYTES = 4096
 MAGIC = int.from_bytes(b"hft_shm1", "little")
-LAYOUT_VERSION = 3
+LAYOUT_VERSION = 4
 
 # identity
 W_MAGIC, W_VERSION, W_DTYPE, W_RECORD, W_CAPACITY, W_READERS, W_GATING, W_BELLS = range(8)
 
 # ring header
-W_INTENT, W_FREE_END = 16, 17
+W_INTENT, W_FREE_END, W_START = 16, 17, 18
 W_PUBLISHED = 32
 W_READER_0 = 64
 READER_WORDS = 16
 READERS_MAX = 16  # the page has room for them; a view process needs no reader entry
-R_POSITION, R_LAPPED, R_SEEN = range(3)
+R_POSITION, R_LAPPED, R_SEEN, R_LAPS, R_LAPS_TOLD, R_LAP_0 = range(6)
+LAPS_KEPT = 5  # a lap moves the reader an eighth of the ring: more of them between two looks do not happen
 READER_NAMES_BYTE = 320 * WORD
 READER_NAME_BYTES = 24
 RING_HEADER_BYTES = PAGE_BYTES
@@ -60,6 +63,7 @@ NAME_BYTES = 48
 NAMES_BYTE = 2 * PAGE_BYTES
 HISTOGRAMS_BYTE = NAMES_BYTE + 2 * PAGE_BYTES
 
+assert R_LAP_0 + 2 * LAPS_KEPT <= READER_WORDS
 assert W_READER_0 + READERS_MAX * READER_WORDS == 320
 assert READER_NAMES_BYTE + READERS_MAX * READER_NAME_BYTES <= RING_HEADER_BYTES
 assert VITALS_WORD + 8 <= TABLE_WORD and TABLE_WORD + TABLE_WORDS <= COUNTERS_WORD

@@ -55,6 +55,9 @@ _INTENT, _PUBLISHED, _FREE_END = layout.W_INTENT, layout.W_PUBLISHED, layout.W_F
 _READERS, _GATING, _BELLS = layout.W_READERS, layout.W_GATING, layout.W_BELLS
 _READER_0, _READER_WORDS = layout.W_READER_0, layout.READER_WORDS
 _POSITION, _LAPPED, _SEEN = layout.R_POSITION, layout.R_LAPPED, layout.R_SEEN
+_LAPS, _LAPS_TOLD = layout.R_LAPS, layout.R_LAPS_TOLD
+_LAP_0, _LAPS_KEPT = layout.R_LAP_0, layout.LAPS_KEPT
+_START = layout.W_START
 _CAPACITY = layout.W_CAPACITY
 
 POLL_ATTEMPTS_MAX = 4  # a reader lapped this often in one poll gives its caller a chance to stop
@@ -121,6 +124,10 @@ def is_ready(word: int, position: int) -> bool:
 
 @njit(nogil=True, inline="always")
 def _skip_to(head: np.ndarray, base: int, position: int) -> None:
+    lap = base + _LAP_0 + 2 * (head[base + _LAPS] % _LAPS_KEPT)
+    head[lap] = head[base + _POSITION]
+    head[lap + 1] = position
+    head[base + _LAPS] += 1
     head[base + _LAPPED] += position - head[base + _POSITION]
     store_release(head, base + _POSITION, position)
 
@@ -229,6 +236,11 @@ def _room(head: np.ndarray) -> int:
     return room(head, head[_CAPACITY])
 
 
+@njit(nogil=True, cache=True)
+def _miss(head: np.ndarray, base: int, sequence: int) -> None:
+    _skip_to(head, base, sequence)
+
+
 class RingFullError(RuntimeError):
     """A gating ring has less room than was asked for; ask ``room`` first."""
 
@@ -253,10 +265,11 @@ class Ring:
         capacity: int,
         readers: Sequence[str] = ("reader",),
         gating: bool = False,
+        start: int = 0,
     ) -> "Ring":
-        """A ring in this process's own memory: tests, offline work, the inline layout."""
+        """A ring in this process's own memory: tests, offline work, the inline layout. ``start``: first sequence."""
         words = np.zeros(layout.ring_bytes(dtype, capacity) // layout.WORD, np.int64)
-        return cls._over(name, words.view(np.uint8), dtype, capacity, readers, gating, new_bells())
+        return cls._over(name, words.view(np.uint8), dtype, capacity, readers, gating, new_bells(), start)
 
     @classmethod
     def attach(cls, path: Path, dtype: np.dtype, bells: np.ndarray) -> "Ring":
@@ -277,9 +290,10 @@ class Ring:
         readers: Sequence[str],
         gating: bool,
         bells: np.ndarray,
+        start: int,
     ) -> "Ring":
         words = raw.view(np.int64)
-        write_header(words, dtype, capacity, [(role, i) for i, role in enumerate(readers)], gating)
+        write_header(words, dtype, capacity, [(role, i) for i, role in enumerate(readers)], gating, start)
         head = words[: layout.RING_HEADER_WORDS]
         return cls(name, head, raw[layout.RING_HEADER_BYTES :].view(dtype), bells)
 
@@ -290,6 +304,20 @@ class Ring:
     @property
     def published(self) -> int:
         return int(self.head[_PUBLISHED])
+
+    @property
+    def start(self) -> int:
+        """The ring's first sequence: 0, or where a resumed session went on."""
+        return int(self.head[_START])
+
+    @property
+    def oldest(self) -> int:
+        """The oldest sequence whose slot is not about to be overwritten."""
+        return max(self.start, int(self.head[_INTENT]) - self.capacity)
+
+    def record(self, sequence: int) -> np.ndarray:
+        """The slot of a sequence, a view: for a writer, who alone knows that it does not change."""
+        return self.slots[sequence & (self.capacity - 1)]
 
     @property
     def reader_roles(self) -> list[str]:
@@ -307,6 +335,22 @@ class Ring:
 
     def lapped(self, reader: int) -> int:
         return int(self.head[_READER_0 + reader * _READER_WORDS + _LAPPED])
+
+    def untold_laps(self, reader: int) -> tuple[int, list[tuple[int, int]]]:
+        """Laps since the reader last asked, in this life or an earlier one: (how many, [from, to) that each missed).
+
+        Of more than LAPS_KEPT only the latest are known one by one.
+        """
+        base = _READER_0 + reader * _READER_WORDS
+        count, told = int(self.head[base + _LAPS]), int(self.head[base + _LAPS_TOLD])
+        places = [
+            base + _LAP_0 + 2 * (lap % _LAPS_KEPT) for lap in range(max(told, count - _LAPS_KEPT), count)
+        ]
+        return count - told, [(int(self.head[at]), int(self.head[at + 1])) for at in places]
+
+    def tell_laps(self, reader: int, count: int) -> None:
+        """``count`` more laps need not be told again."""
+        self.head[_READER_0 + reader * _READER_WORDS + _LAPS_TOLD] += count
 
     def seen(self, reader: int) -> int:
         return int(self.head[_READER_0 + reader * _READER_WORDS + _SEEN])
@@ -326,13 +370,31 @@ class Ring:
         """
         base = _READER_0 + reader * _READER_WORDS
         oldest = int(self.head[_INTENT]) - self.capacity + (self.capacity >> 3)
-        back = self.position(reader) - max(sequence, oldest, 0)
+        back = self.position(reader) - max(sequence, oldest, self.start)
         if back <= 0:
             return 0
         self.head[base + _SEEN] -= back
         self.head[base + _POSITION] -= back
         self.head[_FREE_END] = 0  # on a gating ring the writer looks again before it goes on
         return back
+
+    def pass_to(self, reader: int, sequence: int) -> None:
+        """Move a reader forward to ``sequence``: it had the records between from elsewhere. Never moves back."""
+        base = _READER_0 + reader * _READER_WORDS
+        passed = max(0, sequence - self.position(reader))
+        self.head[base + _SEEN] += passed
+        self.head[base + _POSITION] += passed
+
+    def miss(self, reader: int, sequence: int) -> None:
+        """A lap: the records before ``sequence`` are lost to the reader, and counted."""
+        _miss(self.head, _READER_0 + reader * _READER_WORDS, sequence)
+
+    def jump(self, sequence: int) -> None:
+        """Let the next record have this sequence, where all readers are through: the ones between do not exist."""
+        assert all(self.lag(reader) == 0 for reader in range(len(self.reader_roles))), self.name
+        for reader in range(len(self.reader_roles)):
+            self.pass_to(reader, sequence)
+        self.head[_INTENT] = self.head[_PUBLISHED] = sequence
 
     def recover(self) -> None:
         """Finish or take back what a dead writer left behind. The new writer calls it, before anything else."""
@@ -372,4 +434,5 @@ def warm() -> None:
     rows = np.zeros(1, dtype)
     ring.publish_rows(rows)
     ring.poll(0, rows, 1)
+    ring.miss(0, 1)
     ring.room()

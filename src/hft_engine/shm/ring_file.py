@@ -10,11 +10,26 @@ from hft_engine.shm.segment import Segment, SegmentError
 
 
 def create_ring(
-    path: Path, dtype: np.dtype, capacity: int, readers: Sequence[tuple[str, int]], gating: bool
+    path: Path,
+    dtype: np.dtype,
+    capacity: int,
+    readers: Sequence[tuple[str, int]],
+    gating: bool,
+    start: int = 0,
+    before: np.ndarray | None = None,
 ) -> None:
-    """Make the file of a ring; ``readers`` are (role, doorbell or NO_BELL). The supervisor alone calls it."""
+    """Make the file of a ring; ``readers`` are (role, doorbell or NO_BELL). The supervisor alone calls it.
+
+    ``start``: its first sequence, of a resumed session. ``before``: one record of ``dtype``, which lies where the
+    last one before ``start`` would: a writer that goes on looks it up there. Views do not show it.
+    """
     with Segment.create(path, layout.ring_bytes(dtype, capacity)) as segment:
-        write_header(segment.words, dtype, capacity, readers, gating)
+        write_header(segment.words, dtype, capacity, readers, gating, start)
+        if before is not None and start > 0:
+            slots = segment.array(dtype, capacity, layout.RING_HEADER_BYTES)
+            slots[(start - 1) & (capacity - 1)] = before
+            slots[(start - 1) & (capacity - 1)]["sequence"] = start - 1
+            del slots
 
 
 def reader_names(head: np.ndarray) -> list[str]:
@@ -25,7 +40,12 @@ def reader_names(head: np.ndarray) -> list[str]:
 
 
 def write_header(
-    words: np.ndarray, dtype: np.dtype, capacity: int, readers: Sequence[tuple[str, int]], gating: bool
+    words: np.ndarray,
+    dtype: np.dtype,
+    capacity: int,
+    readers: Sequence[tuple[str, int]],
+    gating: bool,
+    start: int = 0,
 ) -> None:
     """Fill in the header of a ring's zeroed ``words``. Raises SegmentError."""
     if capacity < 8 or capacity & (capacity - 1):
@@ -40,6 +60,10 @@ def write_header(
     head[layout.W_READERS] = len(readers)
     head[layout.W_GATING] = int(gating)
     words[layout.RING_HEADER_WORDS] = ~0  # of zeroed slots only the first looks as if it held its record
+    head[layout.W_START] = head[layout.W_INTENT] = head[layout.W_PUBLISHED] = start
+    for i in range(len(readers)):
+        base = layout.W_READER_0 + i * layout.READER_WORDS
+        head[base + layout.R_POSITION] = head[base + layout.R_SEEN] = start  # published = seen + lapped + lag
     raw = head.view(np.uint8)
     for i, (role, bell) in enumerate(readers):
         name = role.encode()
@@ -88,7 +112,7 @@ class RingView:
         What was overwritten meanwhile is left out, so the first sequence may be later than asked for.
         """
         end = min(self.published, position + limit)
-        start = max(position, int(self.head[layout.W_INTENT]) - self.capacity, 0)
+        start = max(position, int(self.head[layout.W_INTENT]) - self.capacity, int(self.head[layout.W_START]))
         indices = np.arange(start, max(start, end)) & (self.capacity - 1)
         copies = self.slots[indices]
         torn = int(self.head[layout.W_INTENT]) - self.capacity - start

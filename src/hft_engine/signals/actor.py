@@ -6,11 +6,14 @@ from typing import Any
 import numpy as np
 from numba import carray, njit
 
-from hft_engine.config.schema import DEFAULT_RULES, SignalsConfig
+from hft_engine.config.schema import DEFAULT_RULES, Config, SignalsConfig
 from hft_engine.records import PREDICTION_DTYPE, SIGNAL_DTYPE
-from hft_engine.runtime import rundir
+from hft_engine.runtime import rundir, snapshot
 from hft_engine.runtime.actor import ActorContext, BaseActor, FatalError
 from hft_engine.runtime.chain import NativeCall, entry
+from hft_engine.runtime.checkpoint import key_of
+from hft_engine.runtime.laps import LapRecord
+from hft_engine.runtime.snapshot import EPOCH, Snapshots, keep_row
 from hft_engine.shm import histogram, layout
 from hft_engine.shm.atomics import copy_head
 from hft_engine.shm.clock import mono_ns, stamp_ns
@@ -27,7 +30,7 @@ from hft_engine.shm.ring import (
 )
 from hft_engine.shm.wiring import wire, wired
 from hft_engine.signals.chain import link
-from hft_engine.signals.checkpoint import DONE, Checkpoint, enter, leave
+from hft_engine.signals.checkpoint import DONE, Checkpoint, Fact, enter, leave
 from hft_engine.signals.rules import (
     C_LATE,
     C_PREDICTIONS,
@@ -47,9 +50,9 @@ GROUP_MAX = 16  # records whose heads are copied before the first of them is dec
 
 
 # Order of the arrays wired into ``duty``; ``chain`` uint64[1]: hash of the last signal; ``draft``: the next signal.
-_WIRES = 15
+_WIRES = 17
 _IN_HEAD, _IN, _OUT_HEAD, _OUT, _BELLS, _RULES, _STATES, _MEMORY, _CHAIN, _SCRATCH = range(10)
-_COUNTS, _HIST, _HIST_TOTAL, _DRAFT, _SLOWEST = range(10, _WIRES)
+_COUNTS, _HIST, _HIST_TOTAL, _DRAFT, _SLOWEST, _CONTROL, _MARKS = range(10, _WIRES)
 _HEAD_WORDS = int(PREDICTION_DTYPE.fields["values"][1]) // 8  # type: ignore[index]  # all but the features
 
 
@@ -108,9 +111,12 @@ def _decide_group(wiring: np.ndarray, scratch: np.ndarray, n: int) -> None:
     counts, hist = wired(wiring, _COUNTS, np.int64), wired(wiring, _HIST, np.int64)
     hist_total, draft = wired(wiring, _HIST_TOTAL, np.int64), wired(wiring, _DRAFT, SIGNAL_DTYPE)
     slowest, bells = wired(wiring, _SLOWEST, np.int64), wired(wiring, _BELLS, np.int64)
+    control, marks = wired(wiring, _CONTROL, np.int64), wired(wiring, _MARKS, np.int64)
     for i in range(n):
-        if scratch[i]["sequence"] < memory[DONE] or not _is_usable(scratch, i, states, counts):
+        if scratch[i]["source_sequence"] < memory[DONE] or not _is_usable(scratch, i, states, counts):
             continue
+        if control[EPOCH] != 0:
+            keep_row(control, marks, scratch[i]["instrument_id"])
         sequence = claim(out_head, out_slots, 0)
         enter(memory, states, scratch, i, sequence)
         winner = decide(rules, states, scratch, i, counts)
@@ -146,16 +152,20 @@ class SignalsActor(BaseActor):
     histograms = ("signals", "tick_to_signal")
 
     def __init__(self) -> None:
-        self.counters = COUNTERS
+        self.counters = (*COUNTERS, *snapshot.COUNTERS)
         self._native: NativeCall | None = None
         self._arrays: tuple[np.ndarray, ...] = ()  # the wiring holds their addresses
 
     def on_start(self, ctx: ActorContext) -> None:
         """Raises FatalError for a rule on a feature that is not there."""
-        self.counters = (*COUNTERS, *(f"rule_{rule.name}" for rule in ctx.config.signals.rules))
+        rules = (f"rule_{rule.name}" for rule in ctx.config.signals.rules)
+        self.counters = (*COUNTERS, *rules, *snapshot.COUNTERS)
         ctx.stats.declare(self.counters, self.histograms)  # again: only now the rules' names are known
         source, target = ctx.ring("predictions"), ctx.ring("signals")
         checkpoint = _checkpoint(ctx)
+        self._snapshots = _snapshots(ctx, checkpoint, target)
+        if checkpoint.is_new and (kept := self._snapshots.restore()) is not None:
+            checkpoint.resume(kept.facts)
         if checkpoint.recover(target.published):
             ctx.log.warning("an earlier life died inside a record; the state was put right")
         self._arrays = _arrays(
@@ -167,12 +177,23 @@ class SignalsActor(BaseActor):
             ctx.histogram("signals"),
             ctx.histogram("tick_to_signal"),
             ctx.stats.table,
+            self._snapshots,
         )
         self._wiring = wire(self._arrays)
         self._reader = ctx.reader("predictions")
+        self._laps = LapRecord(ctx, source, self._reader)
 
     def do_work(self) -> int:
-        return int(duty(self._wiring, self._reader))
+        done = int(duty(self._wiring, self._reader))
+        self.tend()
+        return done
+
+    def tend(self) -> None:
+        self._snapshots.tend()
+        self._laps.tend()
+
+    def on_stop(self) -> None:
+        self._snapshots.complete()
 
     def native(self) -> NativeCall:
         if self._native is None:
@@ -186,6 +207,27 @@ def _checkpoint(ctx: ActorContext) -> Checkpoint:
     if (ctx.run_dir / rundir.LOCK).exists():
         return Checkpoint.open(ctx.run_dir, instruments_max)
     return Checkpoint.private(instruments_max)
+
+
+def _snapshots(ctx: ActorContext, checkpoint: Checkpoint, target: Ring) -> Snapshots:
+    def write_facts(facts: np.ndarray) -> None:
+        facts[Fact.DONE], facts[Fact.SIGNALS] = checkpoint.memory[DONE], target.published
+        facts[Fact.CHAIN] = np.uint64(last_hash(target)).astype(np.int64)
+
+    columns, rows_max = [checkpoint.column], len(checkpoint.states)
+    return Snapshots(
+        snapshot.file_of(ctx.run_dir, "signals", state_key(ctx.config), columns, rows_max),
+        columns,
+        lambda: min(len(ctx.instruments), rows_max),
+        write_facts,
+        ctx.config.checkpoints.memory_ms,
+        [ctx.counter(name) for name in snapshot.COUNTERS],
+    )
+
+
+def state_key(config: Config) -> int:
+    """Of a checkpoint: bit r of a row belongs to the r-th rule."""
+    return key_of(STATE_DTYPE.descr, [rule.name for rule in config.signals.rules])
 
 
 def _table(config: SignalsConfig, names: tuple[str, ...]) -> np.ndarray:
@@ -204,6 +246,7 @@ def _arrays(
     hist: np.ndarray,
     hist_total: np.ndarray,
     slowest: np.ndarray,
+    snapshots: Snapshots,
 ) -> tuple[np.ndarray, ...]:
     return (
         source.head,
@@ -221,6 +264,8 @@ def _arrays(
         hist_total,
         np.zeros(1, SIGNAL_DTYPE),
         slowest,
+        snapshots.control,
+        snapshots.marks,
     )
 
 
@@ -228,7 +273,7 @@ def last_hash(signals: Ring) -> int:
     """``chain_hash`` of the newest signal in the ring, 0 where there is none."""
     if signals.published == 0:
         return 0
-    return int(signals.slots[(signals.published - 1) & (signals.capacity - 1)]["chain_hash"])
+    return int(signals.record(signals.published - 1)["chain_hash"])
 
 
 def warm() -> None:
@@ -241,6 +286,7 @@ def warm() -> None:
     source.publish_rows(np.zeros(1, PREDICTION_DTYPE))
     hist = histogram.new_counts()
     slowest = np.zeros(layout.TABLE_WORDS, np.int64)
-    arrays = _arrays(source, target, rules, checkpoint, counts, hist, hist, slowest)
+    snapshots = Snapshots(None, (), int, lambda facts: None, 0, ())
+    arrays = _arrays(source, target, rules, checkpoint, counts, hist, hist, slowest, snapshots)
     duty(wire(arrays), 0)
     native_entry()

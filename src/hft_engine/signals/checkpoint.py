@@ -4,16 +4,20 @@ It lives in a file of the run directory that the actor maps and its kernel write
 
     identity words as in ``shm.layout`` | word 16: the eight words below | page 1: ``STATE_DTYPE`` rows
 
-A record is processed as: copy its instrument's row to the undo words, ENTERED := record + 1, decide, publish,
-DONE := record + 1. After a death in between, the row is put back unless the record's signal was published;
-then records below DONE are skipped. So no signal comes twice and none is missing.
+A record is processed as: copy its instrument's row to the undo words, ENTERED := its tick + 1, decide, publish,
+DONE := its tick + 1. After a death in between, the row is put back unless the record's signal was published;
+then records of ticks below DONE are skipped. So no signal comes twice and none is missing.
+
+For a new run that goes on with an old session the same is copied now and then (``runtime.snapshot``): FACTS.
 """
 
+from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
 from numba import njit
 
+from hft_engine.runtime.checkpoint import Column
 from hft_engine.shm import layout
 from hft_engine.shm.atomics import fence_release, store_release
 from hft_engine.shm.segment import Segment, SegmentError
@@ -35,15 +39,23 @@ def enter(memory: np.ndarray, states: np.ndarray, predictions: np.ndarray, i: in
     memory[WEAK] = np.int64(states[row]["weak"])
     memory[LAST_BUY] = states[row]["last_buy_ns"]
     memory[LAST_SELL] = states[row]["last_sell_ns"]
-    store_release(memory, ENTERED, predictions[i]["sequence"] + 1)
+    store_release(memory, ENTERED, predictions[i]["source_sequence"] + 1)
     fence_release()
 
 
 @njit(nogil=True, inline="always")
 def leave(memory: np.ndarray, predictions: np.ndarray, i: int) -> None:
     """After what ``predictions[i]`` caused is published."""
-    store_release(memory, DONE, predictions[i]["sequence"] + 1)
+    store_release(memory, DONE, predictions[i]["source_sequence"] + 1)
     fence_release()
+
+
+class Fact(IntEnum):
+    """Words of a checkpoint: the rules have seen every prediction of ticks below DONE, and SIGNALS are out."""
+
+    DONE = 0
+    SIGNALS = 1
+    CHAIN = 2  # ``chain_hash`` of the last of them, as int64
 
 
 class Checkpoint:
@@ -70,6 +82,20 @@ class Checkpoint:
         if int(segment.words[layout.W_CAPACITY]) != instruments_max:
             raise SegmentError(f"{path} is of a run with another engine.instruments_max; stop that run first")
         return cls(segment.words, instruments_max)
+
+    @property
+    def column(self) -> Column:
+        """The rules' rows, for a checkpoint."""
+        return Column(self.states, STATE_DTYPE.itemsize)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no record was processed yet."""
+        return not self.memory[DONE] and not self.memory[ENTERED]
+
+    def resume(self, facts: np.ndarray) -> None:
+        """Go on from a session's checkpoint, whose rows are in place already."""
+        self.memory[ENTERED] = self.memory[DONE] = facts[Fact.DONE]
 
     def recover(self, published: int) -> bool:
         """Undo a record that a death cut short. ``published``: signals in the ring. True if there was one."""

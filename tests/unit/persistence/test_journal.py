@@ -202,7 +202,7 @@ def test_a_cut_inside_a_block_is_refused_and_changes_nothing(four_blocks):
     with pytest.raises(JournalError, match=f"nearest before is {first.offset}"):
         cut(four_blocks, first.offset + 5)
     assert four_blocks.read_bytes() == before
-    assert [p.name for p in four_blocks.parent.iterdir()] == [four_blocks.name]
+    assert {p.name for p in four_blocks.parent.iterdir()} == {four_blocks.name, "00000000.hftx"}
 
 
 def test_a_hole_is_seen_where_a_cut_lost_blocks_between_segments(writer, ticks, session):
@@ -254,12 +254,20 @@ def test_a_file_that_is_no_journal_is_refused(tmp_path):
 def test_a_journal_of_another_version_or_layout_is_refused(four_blocks, monkeypatch):
     fmt = "hft_engine.persistence.journal.format"
     with monkeypatch.context() as patch:
-        patch.setattr(f"{fmt}.FORMAT_VERSION", 2)
-        with pytest.raises(JournalError, match="journal format 1, this program reads 2"):
+        patch.setattr(f"{fmt}.READABLE_VERSIONS", (3, 4))
+        with pytest.raises(JournalError, match="journal format 2, this program reads 3 to 4"):
             JournalReader(four_blocks)
     monkeypatch.setattr(f"{fmt}.TICK_DTYPE_HASH", b"x" * 32)
     with pytest.raises(JournalError, match=r"another layout.*use version 0\.1\.0"):
         JournalReader(four_blocks)
+
+
+def test_a_journal_of_the_first_version_is_read(writer, ticks, session, monkeypatch):
+    monkeypatch.setattr("hft_engine.persistence.journal.format.FORMAT_VERSION", 1)
+    journal = writer()
+    journal.append(ticks(0, 10))
+    journal.close()
+    assert read_all(session)["sequence"].tolist() == list(range(10))
 
 
 def test_a_missing_or_empty_folder_is_named(tmp_path):
@@ -287,7 +295,7 @@ def test_a_sync_runs_when_due_and_not_before(writer, ticks):
     journal = writer(flush_ms=200)
     journal.flush()
     journal.append(ticks(0, 1))
-    since = journal._unsynced_since_ns
+    since = journal._segment.unsynced_since_ns
     assert not journal.flush_if_due(since + 199_000_000)
     assert journal.flush_if_due(since + 200_000_000)
     assert not journal.flush_if_due(since + 900_000_000)

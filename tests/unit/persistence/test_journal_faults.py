@@ -92,7 +92,7 @@ def test_a_writer_killed_at_any_moment_loses_nothing_it_had_appended(session, wr
 def test_a_device_without_space_fails_the_write_and_a_sync_is_never_tried_again(writer, ticks, monkeypatch):
     journal = writer()
     full = os.open("/dev/full", os.O_WRONLY)
-    os.dup2(full, journal._fd)
+    os.dup2(full, journal._segment._fd)
     os.close(full)
     with pytest.raises(JournalWriteError, match="No space left on device"):
         journal.append(ticks(0, 10))

@@ -12,6 +12,7 @@ from hft_engine.persistence.actor import PersistenceActor
 from hft_engine.persistence.journal import JournalReader
 from hft_engine.persistence.sinks.journal import config_hash
 from hft_engine.runtime.actor import FatalError
+from hft_engine.runtime.latch import TradingLatch
 from hft_engine.shm.counters import Stats
 
 
@@ -34,7 +35,7 @@ class Driven:
     def die(self):
         """What SIGKILL leaves: descriptors closed, nothing flushed, nothing committed."""
         if self.actor._journal and self.actor._journal._writer:
-            os.close(self.actor._journal._writer._fd)
+            os.close(self.actor._journal._writer._segment._fd)
         if self.actor._store and self.actor._store.store:
             self.actor._store.store.abandon()
 
@@ -60,6 +61,10 @@ def test_what_was_on_the_rings_is_in_journal_and_database_after_the_stop(make_ct
     journal = journal_of(driven.ctx)
     assert (journal.count, journal.holes, journal.report.ended) == (1000, (), True)
     assert journal.report.venue == "polygon"
+    assert (
+        b"".join(part.tobytes() for part in journal.signals())
+        == driven.ctx.ring("signals").slots[:50].tobytes()
+    )
     assert (len(rows_in(driven.ctx, "bars")), len(rows_in(driven.ctx, "signals"))) == (100, 50)
     assert (driven.counter("ticks"), driven.counter("bars"), driven.counter("signals")) == (1000, 100, 50)
     assert driven.counter("journal_bytes") == journal.report.bytes
@@ -116,6 +121,7 @@ def test_killed_before_its_commit_it_resumes_and_stores_each_record_once(make_ct
     assert [s for chunk in journal for s in chunk["sequence"].tolist()] == list(range(150))
     assert [row[1] for row in rows_in(second.ctx, "bars")] == list(range(20))
     assert [row[1] for row in rows_in(second.ctx, "signals")] == list(range(15))
+    assert [s for chunk in journal.signals() for s in chunk["sequence"].tolist()] == list(range(15))
     assert [row[1] for row in rows_in(second.ctx, "venue_bars")] == [60]
     assert (second.counter("ticks"), second.counter("signals")) == (150, 15)
     for ring in rings.values():
@@ -128,7 +134,7 @@ def test_a_full_disk_stops_the_journal_and_nothing_else(make_ctx, events):
     rings["ticks"].publish_rows(make_ticks(0, 10))
     driven.drain()
     full = os.open("/dev/full", os.O_WRONLY)
-    os.dup2(full, driven.actor._journal._writer._fd)
+    os.dup2(full, driven.actor._journal._writer._segment._fd)
     os.close(full)
     rings["ticks"].publish_rows(make_ticks(10, 10))
     driven.drain()
@@ -137,6 +143,8 @@ def test_a_full_disk_stops_the_journal_and_nothing_else(make_ctx, events):
     driven.stop()
     assert driven.counter("journal_failed") == 1
     assert (driven.counter("ticks"), driven.counter("unjournaled_ticks")) == (25, 15)
+    assert driven.counter("unjournaled_signals") == 5
+    assert "journalling stopped at sequence 10" in TradingLatch(driven.ctx.data_dir).reason()
     assert len(rows_in(driven.ctx, "signals")) == 5
     assert journal_of(driven.ctx).count == 10
     assert [kind for kind, _ in events] == ["journal_failed"]

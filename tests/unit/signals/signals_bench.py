@@ -58,6 +58,9 @@ class Bench:
         self.actor.on_start(ctx)
 
     def feed(self, rows):
+        """Each record of a tick of its own, later than all before."""
+        rows = rows.copy()
+        rows["source_sequence"] = 1_000 + self.predictions.published + np.arange(len(rows))
         self.predictions.publish_rows(rows)
 
     def run(self, rows, chunk=64):

@@ -95,7 +95,7 @@ def test_a_death_at_any_step_neither_doubles_nor_loses_a_signal(bench, step):
 
 def test_without_a_run_directory_no_state_is_left_behind(bench):
     made = bench(*RULES)
-    for name in (LOCK, checkpoint.FILE):
+    for name in (LOCK, checkpoint.FILE, "signals.ckpt"):
         (made.run_dir / name).unlink()
     made.start()
     assert len(made.run(walk())) > 0

@@ -50,9 +50,11 @@ class Polygon:
 
     def subscribe_texts(self, pairs: Iterable[str]) -> list[str]:
         """Subscribe messages for ``pairs``, a bounded number of pairs in each."""
-        all_pairs = list(pairs)
-        starts = range(0, len(all_pairs), PAIRS_PER_MESSAGE_MAX)
-        return [_text("subscribe", ",".join(all_pairs[i : i + PAIRS_PER_MESSAGE_MAX])) for i in starts]
+        return _texts("subscribe", list(pairs))
+
+    def unsubscribe_texts(self, pairs: Iterable[str]) -> list[str]:
+        """As ``subscribe_texts``, to end subscriptions."""
+        return _texts("unsubscribe", list(pairs))
 
     def verdict(self, status: Status) -> Verdict:
         """What a status message means. Unknown ones are OTHER, never an error."""
@@ -79,6 +81,11 @@ _BY_STATUS = {
         "stop it, or ask the venue for more connections",
     ),
 }
+
+
+def _texts(action: str, pairs: list[str]) -> list[str]:
+    starts = range(0, len(pairs), PAIRS_PER_MESSAGE_MAX)
+    return [_text(action, ",".join(pairs[i : i + PAIRS_PER_MESSAGE_MAX])) for i in starts]
 
 
 def _text(action: str, params: str) -> str:

@@ -7,28 +7,32 @@
                | crc u32 | payload
 
 ``header_bytes`` is a multiple of a page. A crc is the CRC-32C of everything else in its header or block.
+``metadata`` is ``metadata.SegmentMetadata``.
 
     kind          payload                                       count        first_sequence
     TICKS         count records of ``TICK_DTYPE``               records      of the first record
     INSTRUMENTS   JSON list of symbols, ids from first_id on    symbols      first_id
     HOLE          from i64, to i64: [from, to) was lapped       to - from    from
     END           nothing: the segment was closed in order      0            of the next record
+    SIGNALS       count records of ``SIGNAL_DTYPE``             records      of the first signal
+
+Version 1 had no SIGNALS and less metadata; it is read as well. A closed segment may be kept in zstd frames
+(``zstd_file.py``): decompressed it is these very bytes, and every offset means the same.
 """
 
-import hashlib
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
 
 import google_crc32c
 import msgspec
 import numpy as np
 
-from hft_engine.records import TICK_DTYPE
+from hft_engine.persistence.journal.metadata import SegmentMetadata, dtype_hash
+from hft_engine.records import SIGNAL_DTYPE, TICK_DTYPE
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
 SEGMENT_MAGIC = b"HFTJRNL\n"
 BLOCK_MAGIC = b"HFTB"
 SEGMENT_SUFFIX = ".hftj"
@@ -53,19 +57,11 @@ class BlockKind(IntEnum):
     INSTRUMENTS = 2
     HOLE = 3
     END = 4
+    SIGNALS = 5
 
 
 _KINDS = frozenset(int(kind) for kind in BlockKind)
-
-
-class SegmentMetadata(msgspec.Struct, frozen=True, kw_only=True):
-    """What a segment says about the run that wrote it; ``symbols`` is the instrument table in order of id."""
-
-    run_id: str
-    venue: str
-    config_hash: str
-    code_version: str
-    symbols: tuple[str, ...] = ()
+_RECORD_BYTES = {BlockKind.TICKS: TICK_DTYPE.itemsize, BlockKind.SIGNALS: SIGNAL_DTYPE.itemsize}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +92,16 @@ class Block:
         """``count`` records of ``TICK_DTYPE``, read only."""
         return np.frombuffer(self.payload, TICK_DTYPE)
 
+    def signals(self) -> np.ndarray:
+        """``count`` records of ``SIGNAL_DTYPE``, read only."""
+        return np.frombuffer(self.payload, SIGNAL_DTYPE)
+
     def symbols(self) -> list[str]:
         return msgspec.json.decode(self.payload, type=list[str])
 
     def hole(self) -> tuple[int, int]:
         first, end = HOLE.unpack(self.payload)
         return first, end
-
-
-def dtype_hash(dtype: np.dtype) -> bytes:
-    """SHA-256 of the names, formats and offsets of a record's fields, and of its size."""
-    fields: Mapping[str, Any] = dtype.fields or {}
-    layout = [(name, fields[name][0].str, fields[name][1]) for name in dtype.names or ()]
-    return hashlib.sha256(repr((layout, dtype.itemsize)).encode()).digest()
 
 
 TICK_DTYPE_HASH = dtype_hash(TICK_DTYPE)
@@ -138,9 +131,10 @@ def decode_header(raw: bytes) -> SegmentHeader | None:
     rest = raw[HEADER.size :]
     if google_crc32c.value(raw[: HEADER.size - CRC.size] + rest) != crc:
         return None
-    if version != FORMAT_VERSION:
+    if version not in READABLE_VERSIONS:
         raise JournalError(
-            f"journal format {version}, this program reads {FORMAT_VERSION}; use the version that wrote it"
+            f"journal format {version}, this program reads {READABLE_VERSIONS[0]} to {READABLE_VERSIONS[-1]}; "
+            "use the version that wrote it"
         )
     metadata = msgspec.json.decode(rest[:text_bytes], type=SegmentMetadata)
     if layout != TICK_DTYPE_HASH:
@@ -150,23 +144,21 @@ def decode_header(raw: bytes) -> SegmentHeader | None:
     return SegmentHeader(segment, first_sequence, created_ns, layout, metadata, header_bytes)
 
 
-def encode_block(kind: BlockKind, count: int, first_sequence: int, payload: bytes = b"") -> bytes:
+def encode_head(kind: BlockKind, count: int, first_sequence: int, payload: bytes = b"") -> bytes:
+    """The header of a block; the block is it and ``payload``."""
     fields = BLOCK.pack(BLOCK_MAGIC, kind, len(payload), count, first_sequence, 0, 0)[: -CRC.size]
-    return fields + CRC.pack(google_crc32c.extend(google_crc32c.value(fields), payload)) + payload
+    return fields + CRC.pack(google_crc32c.extend(google_crc32c.value(fields), payload))
 
 
-def encode_ticks(rows: np.ndarray) -> bytes:
+def ticks_payload(rows: np.ndarray) -> bytes:
     # numpy drops a dtype's padding in concatenate and the like; nobody could read such a block.
     assert rows.itemsize == TICK_DTYPE.itemsize, rows.dtype
-    return encode_block(BlockKind.TICKS, len(rows), int(rows["sequence"][0]), rows.tobytes())
+    return rows.tobytes()
 
 
-def encode_hole(first: int, end: int) -> bytes:
-    return encode_block(BlockKind.HOLE, min(end - first, 0xFFFFFFFF), first, HOLE.pack(first, end))
-
-
-def encode_instruments(first_id: int, symbols: list[str]) -> bytes:
-    return encode_block(BlockKind.INSTRUMENTS, len(symbols), first_id, msgspec.json.encode(symbols))
+def signals_payload(rows: np.ndarray) -> bytes:
+    assert rows.itemsize == SIGNAL_DTYPE.itemsize, rows.dtype
+    return rows.tobytes()
 
 
 def payload_bytes_of(head: bytes) -> int | None:
@@ -184,6 +176,6 @@ def decode_block(offset: int, head: bytes, payload: bytes) -> Block | None:
         return None
     if google_crc32c.extend(google_crc32c.value(head[: -CRC.size]), payload) != crc:
         return None
-    if kind not in _KINDS or (kind == BlockKind.TICKS and length != count * TICK_DTYPE.itemsize):
+    if kind not in _KINDS or (kind in _RECORD_BYTES and length != count * _RECORD_BYTES[kind]):
         return None
     return Block(offset, BlockKind(kind), count, first_sequence, payload)

@@ -1,10 +1,12 @@
-"""Which sequences a journal lacks, from its blocks in order."""
+"""Which sequences a journal lacks, from its runs of records in order."""
 
-from hft_engine.persistence.journal.format import Block, BlockKind, JournalError
+from collections.abc import Sequence
+
+from hft_engine.persistence.journal.format import JournalError
 
 
 class HoleTracker:
-    """Feed it every block in order. ``holes``: [from, to) pairs; ``expected``: the next sequence.
+    """Told every run of records in order. ``holes``: [from, to) pairs; ``expected``: the next sequence.
 
     A hole that the writer declared counts like one that shows only in the sequences (a torn tail, a cut).
     """
@@ -13,16 +15,16 @@ class HoleTracker:
         self.expected = first_sequence
         self.holes: list[tuple[int, int]] = []
 
-    def see(self, block: Block) -> None:
-        """Raises JournalError where sequences go back: two writers, or files of two runs in one folder."""
-        if block.kind == BlockKind.TICKS:
-            self.skip_to(block.first_sequence)
-            self.expected = block.first_sequence + block.count
-        elif block.kind == BlockKind.HOLE:
-            self.skip_to(block.hole()[1])
+    def run(self, first: int, count: int) -> None:
+        """``count`` records from sequence ``first`` on. Raises JournalError as ``skip_to`` does."""
+        self.skip_to(first)
+        self.expected = first + count
 
     def skip_to(self, sequence: int) -> None:
-        """Whatever lies between the expected sequence and this one is a hole."""
+        """Whatever lies between the expected sequence and this one is a hole.
+
+        Raises JournalError where sequences go back: two writers, or files of two runs in one folder.
+        """
         if sequence < self.expected:
             raise JournalError(
                 f"sequence {sequence} follows {self.expected - 1}: segments of two runs are mixed; "
@@ -35,3 +37,11 @@ class HoleTracker:
         else:
             self.holes.append((self.expected, sequence))
         self.expected = sequence
+
+    def join(self, first: int, holes: Sequence[tuple[int, int]], end: int) -> None:
+        """The records [first, end) without ``holes``. Raises JournalError as ``skip_to`` does."""
+        self.skip_to(first)
+        for start, stop in holes:
+            self.expected = start
+            self.skip_to(stop)
+        self.expected = end

@@ -1,4 +1,4 @@
-"""Read a journal back: a session folder or one segment."""
+"""Read a journal back: a session folder or one segment, from end to end or a part."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,22 +6,31 @@ from pathlib import Path
 import numpy as np
 
 from hft_engine.persistence.journal.format import Block, BlockKind, JournalError
-from hft_engine.persistence.journal.report import JournalReport, check
-from hft_engine.persistence.journal.segment import SegmentReport, read_blocks
-from hft_engine.records import TICK_DTYPE
+from hft_engine.persistence.journal.metadata import dtype_hash
+from hft_engine.persistence.journal.report import JournalReport, check, survey_session
+from hft_engine.persistence.journal.segment import read_blocks
+from hft_engine.persistence.journal.selection import EVERYTHING, Selection
+from hft_engine.persistence.journal.tally import SegmentReport
+from hft_engine.persistence.journal.zstd_file import open_segment
+from hft_engine.records import SIGNAL_DTYPE, TICK_DTYPE
 
 CHUNK_RECORDS = 8_192  # a megabyte: enough to make the cost of a chunk vanish, little enough to stay in cache
+_SIGNAL_HASH = dtype_hash(SIGNAL_DTYPE).hex()
 
 
 class JournalReader:
-    """The ticks of a journal, verified from end to end before the first is handed out.
+    """The ticks and signals of a journal.
 
     Opening raises JournalError if there is no journal, if it was written with another record layout, or if it
     is damaged anywhere but at the end of a segment. What is appended after opening is not seen.
+
+    ``verify``: every block is verified before the first record is handed out. Without, closed segments are taken by
+    their indexes and only what is read is verified: a part of a long journal is there at once. Where such a block
+    is bad, reading raises JournalError; nothing bad is ever handed out.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self.report: JournalReport = check(Path(path))
+    def __init__(self, path: Path | str, verify: bool = True) -> None:
+        self.report: JournalReport = check(Path(path)) if verify else survey_session(Path(path))
         self.report.refuse_damage()
 
     @property
@@ -45,32 +54,89 @@ class JournalReader:
         return self.report.torn_bytes
 
     def __iter__(self) -> Iterator[np.ndarray]:
+        return self.ticks()
+
+    def ticks(self, selection: Selection = EVERYTHING) -> Iterator[np.ndarray]:
         """Chunks of ``TICK_DTYPE`` in order, stamps as recorded: read-only, of 1 to about 12,000 rows."""
-        return _chunks(block for segment in self.report.segments for block in _tick_blocks(segment))
+        return _chunks(self._blocks(BlockKind.TICKS, selection), TICK_DTYPE, selection)
+
+    def signals(self, selection: Selection = EVERYTHING) -> Iterator[np.ndarray]:
+        """Chunks of ``SIGNAL_DTYPE`` in order, as the live run published them. Raises JournalError."""
+        for segment in self.report.segments:
+            _refuse_other_signals(segment)
+        return _chunks(self._blocks(BlockKind.SIGNALS, selection), SIGNAL_DTYPE, selection)
+
+    def _blocks(self, kind: BlockKind, selection: Selection) -> Iterator[Block]:
+        for segment in self.report.segments:
+            yield from _wanted_blocks(segment, kind, selection)
 
 
-def _tick_blocks(segment: SegmentReport) -> Iterator[Block]:
-    if segment.header is None:
-        return
-    end = 0
-    with segment.path.open("rb") as file:
-        for block in read_blocks(file, segment.header.header_bytes, segment.valid_bytes):
-            end = block.end
-            if block.kind == BlockKind.TICKS:
-                yield block
-    if end < segment.valid_bytes and segment.blocks:
-        raise JournalError(f"{segment.path}: changed at byte {end} since it was opened; read it again")
+def _refuse_other_signals(segment: SegmentReport) -> None:
+    if segment.sums.signals and segment.header is not None:
+        metadata = segment.header.metadata
+        if metadata.dtypes.get("SIGNAL_DTYPE", _SIGNAL_HASH) != _SIGNAL_HASH:
+            raise JournalError(
+                f"{segment.path}: its signals have another layout than this program's; "
+                f"use version {metadata.code_version}"
+            )
 
 
-def _chunks(blocks: Iterator[Block]) -> Iterator[np.ndarray]:
+def _wanted_blocks(segment: SegmentReport, kind: BlockKind, selection: Selection) -> Iterator[Block]:
+    """Blocks of a kind in the strides where ``selection`` may find something."""
+    for start, stop in _wanted_ranges(segment, kind, selection):
+        end = start
+        with open_segment(segment.path) as file:
+            for block in read_blocks(file, start, stop):
+                end = block.end
+                if block.kind == kind:
+                    yield block
+        if end < stop:
+            raise JournalError(
+                f"{segment.path}: a bad block at byte {end}, where a valid one was or should be; "
+                f"`hft journal check {segment.path}` tells more"
+            )
+
+
+def _wanted_ranges(
+    segment: SegmentReport, kind: BlockKind, selection: Selection
+) -> Iterator[tuple[int, int]]:
+    """Byte ranges, neighbours joined."""
+    entries = segment.entries
+    name, count, last = ("first_sequence", "ticks", segment.sums.next_sequence)
+    if kind == BlockKind.SIGNALS:
+        name, count, last = ("first_signal", "signals", segment.sums.next_signal)
+    firsts = [*entries[name].tolist(), last]
+    offsets = [*entries["offset"].tolist(), segment.valid_bytes]
+    start = -1
+    for i, entry in enumerate(entries):
+        wanted = entry[count] and selection.overlaps(
+            firsts[i], firsts[i + 1], int(entry["ts_min_ns"]), int(entry["ts_max_ns"])
+        )
+        if wanted and start < 0:
+            start = offsets[i]
+        if not wanted and start >= 0:
+            yield start, offsets[i]
+            start = -1
+    if start >= 0:
+        yield start, segment.valid_bytes
+
+
+def _chunks(blocks: Iterator[Block], dtype: np.dtype, selection: Selection) -> Iterator[np.ndarray]:
     # A live feed writes blocks of a few ticks; handed on one by one they would cost more than the ticks.
     parts: list[bytes] = []
     records = 0
     for block in blocks:
-        parts.append(block.payload)
-        records += block.count
+        payload = block.payload if selection is EVERYTHING else _picked(block.payload, dtype, selection)
+        parts.append(payload)
+        records += len(payload) // dtype.itemsize
         if records >= CHUNK_RECORDS:
-            yield np.frombuffer(b"".join(parts), TICK_DTYPE)
+            yield np.frombuffer(b"".join(parts), dtype)
             parts, records = [], 0
-    if parts:
-        yield np.frombuffer(b"".join(parts), TICK_DTYPE)
+    if records:
+        yield np.frombuffer(b"".join(parts), dtype)
+
+
+def _picked(payload: bytes, dtype: np.dtype, selection: Selection) -> bytes:
+    rows = np.frombuffer(payload, dtype)
+    picked = selection.pick(rows)
+    return payload if picked is rows else picked.tobytes()

@@ -4,49 +4,18 @@ A bad block with no valid one after it is a torn tail: what a crash leaves; it i
 A bad block with valid ones after it is damage: only a person may decide to cut there.
 """
 
+import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from hft_engine.persistence.journal import format as fmt
-from hft_engine.persistence.journal.format import Block, BlockKind, JournalError, SegmentHeader
-from hft_engine.persistence.journal.holes import HoleTracker
+from hft_engine.persistence.journal.format import Block, JournalError, SegmentHeader
+from hft_engine.persistence.journal.index import read_index, write_index
+from hft_engine.persistence.journal.tally import SegmentReport, SegmentSums, Tally
+from hft_engine.persistence.journal.zstd_file import disk_bytes_of, open_segment, size_of
 
 SEARCH_BYTES = 1 << 20  # window of the search for a valid block behind a bad one
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentReport:
-    """What a segment holds. ``bytes`` = ``valid_bytes`` + ``torn_bytes`` unless it is damaged."""
-
-    path: Path
-    bytes: int
-    valid_bytes: int
-    torn_bytes: int
-    damaged_at: int | None  # offset of a bad block that valid blocks follow
-    header: SegmentHeader | None  # None: torn before its header was whole
-    blocks: int
-    ticks: int
-    first_ts_ns: int  # ts_recv_ns of the first and last tick, UTC; 0 without any
-    last_ts_ns: int
-    next_sequence: int
-    holes: tuple[tuple[int, int], ...]
-    symbols: tuple[str, ...]
-    ended: bool  # closed in order
-
-    @property
-    def remedy(self) -> str:
-        """The command that cuts a damaged segment; empty where nothing is damaged."""
-        return "" if self.damaged_at is None else f"hft journal cut {self.path} --at {self.damaged_at}"
-
-    def refuse_damage(self) -> None:
-        """Raises JournalError, naming file, offset and remedy, if valid blocks follow a bad one."""
-        if self.damaged_at is not None:
-            raise JournalError(
-                f"{self.path}: damaged at byte {self.damaged_at} of {self.bytes}, valid blocks follow. "
-                f"To keep what is before it and set the rest aside: {self.remedy}"
-            )
 
 
 def read_header(path: Path, file: BinaryIO) -> SegmentHeader | None:
@@ -55,8 +24,9 @@ def read_header(path: Path, file: BinaryIO) -> SegmentHeader | None:
     start = file.read(fmt.HEADER.size)
     _refuse_foreign(path, start)
     length = fmt.header_bytes_of(start)
-    if length is None or length < fmt.HEADER.size or length > path.stat().st_size:
+    if length is None or length < fmt.HEADER.size or length > size_of(file):
         return None
+    file.seek(len(start))
     try:
         return fmt.decode_header(start + file.read(length - len(start)))
     except JournalError as error:
@@ -85,68 +55,62 @@ def read_block(file: BinaryIO, offset: int, end: int) -> Block | None:
 
 def scan(path: Path) -> SegmentReport:
     """Read and verify a whole segment. Raises JournalError if it is unreadable or not of this program."""
+    with _reading(path), open_segment(path) as file:
+        return _scan(path, file)
+
+
+def survey(path: Path) -> SegmentReport:
+    """As ``scan``, but from the index where there is one; where a closed segment has none, one is made."""
+    with _reading(path), open_segment(path) as file:
+        sums = read_index(path, size_of(file))
+        header = read_header(path, file) if sums else None
+        if sums is not None and header is not None:
+            return _report(path, file, header, sums, damaged=False, verified=False)
+        report = _scan(path, file)
+    if report.sums.ended and report.damaged_at is None:
+        with contextlib.suppress(OSError):  # somebody else's folder, a full disk: the next one makes it
+            write_index(path, report.sums)
+    return report
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
     try:
-        with path.open("rb") as file:
-            return _scan(path, file)
+        yield
     except OSError as error:
         raise JournalError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _scan(path: Path, file: BinaryIO) -> SegmentReport:
-    size = path.stat().st_size
+    size = size_of(file)
     header = read_header(path, file)
-    tally = _Tally(header)
+    tally = Tally(header)
     if header is not None:
         for block in read_blocks(file, header.header_bytes, size):
             tally.add(block)
     damaged = tally.end < size and _valid_block_after(file, tally.end + 1, size)
-    return tally.report(path, size, damaged)
+    return _report(path, file, header, tally.sums(), damaged, verified=True)
 
 
-class _Tally:
-    """Running sums over the blocks of one segment."""
-
-    def __init__(self, header: SegmentHeader | None) -> None:
-        self._header = header
-        self.end = header.header_bytes if header else 0
-        self._blocks = self._ticks = self._first_ts_ns = self._last_ts_ns = 0
-        self._holes = HoleTracker(header.first_sequence if header else 0)
-        self._symbols = list(header.metadata.symbols) if header else []
-        self._ended = False
-
-    def add(self, block: Block) -> None:
-        self._blocks += 1
-        self.end = block.end
-        self._holes.see(block)
-        self._ended = block.kind == BlockKind.END
-        if block.kind == BlockKind.TICKS:
-            self._add_ticks(block)
-        elif block.kind == BlockKind.INSTRUMENTS:
-            self._symbols[block.first_sequence :] = block.symbols()
-
-    def _add_ticks(self, block: Block) -> None:
-        stamps = block.ticks()["ts_recv_ns"]
-        self._first_ts_ns = self._first_ts_ns or int(stamps[0])
-        self._last_ts_ns = int(stamps[-1])
-        self._ticks += block.count
-
-    def report(self, path: Path, size: int, damaged: bool) -> SegmentReport:
-        return SegmentReport(
-            path=path,
-            bytes=size,
-            valid_bytes=self.end,
-            torn_bytes=0 if damaged else size - self.end,
-            damaged_at=self.end if damaged else None,
-            header=self._header,
-            blocks=self._blocks,
-            ticks=self._ticks,
-            first_ts_ns=self._first_ts_ns,
-            last_ts_ns=self._last_ts_ns,
-            next_sequence=self._holes.expected,
-            holes=tuple(self._holes.holes),
-            symbols=tuple(self._symbols),
-            ended=self._ended,
-        )
+def _report(
+    path: Path,
+    file: BinaryIO,
+    header: SegmentHeader | None,
+    sums: SegmentSums,
+    damaged: bool,
+    verified: bool,
+) -> SegmentReport:
+    size = size_of(file)
+    return SegmentReport(
+        path=path,
+        bytes=size,
+        disk_bytes=disk_bytes_of(file),
+        torn_bytes=0 if damaged else size - sums.valid_bytes,
+        damaged_at=sums.valid_bytes if damaged else None,
+        header=header,
+        sums=sums,
+        verified=verified,
+    )
 
 
 def _refuse_foreign(path: Path, start: bytes) -> None:

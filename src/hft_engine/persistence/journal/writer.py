@@ -1,16 +1,24 @@
-"""The one writer of a run's journal: ticks in, checksummed blocks in bounded segment files out."""
+"""The one writer of a run's journal: ticks and signals in, checksummed blocks in bounded segment files out."""
 
-import os
-import time
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from hft_engine.instruments import InstrumentTable
 from hft_engine.persistence.journal import format as fmt
-from hft_engine.persistence.journal.format import BlockKind, JournalError, SegmentMetadata
-from hft_engine.persistence.journal.segment import SegmentReport, scan
-from hft_engine.persistence.journal.session import segment_path, segment_paths
+from hft_engine.persistence.journal.format import BlockKind, JournalError
+from hft_engine.persistence.journal.metadata import SegmentMetadata, dtype_hashes
+from hft_engine.persistence.journal.segment import scan
+from hft_engine.persistence.journal.segment_writer import SegmentWriter
+from hft_engine.persistence.journal.session import (
+    DRAFT_SUFFIX,
+    segment_number,
+    segment_path,
+    segment_paths,
+)
+from hft_engine.persistence.journal.tally import SegmentReport
+from hft_engine.runtime.faultpoints import fault_point
 
 
 class JournalWriteError(JournalError):
@@ -18,16 +26,16 @@ class JournalWriteError(JournalError):
 
 
 class JournalWriter:
-    """Appends ticks to the session folder ``session``, from sequence ``next_sequence`` on.
+    """Appends to the session folder ``session``: ticks from ``next_sequence``, signals from ``next_signal`` on.
 
     Every ``append`` hands its records to the kernel before it returns: the death of this process loses none.
     Power loss loses at most what came since the last ``fdatasync``, which ``flush_if_due`` runs every
     ``flush_ms``. After any error of a write or a sync the writer is done: a failed sync is never tried again,
     since the kernel may have dropped the pages (a later success would lie).
 
-    ``segment_bytes`` bounds a segment, unless its header alone is longer. ``metadata.symbols`` is ignored:
-    the header takes the symbols from ``instruments``. A writer that starts in a folder with segments goes on
-    behind the last valid record, in a new segment; ``damaged`` then reports the last one if it is damaged.
+    ``segment_bytes`` bounds a segment, unless its header alone is longer. Of ``metadata`` the writer sets
+    ``symbols`` (from ``instruments``), ``first_signal`` and ``dtypes``. A writer that starts in a folder with segments
+    goes on behind the last valid records, in a new segment; ``damaged`` then reports the last one if it is damaged.
     """
 
     def __init__(
@@ -40,22 +48,20 @@ class JournalWriter:
         flush_ms: int,
     ) -> None:
         self._session = session
-        self._metadata = metadata
+        self._metadata = msgspec.structs.replace(metadata, dtypes=dtype_hashes())
         self._instruments = instruments
         self._segment_bytes = segment_bytes
         self._flush_ns = flush_ms * 1_000_000
-        self._fd = -1
+        self._segment: SegmentWriter | None = None
         self._failure: JournalWriteError | None = None
-        self._segment_size = 0
-        self._blocks_in_segment = 0
         self._symbols_written = 0
-        self._unsynced_since_ns = 0
-        self.bytes_written = 0
+        self._bytes_ended = 0
         self.segments = 0
         self.holes = 0
         self.ticks_lapped = 0
+        self.signals_lapped = 0
         self.damaged: SegmentReport | None = None
-        self._number, self.next_sequence = self._resume_point()
+        self._number, self.next_sequence, self.next_signal = self._resume_point()
         self._open_segment()
 
     @property
@@ -63,67 +69,90 @@ class JournalWriter:
         """Why nothing is written any more, or None."""
         return self._failure
 
+    @property
+    def bytes_written(self) -> int:
+        """By this writer, in whole headers and blocks."""
+        return self._bytes_ended + (self._segment.size if self._segment else 0)
+
+    @property
+    def path(self) -> Path:
+        """The segment that is being written."""
+        return segment_path(self._session, self._number)
+
     def append(self, rows: np.ndarray) -> int:
         """Write those of ``rows`` (``TICK_DTYPE``, sequences rising) not written yet; how many that were.
 
         A jump in the sequences becomes a hole. Raises JournalWriteError, then and ever after.
         """
-        if not len(rows) or rows["sequence"][-1] < self.next_sequence:
+        rows = _from(rows, self.next_sequence)
+        if not len(rows):
             return 0
-        if rows["sequence"][0] < self.next_sequence:
-            rows = rows[np.searchsorted(rows["sequence"], self.next_sequence) :]
         self._append_instruments()
-        for run in _contiguous_runs(rows):
-            self._append_run(run)
+        for part in _contiguous_runs(rows):
+            first = int(part["sequence"][0])
+            if first > self.next_sequence:
+                self._append_hole(first)
+            self._append_block(BlockKind.TICKS, len(part), first, fmt.ticks_payload(part))
+            self.next_sequence = first + len(part)
+        return len(rows)
+
+    def append_signals(self, rows: np.ndarray) -> int:
+        """Write those of ``rows`` (``SIGNAL_DTYPE``, sequences rising) not written yet; how many that were.
+
+        A jump in the sequences is counted; it shows in the sequences. Raises JournalWriteError, then and ever after.
+        """
+        rows = _from(rows, self.next_signal)
+        if not len(rows):
+            return 0
+        self._append_instruments()
+        for part in _contiguous_runs(rows):
+            first = int(part["sequence"][0])
+            self._append_block(BlockKind.SIGNALS, len(part), first, fmt.signals_payload(part))
+            self.signals_lapped += first - self.next_signal
+            self.next_signal = first + len(part)
         return len(rows)
 
     def flush_if_due(self, now_ns: int) -> bool:
         """Sync if unsynced bytes are older than the flush interval; ``now_ns`` is CLOCK_MONOTONIC."""
-        due = self._unsynced_since_ns and now_ns - self._unsynced_since_ns >= self._flush_ns
+        since_ns = self._segment.unsynced_since_ns if self._segment else 0
+        due = bool(since_ns) and now_ns - since_ns >= self._flush_ns
         if due:
             self.flush()
-        return bool(due)
+        return due
 
     def flush(self) -> None:
-        """Sync what was written to the disk. Raises JournalWriteError."""
-        if not self._unsynced_since_ns:
+        """Sync what was written to the disk; nothing after a failure. Raises JournalWriteError."""
+        if self._segment is None:
             return
-        self._refuse_failed()
         try:
-            os.fdatasync(self._fd)
+            self._segment.sync()
         except OSError as error:
             raise self._fail(error) from error
-        self._unsynced_since_ns = 0
 
     def close(self) -> None:
         """End the segment in order, sync, close. Nothing after a failure. Raises JournalWriteError."""
-        if self._fd >= 0:
+        if self._segment is not None:
             self._end_segment()
 
-    def _resume_point(self) -> tuple[int, int]:
-        """Number of the next segment, and the sequence it starts with."""
-        paths = segment_paths(self._session)
+    def _resume_point(self) -> tuple[int, int, int]:
+        """Number of the next segment, and the next tick and signal."""
+        for draft in self._session.glob(f"*{DRAFT_SUFFIX}"):
+            draft.unlink(missing_ok=True)
+        paths = segment_paths(self._session) if self._session.is_dir() else []
+        number = segment_number(paths[-1]) + 1 if paths else 0
         for path in reversed(paths):
             report = scan(path)
             if report.damaged_at is not None:
                 self.damaged = self.damaged or report
             if report.header is not None:
-                return int(paths[-1].stem) + 1, report.next_sequence
-        return (int(paths[-1].stem) + 1 if paths else 0), 0
-
-    def _append_run(self, rows: np.ndarray) -> None:
-        first = int(rows["sequence"][0])
-        if first > self.next_sequence:
-            self._append_hole(first)
-        for start in range(0, len(rows), fmt.BLOCK_RECORDS_MAX):
-            part = rows[start : start + fmt.BLOCK_RECORDS_MAX]
-            self._append_block(fmt.encode_ticks(part))
-            self.next_sequence = int(part["sequence"][-1]) + 1
+                return number, report.sums.next_sequence, report.sums.next_signal
+        return number, 0, 0
 
     def _append_hole(self, end: int) -> None:
-        self._append_block(fmt.encode_hole(self.next_sequence, end))
+        first = self.next_sequence
+        self._append_block(BlockKind.HOLE, min(end - first, 0xFFFFFFFF), first, fmt.HOLE.pack(first, end))
         self.holes += 1
-        self.ticks_lapped += end - self.next_sequence
+        self.ticks_lapped += end - first
         self.next_sequence = end
 
     def _append_instruments(self) -> None:
@@ -131,75 +160,67 @@ class JournalWriter:
         # means that a reader always knows the symbol of a tick it has read.
         if len(self._instruments) > self._symbols_written:
             new = self._instruments.symbols()[self._symbols_written :]
-            self._append_block(fmt.encode_instruments(self._symbols_written, new))
+            self._append_block(
+                BlockKind.INSTRUMENTS, len(new), self._symbols_written, msgspec.json.encode(new)
+            )
             self._symbols_written += len(new)
 
-    def _append_block(self, block: bytes) -> None:
-        self._refuse_failed()
-        full = self._segment_size + len(block) + fmt.BLOCK.size > self._segment_bytes
-        if full and self._blocks_in_segment:
+    def _append_block(self, kind: BlockKind, count: int, first_sequence: int, payload: bytes) -> None:
+        if self._failure is not None:
+            raise self._failure
+        assert self._segment is not None
+        end = self._segment.size + 2 * fmt.BLOCK.size + len(payload)  # its own head, and the END block's
+        if end > self._segment_bytes and self._segment.blocks:
             self._end_segment()
+            fault_point("journal.roll")
             self._number += 1
             self._open_segment()
-        self._write(block)
-        self._blocks_in_segment += 1
-
-    def _open_segment(self) -> None:
-        path = segment_path(self._session, self._number)
         try:
-            self._session.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+            self._segment.append(kind, count, first_sequence, payload)
         except OSError as error:
             raise self._fail(error) from error
+
+    def _open_segment(self) -> None:
         symbols = tuple(self._instruments.symbols())
-        metadata = SegmentMetadata(
-            run_id=self._metadata.run_id,
-            venue=self._metadata.venue,
-            config_hash=self._metadata.config_hash,
-            code_version=self._metadata.code_version,
-            symbols=symbols,
-        )
-        self._segment_size = self._blocks_in_segment = 0
-        self._write(fmt.encode_header(self._number, self.next_sequence, time.time_ns(), metadata))
+        metadata = msgspec.structs.replace(self._metadata, symbols=symbols, first_signal=self.next_signal)
+        try:
+            self._segment = SegmentWriter(self._session, self._number, self.next_sequence, metadata)
+        except OSError as error:
+            raise self._fail(error) from error
         self._symbols_written = len(symbols)
         self.segments += 1
 
     def _end_segment(self) -> None:
-        self._write(fmt.encode_block(BlockKind.END, 0, self.next_sequence))
-        self.flush()
-        os.close(self._fd)
-        self._fd = -1
-
-    def _write(self, data: bytes) -> None:
-        view = memoryview(data)
+        assert self._segment is not None
         try:
-            while view:  # the kernel may take a part, for one just before the disk is full
-                view = view[os.write(self._fd, view) :]
+            self._segment.end(self.next_sequence)
         except OSError as error:
             raise self._fail(error) from error
-        self._segment_size += len(data)
-        self.bytes_written += len(data)
-        self._unsynced_since_ns = self._unsynced_since_ns or time.monotonic_ns()
-
-    def _refuse_failed(self) -> None:
-        if self._failure is not None:
-            raise self._failure
+        self._bytes_ended += self._segment.size
+        self._segment = None
 
     def _fail(self, error: OSError) -> JournalWriteError:
-        path = segment_path(self._session, self._number)
         self._failure = JournalWriteError(
-            f"{path}: {error.strerror}: journalling stopped at sequence {self.next_sequence}; what was "
+            f"{self.path}: {error.strerror}: journalling stopped at sequence {self.next_sequence}; what was "
             "written stays readable. Free the disk (or move engine.data_dir) and restart the engine"
         )
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-        self._unsynced_since_ns = 0
+        if self._segment is not None:
+            self._bytes_ended += self._segment.size
+            self._segment.abandon()
+            self._segment = None
         return self._failure
 
 
+def _from(rows: np.ndarray, sequence: int) -> np.ndarray:
+    """Those of ``rows``, sequences rising, from ``sequence`` on."""
+    if not len(rows) or rows["sequence"][0] >= sequence:
+        return rows
+    return rows[np.searchsorted(rows["sequence"], sequence) :]
+
+
 def _contiguous_runs(rows: np.ndarray) -> list[np.ndarray]:
-    """``rows`` split where the sequence jumps."""
-    if rows["sequence"][-1] - rows["sequence"][0] == len(rows) - 1:
-        return [rows]
-    return np.split(rows, np.flatnonzero(np.diff(rows["sequence"]) != 1) + 1)
+    """``rows`` split where the sequence jumps, and where a run is too long for a block."""
+    jumps = np.flatnonzero(np.diff(rows["sequence"]) != 1) + 1
+    runs = np.split(rows, jumps) if len(jumps) else [rows]
+    size = fmt.BLOCK_RECORDS_MAX
+    return [run[start : start + size] for run in runs for start in range(0, len(run), size)]

@@ -8,9 +8,12 @@ import msgspec
 import numpy as np
 
 from hft_engine import __version__
+from hft_engine.config.redact import redacted
 from hft_engine.config.schema import Config
+from hft_engine.persistence import provenance
 from hft_engine.persistence.journal import JournalWriteError, JournalWriter, SegmentMetadata, session_dir
 from hft_engine.runtime.actor import ActorContext, FatalError
+from hft_engine.runtime.latch import LatchError, TradingLatch
 
 # Of the disk, not of the configuration: the engine goes on without its journal.
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
@@ -18,7 +21,10 @@ HOLE_EVENT_NS = 1_000_000_000  # holes are counted each, told at most once a sec
 
 
 class JournalSink:
-    """``write`` never raises for a disk that is full or broken: it tells once, then counts what is not written."""
+    """``write`` never raises for a disk that is full or broken: it tells once, then counts what is not written.
+
+    What is not journalled cannot be proven later: with the journal's failure new orders are latched off.
+    """
 
     def __init__(self, ctx: ActorContext, run: SegmentMetadata) -> None:
         self._ctx = ctx
@@ -27,9 +33,12 @@ class JournalSink:
         self._holes = ctx.counter("holes")
         self._failed = ctx.counter("journal_failed")
         self._unjournaled = ctx.counter("unjournaled_ticks")
+        self._unjournaled_signals = ctx.counter("unjournaled_signals")
+        self._latch = TradingLatch(ctx.data_dir)
         self._counted = (0, 0, 0)  # bytes, segments, holes of this writer already in the counters
         self._hole_event_due_ns = 0
         self._failed.set(0)
+        self._prepare_latch()
         self._writer = self._open(run)
         self._count()
 
@@ -37,6 +46,11 @@ class JournalSink:
     def next_sequence(self) -> int | None:
         """The next tick to write; None once it has failed."""
         return self._writer.next_sequence if self._writer else None
+
+    @property
+    def next_signal(self) -> int | None:
+        """The next signal to write; None once it has failed."""
+        return self._writer.next_signal if self._writer else None
 
     def write(self, rows: np.ndarray) -> None:
         """``rows``: ``TICK_DTYPE``, copied before it returns."""
@@ -52,6 +66,20 @@ class JournalSink:
             self._fail(error)
             return
         self._tell_holes(before)
+        self._count()
+
+    def write_signals(self, rows: np.ndarray) -> None:
+        """``rows``: ``SIGNAL_DTYPE``, copied before it returns."""
+        if self._writer is None:
+            self._unjournaled_signals.add(len(rows))
+            return
+        try:
+            self._writer.append_signals(rows)
+        except JournalWriteError as error:
+            written = int(np.searchsorted(rows["sequence"], self._writer.next_signal))
+            self._unjournaled_signals.add(len(rows) - written)
+            self._fail(error)
+            return
         self._count()
 
     def flush_if_due(self, now_ns: int) -> None:
@@ -95,6 +123,17 @@ class JournalSink:
         self._failed.set(1)
         self._ctx.log.error("%s", error)
         self._ctx.event("journal_failed", str(error))
+        try:
+            self._latch.latch(f"the journal failed: {error}")
+        except LatchError as unlatched:
+            self._ctx.log.critical("%s", unlatched)
+            self._ctx.event("latch_failed", str(unlatched))
+
+    def _prepare_latch(self) -> None:
+        try:
+            self._latch.prepare()
+        except LatchError as error:  # a disk that is full already: latching makes do with an empty file
+            self._ctx.log.warning("%s", error)
 
     def _tell_holes(self, before: int) -> None:
         assert self._writer is not None
@@ -115,12 +154,16 @@ class JournalSink:
 
 
 def run_metadata(ctx: ActorContext) -> SegmentMetadata:
-    """Which run, venue, configuration and code the records come from."""
+    """Which run, venue, configuration, models, code and machine the records come from."""
     return SegmentMetadata(
         run_id=ctx.run_id,
         venue="demo" if ctx.config.simulator is not None else ctx.config.feed.venue,
         config_hash=config_hash(ctx.config),
         code_version=__version__,
+        config=redacted(ctx.config),
+        models=provenance.models(ctx.config),
+        code=provenance.code(),
+        machine=provenance.machine(),
     )
 
 

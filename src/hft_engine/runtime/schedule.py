@@ -1,0 +1,93 @@
+"""What a stage has to change at an exact record: its kernel stops before it, Python changes, the kernel goes on.
+
+The kernel compares each record with ``gate``, int64[GATE_WORDS]:
+
+    NEXT_TICK      stop before a record whose tick (``source_sequence``) is this or later
+    NEXT_RECORD    stop before a record whose own sequence is this or later
+    SKIPPING       records are passed over: the recorded run did not see them
+    AT_TICK, AT_RECORD    the record that the kernel stopped before
+
+Live, a change comes from a person; in a replay, and in an actor's next life, from the session's events. Both are
+changes of a schedule, so both take effect by the same path and at the same record.
+"""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from numba import njit
+
+from hft_engine.runtime.session_events import SessionEvent
+
+GATE_WORDS = 8
+NEXT_TICK, NEXT_RECORD, SKIPPING, AT_TICK, AT_RECORD = range(5)
+NEVER = np.iinfo(np.int64).max
+
+Change = Callable[[], None]
+
+
+@njit(nogil=True, inline="always")
+def is_due(gate: np.ndarray, tick: int, record: int) -> bool:
+    """Whether something changes before this record; then return to Python, which calls ``Schedule.reach``."""
+    if tick < gate[NEXT_TICK] and record < gate[NEXT_RECORD]:
+        return False
+    gate[AT_TICK], gate[AT_RECORD] = tick, record
+    return True
+
+
+class Schedule:
+    """Changes by tick and stretches of records to skip, in order. ``gate`` is wired into the stage's kernel."""
+
+    def __init__(self) -> None:
+        self.gate = np.zeros(GATE_WORDS, np.int64)
+        self._changes: list[tuple[int, Change]] = []
+        self._laps: list[tuple[int, int]] = []  # [first, end) of record sequences, in order, apart
+        self._arm()
+
+    def change_at(self, tick: int, change: Change) -> None:
+        """``change`` before the first record of tick ``tick`` or a later one; after earlier ones of the same tick."""
+        self._changes.append((tick, change))
+        self._changes.sort(key=lambda item: item[0])  # stable: changes at one tick keep their order
+        self._arm()
+
+    def skip(self, first: int, end: int) -> None:
+        """Records [first, end) of the input ring are not seen."""
+        self._laps = _merged([*self._laps, (first, end)])
+        self._arm()
+
+    def reach(self) -> None:
+        """Do what is due at the record that the kernel stopped before."""
+        tick, record = int(self.gate[AT_TICK]), int(self.gate[AT_RECORD])
+        while self._changes and self._changes[0][0] <= tick:
+            _, change = self._changes.pop(0)
+            change()
+        self._laps = [lap for lap in self._laps if lap[1] > record]
+        self.gate[SKIPPING] = bool(self._laps) and self._laps[0][0] <= record
+        self._arm()
+
+    def _arm(self) -> None:
+        self.gate[NEXT_TICK] = self._changes[0][0] if self._changes else NEVER
+        if not self._laps:
+            self.gate[NEXT_RECORD] = NEVER
+        else:
+            first, end = self._laps[0]
+            self.gate[NEXT_RECORD] = end if self.gate[SKIPPING] else first
+
+
+def skip_laps(schedule: Schedule, events: Iterable[SessionEvent], ring: str) -> None:
+    """What the recorded run's stage was lapped of on ``ring`` is skipped."""
+    for event in events:
+        if event.kind == "lap" and event.data.get("ring") == ring:
+            schedule.skip(int(event.data["from"]), int(event.data["to"]))
+
+
+def _merged(laps: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for first, end in sorted(laps):
+        if merged and first <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        elif end > first:
+            merged.append((first, end))
+    return merged
+
+
+__all__ = ["GATE_WORDS", "NEVER", "SKIPPING", "Schedule", "is_due", "skip_laps"]

@@ -1,0 +1,75 @@
+"""Changes and laps take effect at exactly their record, whatever else is due there."""
+
+import pytest
+
+from hft_engine.runtime.schedule import NEVER, NEXT_RECORD, NEXT_TICK, SKIPPING, Schedule, is_due, skip_laps
+from hft_engine.runtime.session_events import SessionEvent
+
+
+def course(schedule: Schedule, ticks, log) -> list[int]:
+    """As a kernel does: records 0, 1, ... of the given ticks; returns the records that were seen."""
+    seen = []
+    for record, tick in enumerate(ticks):
+        if is_due(schedule.gate, tick, record):
+            schedule.reach()
+            assert not is_due(schedule.gate, tick, record), "one stop a record"
+        if not schedule.gate[SKIPPING]:
+            seen.append(record)
+            log.append(tick)
+    return seen
+
+
+def test_a_change_comes_before_the_first_record_of_its_tick_or_a_later_one():
+    log: list[object] = []
+    schedule = Schedule()
+    schedule.change_at(5, lambda: log.append("b"))
+    schedule.change_at(3, lambda: log.append("a"))
+    schedule.change_at(5, lambda: log.append("c"))
+    course(schedule, [1, 2, 4, 6, 7], log)
+    assert log == [1, 2, "a", 4, "b", "c", 6, 7]
+    assert schedule.gate[NEXT_TICK] == NEVER
+
+
+def test_a_change_of_the_past_is_made_before_the_next_record():
+    log: list[object] = []
+    schedule = Schedule()
+    course(schedule, [1, 2, 3], log)
+    schedule.change_at(2, lambda: log.append("late"))
+    course(schedule, [4], log)
+    assert log == [1, 2, 3, "late", 4]
+
+
+@pytest.mark.parametrize(
+    ("laps", "seen"),
+    [
+        ([(2, 4)], [0, 1, 4, 5, 6]),
+        ([(0, 1)], [1, 2, 3, 4, 5, 6]),
+        ([(1, 3), (3, 5)], [0, 5, 6]),
+        ([(4, 6), (1, 2), (5, 6)], [0, 2, 3, 6]),
+        ([(5, 99)], [0, 1, 2, 3, 4]),
+        ([(3, 3)], [0, 1, 2, 3, 4, 5, 6]),
+    ],
+)
+def test_laps_are_skipped_exactly(laps, seen):
+    schedule = Schedule()
+    for first, end in laps:
+        schedule.skip(first, end)
+    assert course(schedule, range(10, 17), []) == seen
+
+
+def test_a_change_inside_a_lap_is_made_all_the_same():
+    log: list[object] = []
+    schedule = Schedule()
+    schedule.skip(1, 4)
+    schedule.change_at(12, lambda: log.append("change"))
+    assert course(schedule, range(10, 16), log) == [0, 4, 5]
+    assert log == [10, "change", 14, 15]
+    assert schedule.gate[NEXT_RECORD] == NEVER
+
+
+def test_only_laps_of_the_ring_in_question_count():
+    schedule = Schedule()
+    for ring, first in (("ticks", 1), ("features", 3)):
+        data = {"ring": ring, "from": first, "to": first + 1}
+        skip_laps(schedule, [SessionEvent("inference", "lap", first + 1, 0, data)], "features")
+    assert course(schedule, range(5), []) == [0, 1, 2, 4]
