@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from chaos import proof
+from chaos import points, proof
 from chaos.recovery import Monitor, percentile, table
 from chaos.session import Session, private_root, session, wait_for_ticks
 
@@ -131,7 +131,10 @@ def main() -> int:
     parser.add_argument(
         "--no-times", action="store_true", help="do not judge the recovery times (a busy machine)"
     )
+    parser.add_argument("--points", nargs="*", help="instead: kill -9 at every fault point, or at these")
     given = parser.parse_args()
+    if given.points is not None:
+        return points.run(given.points)
     seed = given.seed if given.seed is not None else time.time_ns() % 1_000_000
     print(f"seed {seed}: {given.kills} kills in {given.minutes:g} min over {', '.join(given.roles)} "
           f"at {given.rate:,.0f} ticks/s", flush=True)  # fmt: skip

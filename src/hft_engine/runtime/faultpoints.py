@@ -4,7 +4,8 @@
 
 A point is hit by name: ``fault_point("journal.block")``. ``kill`` ends the process with SIGKILL, ``stop`` with
 SIGSTOP halts it, ``error`` raises OSError(ENOSPC); ``slow@MS`` takes that many milliseconds at every arrival, as a
-slow disk does. Only for code outside compiled kernels.
+slow disk does. Where HFT_FAULT_POINTS_WHILE names a file, points are armed only as long as it exists. Only for code
+outside compiled kernels.
 """
 
 import errno
@@ -14,6 +15,7 @@ import time
 from collections.abc import Mapping
 
 ENVIRONMENT = "HFT_FAULT_POINTS"
+WHILE = "HFT_FAULT_POINTS_WHILE"
 _ACTIONS = ("kill", "stop", "error", "slow")
 
 
@@ -42,9 +44,14 @@ def arm(text: str) -> None:
     _arrivals.clear()
 
 
+def _in_force() -> bool:
+    path = os.environ.get(WHILE)
+    return path is None or os.path.exists(path)  # noqa: PTH110 - nothing to import for what is hardly ever asked
+
+
 def fault_point(name: str) -> None:
     """The process arrives at this point."""
-    if not _armed or name not in _armed:
+    if not _armed or name not in _armed or not _in_force():
         return
     _arrivals[name] = _arrivals.get(name, 0) + 1
     action, arrival = _armed[name]

@@ -51,3 +51,13 @@ def test_slow_takes_its_time_at_every_arrival(monkeypatch: pytest.MonkeyPatch) -
     faultpoints.fault_point("here")
     faultpoints.fault_point("here")
     assert taken == [0.04, 0.04]
+
+
+def test_points_can_be_in_force_for_a_while_only(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    armed = tmp_path / "armed"
+    monkeypatch.setenv(faultpoints.WHILE, str(armed))
+    faultpoints.arm("here:error")
+    faultpoints.fault_point("here")
+    armed.touch()
+    with pytest.raises(OSError, match="No space left"):
+        faultpoints.fault_point("here")
