@@ -2,9 +2,9 @@
 
     scripts/chaos.sh --points [NAME ...]
 
-A point is where a checkpoint, the journal or an event file is half written. The process that comes by dies there, at the
-ARRIVAL-th time in each of its lives, as long as the trial lasts; then the engine stops in order, and nothing may be
-lost or done twice.
+A point is where a checkpoint, the journal or an event file is half written. The process that comes by dies there, at
+the ARRIVAL-th time in each of its lives, as long as the trial lasts; then the engine stops in order, and nothing may
+be lost or done twice.
 """
 
 import os
@@ -79,7 +79,10 @@ def run(names: list[str]) -> int:
         if not kills:
             problems.append("nobody came by")
         failed += bool(problems)
-        print(f"{'FAILED' if problems else 'ok':<8}{name:<28}{kills:>4} kills  {'; '.join(problems)}", flush=True)
+        print(
+            f"{'FAILED' if problems else 'ok':<8}{name:<28}{kills:>4} kills  {'; '.join(problems)}",
+            flush=True,
+        )
     return 1 if failed else 0
 
 
