@@ -113,8 +113,10 @@ def run(
             snapshots.take_due()
             _log_due(log, summary.due_line())
 
-        code = supervisor.run(lambda: on_ready(made), lambda: finished(made), each_second)
-        run_record.save(directory.path, "stopped", code, supervisor.reason)
+        try:
+            code = supervisor.run(lambda: on_ready(made), lambda: finished(made), each_second)
+        finally:
+            run_record.save(directory.path, "stopped", supervisor.exit_code, supervisor.reason)
         on_end(made)
         if code:
             say(f"error: {supervisor.reason}")

@@ -35,12 +35,15 @@ class ErrorLogHandler(logging.Handler):
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._log.record(record.levelno, _told(record))
+        try:
+            self._log.record(record.levelno, _told(record))
+        except Exception:  # noqa: BLE001 - as every handler: what cannot be told must not end who tells it
+            self.handleError(record)
 
 
 def _told(record: logging.LogRecord) -> str:
     """The message and, of an exception, its type and where it came from."""
-    if record.exc_info is None or record.exc_info[1] is None:
+    if not record.exc_info or record.exc_info[1] is None:
         return record.getMessage()
     error = record.exc_info[1]
     frames = traceback.extract_tb(error.__traceback__)[-FRAMES_KEPT:]

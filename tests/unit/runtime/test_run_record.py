@@ -63,7 +63,9 @@ def test_warnings_and_exceptions_go_into_the_error_log_and_nothing_else(log) -> 
         raise ValueError("planted")
     except ValueError:
         logger.exception("on_stop failed")
+    logger.critical("fatal: no key", exc_info=False)
     faults, _ = read_error_log(logs.errors_path(directory.path, "feed"))
+    assert faults.pop().text == "fatal: no key"
     assert [(fault.level, fault.observations) for fault in faults] == [
         (logging.WARNING, 2),
         (logging.ERROR, 1),
