@@ -108,6 +108,7 @@ def save(run_dir: Path, ended: str, exit_code: int = -1, reason: str = "") -> No
     with contextlib.suppress(OSError, rundir.RunError, SegmentError, msgspec.MsgspecError, ValueError):
         manifest = rundir.read_manifest(run_dir)
         faults, dropped = read_faults(run_dir)
+        faults = _with_earlier(folder(Path(manifest.data_dir)) / f"{manifest.run_id}.json", faults)
         record = RunRecord(
             run_id=manifest.run_id,
             started_utc_ns=manifest.started_utc_ns,
@@ -120,6 +121,15 @@ def save(run_dir: Path, ended: str, exit_code: int = -1, reason: str = "") -> No
             readers=read_accounts(run_dir, manifest),
         )
         _write(folder(Path(manifest.data_dir)), record)
+
+
+def _with_earlier(path: Path, faults: tuple[RoleFault, ...]) -> tuple[RoleFault, ...]:
+    """Of a run that was resumed from disk, what its earlier life had recorded comes first."""
+    if not path.exists():
+        return faults
+    known = {(fault.role, fault.first_ns, fault.text) for fault in faults}
+    earlier = [fault for fault in read(path).faults if (fault.role, fault.first_ns, fault.text) not in known]
+    return (*earlier, *faults)
 
 
 def salvage(run_dir: Path) -> None:

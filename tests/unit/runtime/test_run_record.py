@@ -131,6 +131,22 @@ def test_a_dead_run_is_recorded_by_whoever_sweeps_it_up(tmp_path: Path, run_root
     assert (found["state"], found["distinct"], found["errors"][0]["text"]) == ("killed", 1, "last words")
 
 
+def test_what_an_earlier_life_of_a_resumed_run_had_recorded_stays(log, tmp_path: Path) -> None:
+    logger, directory = log
+    logger.error("first life")
+    run_record.save(directory.path, "killed")
+    logger.error("second observation, same shared memory")
+    run_record.save(directory.path, "killed")
+    path = logs.errors_path(directory.path, "feed")
+    path.unlink()
+    ErrorLog.create(path)  # resumed from disk: new segments
+    ErrorLog.attach(path).record(40, "second life")
+    run_record.save(directory.path, "stopped")
+    (kept,) = run_record.recorded(tmp_path)
+    texts = [fault.text for fault in run_record.read(kept).faults]
+    assert texts == ["first life", "second observation, same shared memory", "second life"]
+
+
 def test_a_directory_without_manifest_leaves_no_record_and_no_error(tmp_path: Path) -> None:
     run_record.salvage(tmp_path)
     assert run_record.recorded(tmp_path) == []
