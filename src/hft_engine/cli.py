@@ -92,8 +92,16 @@ def main() -> None:
 @click.option("--demo", is_flag=True, help="Our own venue with synthetic markets; needs no key.")
 @click.option("--layout", type=click.Choice(["dedicated", "compact", "inline"]), help="Process layout.")
 @click.option("--detach", is_flag=True, help="Return once it runs; logs go to the log directory.")
+@click.option(
+    "--resume", is_flag=True, help="Go on with the last session: its sequences, its state, its hash."
+)
 def start(
-    config_path: Path | None, overrides: tuple[str, ...], demo: bool, layout: str | None, detach: bool
+    config_path: Path | None,
+    overrides: tuple[str, ...],
+    demo: bool,
+    layout: str | None,
+    detach: bool,
+    resume: bool,
 ) -> None:
     """Start the engine; Ctrl-C stops it."""
     from hft_engine import starting
@@ -103,10 +111,10 @@ def start(
         overrides = (*overrides, f"engine.layout={layout}")
     config = _load(config_path, overrides, demo)
     if detach:
-        arguments = ["start", *(["--demo"] if demo else [])]
+        arguments = ["start", *(["--demo"] if demo else []), *(["--resume"] if resume else [])]
         arguments += ["--config", str(config_path)] if config_path else []
         sys.exit(starting.detached(config, arguments, overrides, _say))
-    sys.exit(starting.foreground(config, _say))
+    sys.exit(starting.foreground(config, _say, resume))
 
 
 @main.command()

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from hft_engine import sessions
 from hft_engine.config.load import require_known_features
 from hft_engine.config.redact import redacted
 from hft_engine.config.schema import ActorTuning, Config
@@ -23,15 +24,17 @@ from hft_engine.instruments import INSTRUMENT_DTYPE
 from hft_engine.persistence.journal.session import session_dir
 from hft_engine.runtime import kernelcache, run_record, rundir
 from hft_engine.runtime.forkserver import ForkServer
+from hft_engine.runtime.instruments_file import open_instruments
 from hft_engine.runtime.logs import errors_path, logger
 from hft_engine.runtime.plan import BELLS_FILE, INSTRUMENTS_FILE, ProcessPlan, RolePlan
+from hft_engine.runtime.session_events import EventLog
 from hft_engine.runtime.snapshots import Snapshots
 from hft_engine.runtime.supervisor import Supervisor
 from hft_engine.runtime.wait_mode import resolve
 from hft_engine.shm import layout
 from hft_engine.shm.counters import Stats
 from hft_engine.shm.error_log import ErrorLog
-from hft_engine.shm.ring_file import create_ring
+from hft_engine.shm.ring_file import RingView, create_ring
 from hft_engine.shm.segment import Segment
 from hft_engine.summary import Summary
 from hft_engine.topology import DTYPES, PRELOAD, Process, Topology, build
@@ -84,20 +87,21 @@ def run(
     finished: Callable[[Run], bool] = lambda run: False,
     on_end: Callable[[Run], None] = lambda run: None,
     say: Callable[[str], None] = lambda text: None,
+    resume: bool = False,
 ) -> int:
-    """Run an engine until it is told to stop or ``finished``. Returns the exit code.
+    """Run an engine until it is told to stop or ``finished``. Returns the exit code. ``resume``: the last session.
 
-    Raises StartError, RunError, ConfigError, TopologyError, SegmentError before anything was started.
+    Raises StartError, RunError, ConfigError, TopologyError, SegmentError, SessionError before anything was started.
     """
     config = _resolve(config, source)
     require_known_features(config, feature_schema(config).names)
-    with _data_lock(config) as lock, _directory(config, say) as directory:
+    topology = build(config, source, persistence)
+    with _data_lock(config) as lock, _directory(config, topology, resume, say) as directory:
         lock.describe(f"run {directory.run_id}, pid {os.getpid()}")
-        topology = build(config, source, persistence)
         made = Run(
-            config, topology, directory, _make_segments(directory.path, topology, config), arguments or {}
+            config, topology, directory, _segments(directory, topology, config, resume, say), arguments or {}
         )
-        directory.write_manifest(_manifest(made))
+        directory.write_manifest(_manifest(config, topology, directory.run_id))
         log = logger(
             "supervisor",
             Path(config.engine.log_dir),
@@ -114,7 +118,8 @@ def run(
             _log_due(log, summary.due_line())
 
         try:
-            code = supervisor.run(lambda: on_ready(made), lambda: finished(made), each_second)
+            with _marked(made):
+                code = supervisor.run(lambda: on_ready(made), lambda: finished(made), each_second)
         finally:
             run_record.save(directory.path, "stopped", supervisor.exit_code, supervisor.reason)
         on_end(made)
@@ -183,23 +188,93 @@ def _data_lock(config: Config) -> Iterator[rundir.DataLock]:
 
 
 @contextmanager
-def _directory(config: Config, say: Callable[[str], None]) -> Iterator[rundir.RunDirectory]:
-    for swept in rundir.sweep(config.engine.run_root, run_record.salvage):
+def _directory(
+    config: Config, topology: Topology, resume: bool, say: Callable[[str], None]
+) -> Iterator[rundir.RunDirectory]:
+    """The run's: a new one, or of a session that goes on the one that a killed engine has left."""
+    session = sessions.to_resume(config).run_id if resume else ""
+    if not session and topology.source == "feed":
+        _tell_unfinished(config, say)
+    for swept in rundir.sweep(config.engine.run_root, session, run_record.salvage):
         say(f"removed what the dead run {swept} had left in shared memory")
-    directory = rundir.RunDirectory.create(config.engine.run_root, config.engine.name)
+    directory = sessions.take_over(config, session, _manifest(config, topology, session)) if session else None
+    if directory is None:
+        directory = rundir.RunDirectory.create(config.engine.run_root, config.engine.name, session)
     try:
         yield directory
     finally:
         directory.remove()
 
 
+def _tell_unfinished(config: Config, say: Callable[[str], None]) -> None:
+    last = sessions.last_session(Path(config.engine.data_dir))
+    if last is not None and last.state == "running":
+        say(
+            f"session {last.run_id} was not ended in order: this start begins a new one; to go on with it, stop and"
+        )
+        say("  start with --resume before anything else: hft start --resume")
+
+
+@contextmanager
+def _marked(made: Run) -> Iterator[None]:
+    """What the session says of itself: that it runs, and in the end that it was stopped in order."""
+    if made.topology.source == "replay" or not made.config.persistence.journal:
+        yield
+        return
+    data_dir, run_id = Path(made.config.engine.data_dir), made.directory.run_id
+    sessions.write_mark(data_dir, sessions.mark_of(made.config, run_id, "running"))
+    yield
+    sessions.write_mark(data_dir, sessions.mark_of(made.config, run_id, "stopped"))
+
+
 # ---- segments and plans ---------------------------------------------------------------------------------------
 
 
-def _make_segments(path: Path, topology: Topology, config: Config) -> np.ndarray:
-    """Every segment of the run. Returns the doorbells' words."""
+def _segments(
+    directory: rundir.RunDirectory,
+    topology: Topology,
+    config: Config,
+    resume: bool,
+    say: Callable[[str], None],
+) -> np.ndarray:
+    """Every segment of the run: made, or there already. Returns the doorbells' words."""
+    path, run_id = directory.path, directory.run_id
+    if (path / rundir.MANIFEST).exists():
+        say(f"going on with session {run_id}: its shared memory is still there")
+        ticks = RingView(path / "ticks.ring", DTYPES["TICK_DTYPE"])
+        last: np.ndarray = ticks.last(1)
+        _record_resume(
+            config, run_id, "memory", ticks.published, int(last[0]["ts_recv_ns"]) if len(last) else 0
+        )
+        return Segment.attach(path / BELLS_FILE).words
+    if not resume:
+        return _make_segments(path, topology, config)
+    say(f"going on with session {run_id}: from its checkpoint and its journal")
+    continuation = sessions.continue_from_disk(config, run_id, path)
+    _record_resume(config, run_id, "disk", continuation.rings["ticks"].start, continuation.last_recv_ns)
+    say(
+        f"  {continuation.ticks_again:,} ticks taken again, {continuation.signals_again:,} signals came of them"
+    )
+    return _make_segments(path, topology, config, continuation)
+
+
+def _record_resume(config: Config, run_id: str, source: str, tick: int, last_recv_ns: int) -> None:
+    """Between the session's last tick and the next one time passed without data: a gap, which is written down."""
+    folder = session_dir(Path(config.engine.data_dir), run_id)
+    gap = {"from_recv_ns": last_recv_ns, "to_recv_ns": time.time_ns()}
+    EventLog(folder, "engine").record("resume", tick, {"from": source, "gap": gap})
+
+
+def _make_segments(
+    path: Path, topology: Topology, config: Config, continuation: sessions.Continuation | None = None
+) -> np.ndarray:
+    """Every segment of a run. Returns the doorbells' words."""
     with Segment.create(path / INSTRUMENTS_FILE, _instrument_bytes(config)) as segment:
         segment.words[layout.W_CAPACITY] = config.engine.instruments_max
+    if continuation is not None:
+        table = open_instruments(path / INSTRUMENTS_FILE, writable=True)
+        for symbol in continuation.symbols:
+            table.id_of(symbol)
     with Segment.create(path / BELLS_FILE, layout.BELLS_MAX * layout.BELL_WORDS * layout.WORD):
         pass
     role_bell = {
@@ -211,7 +286,10 @@ def _make_segments(path: Path, topology: Topology, config: Config) -> np.ndarray
     }
     for entry in topology.rings:
         readers = [(role, role_bell[role]) for role in entry.readers]
-        create_ring(path / entry.file, DTYPES[entry.dtype], entry.capacity, readers, topology.gating)
+        dtype = DTYPES[entry.dtype]
+        begin = continuation.rings[entry.name] if continuation else sessions.RingStart(0)
+        before = sessions.record_before(begin, dtype)
+        create_ring(path / entry.file, dtype, entry.capacity, readers, topology.gating, begin.start, before)
     for role in [role.name for role in topology.roles] + ["supervisor"]:
         Stats.create(path / f"{role}.stats")
         ErrorLog.create(errors_path(path, role))
@@ -222,10 +300,9 @@ def _instrument_bytes(config: Config) -> int:
     return layout.PAGE_BYTES + config.engine.instruments_max * INSTRUMENT_DTYPE.itemsize
 
 
-def _manifest(made: Run) -> rundir.Manifest:
-    config, topology = made.config, made.topology
+def _manifest(config: Config, topology: Topology, run_id: str) -> rundir.Manifest:
     return rundir.Manifest(
-        run_id=made.directory.run_id,
+        run_id=run_id,
         name=config.engine.name,
         pid=os.getpid(),
         layout=topology.layout,

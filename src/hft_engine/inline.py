@@ -67,7 +67,7 @@ def make(
     require_known_features(config, feature_schema(config).names)
     topology = build(config, source, persistence)
     roles = [role for role in topology.roles if role.name != "publisher"]
-    _warm_up()
+    warm_up()
     instruments = InstrumentTable.private(config.engine.instruments_max)
     rings = _rings(topology, [role.name for role in roles])
     actors = {role.name: load(role.factory)(**arguments.get(role.name, {})) for role in roles}
@@ -86,7 +86,7 @@ def make(
     return InlineEngine(runner, rings, stats, actors, instruments)
 
 
-def _warm_up() -> None:
+def warm_up() -> None:
     """Kernels are compiled (or loaded) now, not inside somebody's measurement."""
     for module in PRELOAD:
         if hasattr(importlib.import_module(module), "warm"):

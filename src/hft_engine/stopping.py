@@ -20,7 +20,7 @@ def stop(root: str | None, wanted: str | None, data_dir: Path, say: Callable[[st
     started = time.monotonic()
     runs = rundir.live_runs(root)
     if not runs:
-        swept = rundir.sweep(root, run_record.salvage)
+        swept = rundir.sweep(root, salvage=run_record.salvage)
         say("no engine is running" + (f"; removed what {', '.join(swept)} had left" if swept else ""))
         return 0
     run_dir = runs[0] if len(runs) == 1 and not wanted else rundir.find_run(root, wanted, data_dir)
@@ -35,7 +35,7 @@ def stop(root: str | None, wanted: str | None, data_dir: Path, say: Callable[[st
             select.select([pidfd], [], [], 2 * KILLED_GONE_S)
     finally:
         os.close(pidfd)
-    rundir.sweep(root, run_record.salvage)
+    rundir.sweep(root, salvage=run_record.salvage)
     say(f"stopped {run_dir.name} ({time.monotonic() - started:.1f} s)")
     return 0
 

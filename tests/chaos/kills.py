@@ -4,7 +4,8 @@
     scripts/chaos.sh --points [NAME ...]
 
 With ``--supervisor-kills`` the time is cut in as many parts and one more, between which the supervisor is killed: all
-must be gone within two seconds, and ``hft start --resume`` must go on. Prints its seed, the recovery times, and what
+must be gone within two seconds, and ``hft start --resume`` must go on, in turn from what is left in shared memory and
+from disk alone. Prints its seed, the recovery times, and what
 the proof found. Exit code 0: nothing lost, nothing twice.
 """
 
@@ -49,7 +50,7 @@ def disturb(running: Session, plan: Plan, rng: random.Random) -> list[Kill]:
     kills: list[Kill] = []
     for part in range(parts):
         if part:
-            kills.append(restart_all(running, plan.rate))
+            kills.append(restart_all(running, from_disk=part % 2 == 0))
         share = plan.kills * (part + 1) // parts - plan.kills * part // parts
         kills += _kill_actors(running, share, plan.minutes * 60 / parts, plan, rng)
         wait_for_ticks(running.view(), int(plan.rate))
@@ -74,15 +75,16 @@ def _kill_actors(running: Session, count: int, seconds: float, plan: Plan, rng: 
     return monitor.kills
 
 
-def restart_all(running: Session, rate: float) -> Kill:
-    """SIGKILL of the supervisor; nobody outlives it for long; resumed."""
+def restart_all(running: Session, from_disk: bool) -> Kill:
+    """SIGKILL of the supervisor; nobody outlives it for long; resumed, from shared memory or without it."""
     view, processes = running.view(), running.processes()
-    kill = Kill(
-        "supervisor", view.manifest.pid, time.monotonic_ns(), time.time_ns(), view.rings["ticks"].published
-    )
+    ticks = view.rings["ticks"]
+    kill = Kill("supervisor", view.manifest.pid, time.monotonic_ns(), time.time_ns(), ticks.published)
     processes[0].kill()
     _, orphans = psutil.wait_procs(processes[1:], timeout=GONE_S)
     assert not orphans, f"orphans after {GONE_S} s: {orphans}"
+    if from_disk:
+        running.stop()  # sweeps up what the dead run has left in memory
     running.start("--resume")
     resumed = running.view()
     assert resumed.manifest.run_id == view.manifest.run_id, "the run did not go on under its name"

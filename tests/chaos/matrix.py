@@ -257,7 +257,7 @@ class Replaying:
         out, err = replay.communicate(timeout=60)
         _, orphans = psutil.wait_procs(processes, timeout=GONE_S)
         _must(not orphans, f"orphans: {orphans}")
-        rundir.sweep(root, run_record.salvage)
+        rundir.sweep(root, salvage=run_record.salvage)
         _must(not list(Path(root).rglob("run.json")), "a run folder is left")
         if cell.victim == "supervisor" and cell.way in DEADLY:
             _must(replay.returncode == -getattr(signal, cell.way), f"exit code {replay.returncode}")

@@ -104,7 +104,7 @@ class IndicatorsActor(BaseActor):
         ctx = self._ctx
         for first, end in resumed.lost:
             ctx.event("ticks_lost", f"ticks {first} to {end - 1} are neither in the ring nor in the journal")
-            ctx.record("lap", end, {"ring": "ticks", "from": first, "to": end, "out": True})
+            ctx.record("lap", first, {"ring": "ticks", "from": first, "to": end, "out": True})
         text = (
             f"from the checkpoint on {resumed.again} ticks once more, {resumed.repaired} of a batch cut short"
         )

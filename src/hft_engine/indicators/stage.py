@@ -268,6 +268,7 @@ class IndicatorStage:
         self.state: IndicatorState = new_state(instruments, doubles)
         self.counts = counts
         self._native: NativeCall | None = None
+        self._arguments: tuple[np.ndarray, int, int]
         self._wire(ticks, reader, features, bars_ring, counts, latencies, ticks_max)
 
     @property
@@ -283,8 +284,8 @@ class IndicatorStage:
     def take_snapshots(self, control: np.ndarray, marks: np.ndarray) -> None:
         """From now on rows are kept for a checkpoint before they change; see ``runtime.snapshot``."""
         self._arrays[_CONTROL], self._arrays[_MARKS] = control, marks
-        wiring = wire([self._arrays[i] for i in range(_WIRES)])
-        self._arguments = (wiring, *self._arguments[1:])
+        _, reader, ticks_max = self._arguments
+        self._arguments = (wire([self._arrays[i] for i in range(_WIRES)]), reader, ticks_max)
         self._native = None
 
     def on_rings(self, ticks: Ring, features: Ring, bars_ring: Ring) -> "IndicatorStage":

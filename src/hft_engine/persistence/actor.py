@@ -9,9 +9,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from hft_engine.persistence.journal import session_dir
+from hft_engine.persistence.sinks.checkpoints import CheckpointSink
 from hft_engine.persistence.sinks.journal import JournalSink, run_metadata
 from hft_engine.persistence.sinks.store import BATCH_ROWS, StoreSink
 from hft_engine.records import TickKind
+from hft_engine.runtime import rundir
 from hft_engine.runtime.actor import ActorContext, BaseActor
 from hft_engine.runtime.limits import STOP_DRAIN_S
 from hft_engine.runtime.messages import Publish
@@ -48,6 +51,10 @@ class Inlet:
     def lapped(self) -> int:
         return self.ring.lapped(self.reader)
 
+    @property
+    def position(self) -> int:
+        return self.ring.position(self.reader)
+
 
 class PersistenceActor(BaseActor):
     """Reads ticks, bars, signals. Either sink may be switched off, and either may fail without the other."""
@@ -69,6 +76,8 @@ class PersistenceActor(BaseActor):
         "sqlite_errors",
         "sqlite_failed",
         "rows_dropped",
+        "checkpoints",
+        "checkpoints_failed",
     )
 
     def on_start(self, ctx: ActorContext) -> None:
@@ -82,6 +91,7 @@ class PersistenceActor(BaseActor):
         self._lapped_signals = ctx.counter("lapped_signals")
         self._store = StoreSink(ctx, run) if ctx.config.persistence.sqlite else None
         self._journal = JournalSink(ctx, run) if ctx.config.persistence.journal else None
+        self._checkpoints = self._make_checkpoints()
         self._resume()
 
     def do_work(self) -> int:
@@ -93,6 +103,8 @@ class PersistenceActor(BaseActor):
             work += self._take(self._bars, "bars") + self._take_signals()
         if self._store is not None:
             work += self._store.commit_if_due(now_ns)
+        if self._checkpoints is not None:
+            work += self._checkpoints.tend(now_ns)
         return work
 
     def on_control(self, message: object) -> object:
@@ -107,8 +119,24 @@ class PersistenceActor(BaseActor):
         """Drain the rings, within the time an ordered stop grants, then flush and close."""
         try:
             self._drain(time.monotonic() + STOP_DRAIN_S)
+            if self._checkpoints is not None:
+                self._checkpoints.finish()
         finally:
             self._close()
+
+    def _make_checkpoints(self) -> CheckpointSink | None:
+        """None where there is no journal to go on from, or no run that outlives this process."""
+        if self._journal is None or not (self._ctx.run_dir / rundir.LOCK).exists():
+            return None
+        session = session_dir(self._ctx.data_dir, self._ctx.run_id)
+        return CheckpointSink(self._ctx, session, self._make_durable)
+
+    def _make_durable(self, bars: int, signals: int, ticks: int) -> bool:
+        """Sync what the sinks hold. Whether that is every record below these sequences."""
+        taken = self._bars.position >= bars and self._signals.position >= signals
+        if not taken or self._journal is None or not self._journal.sync(ticks):
+            return False
+        return self._store is None or self._store.sync()
 
     def _resume(self) -> None:
         """Each reader goes back to the first record that one of the sinks still lacks."""

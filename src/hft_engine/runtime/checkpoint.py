@@ -11,8 +11,6 @@ GENERATION before and after. The file is sparse: pages are reserved as rows come
 full memory file system is an error of a checkpoint and no SIGBUS.
 """
 
-import contextlib
-import errno
 import hashlib
 import mmap
 import os
@@ -200,10 +198,10 @@ def _stride(row_bytes: int, rows_max: int) -> int:
 
 
 class InForce:
-    """What a role was told while it ran, as a JSON document of the run's directory that outlives the role."""
+    """What a role was told while it ran, as a JSON document of the session that outlives the role."""
 
-    def __init__(self, run_dir: Path, role: str) -> None:
-        self._path = run_dir / f"{role}.told.json"
+    def __init__(self, session_dir: Path, role: str) -> None:
+        self._path = session_dir / f"told-{role}.json"
 
     def read(self) -> dict[str, object] | None:
         """None where nothing was told."""
@@ -214,16 +212,28 @@ class InForce:
 
     def write(self, document: dict[str, object]) -> None:
         """Complete or not there. Raises OSError."""
-        draft = self._path.with_suffix(".new")
-        draft.write_bytes(msgspec.json.encode(document))
-        fault_point("told.written")
-        draft.replace(self._path)
-        fault_point("told.renamed")
-
-    def forget(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()
+        write_durably(self._path, msgspec.json.encode(document))
 
 
-def is_full(error: OSError) -> bool:
-    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM)
+def write_durably(path: Path, data: bytes) -> None:
+    """The file, whole or as it was before, also after a loss of power. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(path.name + ".new")
+    with draft.open("wb") as file:
+        file.write(data)
+        file.flush()
+        fault_point("file.written")
+        os.fsync(file.fileno())
+    fault_point("file.synced")
+    draft.replace(path)
+    fault_point("file.renamed")
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make names in it durable. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -26,5 +26,5 @@ class LapRecord:
                 "laps_unknown", f"{count - len(laps)} laps came too fast to be recorded one by one"
             )
         for first, end in laps:
-            self._ctx.record("lap", end, {"ring": self._ring.name, "from": first, "to": end})
+            self._ctx.record("lap", first, {"ring": self._ring.name, "from": first, "to": end})
         self._ring.tell_laps(self._reader, count)

@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 
 from hft_engine import records
-from hft_engine.instruments import INSTRUMENT_DTYPE, InstrumentTable
 from hft_engine.runtime.actor import Actor, ActorContext, FatalError
+from hft_engine.runtime.instruments_file import open_instruments
 from hft_engine.runtime.linux import fine_timers
 from hft_engine.runtime.logs import logger
 from hft_engine.runtime.messages import Command, Event, Reply
@@ -60,14 +60,6 @@ class _SocketPort(ControlPort):
 
     def close(self) -> None:
         self._peer.close()
-
-
-def open_instruments(path: Path, writable: bool) -> InstrumentTable:
-    """The run's instrument table."""
-    words = Segment.attach(path, writable).words
-    rows = words.view(np.uint8)[layout.PAGE_BYTES :]
-    count = int(words[layout.W_CAPACITY])
-    return InstrumentTable(rows[: count * INSTRUMENT_DTYPE.itemsize].view(INSTRUMENT_DTYPE), words[16:17])
 
 
 class Attachments:

@@ -77,9 +77,27 @@ class RunDirectory:
         self._lock_fd = lock_fd
 
     @classmethod
-    def create(cls, root: str | None, name: str) -> "RunDirectory":
-        """A new directory with its lock taken. Raises RunError where it cannot be made."""
-        path = base_dir(root) / new_run_id(name)
+    def take(cls, root: str | None, run_id: str) -> "RunDirectory | None":
+        """The directory of a dead run, its lock taken; None where there is none."""
+        path = base_dir(root) / run_id
+        try:
+            fd = os.open(path / LOCK, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            raise RunError(f"run {run_id} is running; stop it first (hft stop)") from None
+        return cls(path, fd)
+
+    @classmethod
+    def create(cls, root: str | None, name: str, run_id: str = "") -> "RunDirectory":
+        """A new directory with its lock taken. Raises RunError where it cannot be made.
+
+        ``run_id``: of a session that goes on; else a new one.
+        """
+        path = base_dir(root) / (run_id or new_run_id(name))
         if len(str(path / _LONGEST_SOCKET)) > SOCKET_PATH_MAX:
             raise RunError(f"engine.run_root is too long for Unix sockets: {path}; choose a shorter one")
         for _ in range(3):  # somebody's clean-up may remove the empty parent between the two steps
@@ -141,15 +159,17 @@ def _orphaned(path: Path) -> Iterator[bool]:
         os.close(fd)
 
 
-def sweep(root: str | None, salvage: Callable[[Path], None] = lambda path: None) -> list[str]:
-    """Remove what dead runs left behind; returns their ids. Touches no live run.
+def sweep(
+    root: str | None, spare: str = "", salvage: Callable[[Path], None] = lambda path: None
+) -> list[str]:
+    """Remove what dead runs left behind, but for the one called ``spare``; returns their ids. Touches no live run.
 
     ``salvage`` is called with each directory before it goes.
     """
     base = base_dir(root)
     swept = []
     for path in sorted(base.iterdir()) if base.is_dir() else []:
-        if not path.is_dir():
+        if not path.is_dir() or path.name == spare:
             continue
         with _orphaned(path) as orphaned:
             if orphaned:

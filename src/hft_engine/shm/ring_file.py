@@ -26,10 +26,14 @@ def create_ring(
     with Segment.create(path, layout.ring_bytes(dtype, capacity)) as segment:
         write_header(segment.words, dtype, capacity, readers, gating, start)
         if before is not None and start > 0:
-            slots = segment.array(dtype, capacity, layout.RING_HEADER_BYTES)
-            slots[(start - 1) & (capacity - 1)] = before
-            slots[(start - 1) & (capacity - 1)]["sequence"] = start - 1
-            del slots
+            place_before(segment.array(dtype, capacity, layout.RING_HEADER_BYTES), start, before)
+
+
+def place_before(slots: np.ndarray, start: int, record: np.ndarray) -> None:
+    """Lay ``record`` where the last one before ``start`` would lie."""
+    place = (start - 1) & (len(slots) - 1)
+    slots[place] = record
+    slots[place]["sequence"] = start - 1
 
 
 def reader_names(head: np.ndarray) -> list[str]:

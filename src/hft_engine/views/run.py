@@ -16,7 +16,7 @@ from hft_engine.shm.counters import Stats
 from hft_engine.shm.ring_file import RingView
 from hft_engine.shm.segment import Segment, SegmentError
 
-_COUNT_WORD = 16  # of the instruments segment, see runtime.process.open_instruments
+_COUNT_WORD = 16  # of the instruments segment, see runtime.instruments_file
 
 
 class RunView:

@@ -126,7 +126,7 @@ def test_a_dead_run_is_recorded_by_whoever_sweeps_it_up(tmp_path: Path, run_root
     ErrorLog.attach(logs.errors_path(directory.path, "feed")).record(40, "last words")
     assert errors.collect(str(run_root), tmp_path)["state"] == "present"
     os.close(directory._lock_fd)  # as the kernel does when the supervisor dies
-    assert rundir.sweep(str(run_root), run_record.salvage) == [directory.run_id]
+    assert rundir.sweep(str(run_root), salvage=run_record.salvage) == [directory.run_id]
     found = errors.collect(str(run_root), tmp_path)
     assert (found["state"], found["distinct"], found["errors"][0]["text"]) == ("killed", 1, "last words")
 

@@ -2,13 +2,15 @@
 
 import mmap
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from hft_engine.persistence.journal import format as fmt
 from hft_engine.persistence.journal.format import Block, BlockKind
 from hft_engine.persistence.journal.segment import read_header
-from hft_engine.persistence.journal.session import segment_paths
+from hft_engine.persistence.journal.session import segment_number, segment_paths
+from hft_engine.persistence.journal.zstd_file import SeekableZstd, open_segment, size_of
 from hft_engine.records import TICK_DTYPE
 
 
@@ -47,7 +49,8 @@ class JournalTail:
 
     def _open_next(self) -> bool:
         assert self._path is not None
-        later = [path for path in segment_paths(self._session) if path.stem > self._path.stem]
+        number = segment_number(self._path)
+        later = [path for path in segment_paths(self._session) if segment_number(path) > number]
         found = next((path for path in later if self._start(path) is not None), None)
         if found is not None:
             self._begin(found)
@@ -55,7 +58,7 @@ class JournalTail:
 
     def _start(self, path: Path) -> tuple[int, int] | None:
         """(first sequence, offset of the first block); None for a header that is not whole."""
-        with path.open("rb") as file:
+        with open_segment(path) as file:
             header = read_header(path, file)
         return None if header is None else (header.first_sequence, header.header_bytes)
 
@@ -67,13 +70,16 @@ class JournalTail:
     def _read_segment(self) -> np.ndarray | None:
         """Blocks from where the last call stopped, to about a chunk of wanted ticks."""
         assert self._path is not None
-        size = self._path.stat().st_size
-        if size <= self._offset:
-            return None
-        with self._path.open("rb") as file, mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as raw:
-            return self._collect(raw)
+        with open_segment(self._path) as file:
+            size = size_of(file)
+            if size <= self._offset:
+                return None
+            if isinstance(file, SeekableZstd):
+                return self._collect(_Slices(file, size))
+            with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as raw:
+                return self._collect(raw)
 
-    def _collect(self, raw: mmap.mmap) -> np.ndarray | None:
+    def _collect(self, raw: "mmap.mmap | _Slices") -> np.ndarray | None:
         parts: list[bytes] = []
         count = 0
         while count < fmt.BLOCK_RECORDS_MAX and (block := self._next_block(raw)) is not None:
@@ -84,7 +90,7 @@ class JournalTail:
                 count += block.count - skipped
         return np.frombuffer(b"".join(parts), TICK_DTYPE) if count else None
 
-    def _next_block(self, raw: mmap.mmap) -> Block | None:
+    def _next_block(self, raw: "mmap.mmap | _Slices") -> Block | None:
         """The next whole block that may hold wanted ticks; others are passed over by their heads alone."""
         while True:
             head = raw[self._offset : self._offset + fmt.BLOCK.size]
@@ -96,3 +102,17 @@ class JournalTail:
             if kind == BlockKind.TICKS and first + count > self._sequence:
                 return fmt.decode_block(self._offset, head, raw[start : start + length])
             self._offset = start + length
+
+
+class _Slices:
+    """A compressed segment, sliced like bytes."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file, self._size = file, size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> bytes:
+        self._file.seek(part.start)
+        return self._file.read(part.stop - part.start)

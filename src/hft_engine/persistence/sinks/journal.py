@@ -82,6 +82,17 @@ class JournalSink:
             return
         self._count()
 
+    def sync(self, ticks: int) -> bool:
+        """Sync what was written. Whether every tick below ``ticks`` was, but for what is a hole."""
+        if self._writer is None:
+            return False
+        try:
+            self._writer.flush()
+        except JournalWriteError as error:
+            self._fail(error)
+            return False
+        return self._writer.next_sequence >= ticks
+
     def flush_if_due(self, now_ns: int) -> None:
         if self._writer is None:
             return

@@ -1,5 +1,7 @@
 """The database as the actor sees it: committed on a clock, counted, and given up after enough failures."""
 
+import time
+
 from hft_engine.instruments import InstrumentTable
 from hft_engine.persistence.journal import SegmentMetadata
 from hft_engine.persistence.sinks.database import StoreError
@@ -43,6 +45,19 @@ class StoreSink:
             return 0
         full = self.store.pending >= BATCH_ROWS and not self._failures
         return self._commit(now_ns) if full or now_ns >= self._due_ns else 0
+
+    def sync(self) -> bool:
+        """Commit what waits and sync it to the disk. False while that fails; True too once the database is given up:
+        then there is nothing to wait for.
+        """
+        if self.store is None:
+            return True
+        if self.store.pending:
+            self._commit(time.monotonic_ns())
+        if self.store is None or self.store.pending:
+            return self.store is None
+        self.store.sync()
+        return True
 
     def close(self) -> None:
         if self.store is None:
