@@ -83,6 +83,7 @@ def restart_all(running: Session, from_disk: bool) -> Kill:
     processes[0].kill()
     _, orphans = psutil.wait_procs(processes[1:], timeout=GONE_S)
     assert not orphans, f"orphans after {GONE_S} s: {orphans}"
+    kill.dying_ns = time.monotonic_ns() - kill.ns
     if from_disk:
         running.stop()  # sweeps up what the dead run has left in memory
     running.start("--resume")

@@ -76,7 +76,7 @@ def lost(ticks: np.ndarray, feed_kills: Sequence[Kill]) -> Lost:
     for at in gaps:
         before, after = int(numbered["ts_recv_ns"][at]), int(numbered["ts_recv_ns"][at + 1])
         unexplained += not any(
-            before <= kill.utc_ns + 50_000_000 and kill.utc_ns <= after for kill in feed_kills
+            before <= kill.utc_ns + kill.dying_ns and kill.utc_ns <= after for kill in feed_kills
         )
     return Lost(int((steps[gaps] - 1).sum()), len(gaps), unexplained, int((steps <= 0).sum()))
 
@@ -86,7 +86,7 @@ def longest_pause_ms(ticks: np.ndarray, feed_kills: Sequence[Kill]) -> float:
     stamps = ticks["ts_mono_ns"]
     pauses = np.diff(stamps)
     for kill in feed_kills:
-        pauses[(stamps[:-1] <= kill.ns + 50_000_000) & (stamps[1:] >= kill.ns)] = 0
+        pauses[(stamps[:-1] <= kill.ns + kill.dying_ns) & (stamps[1:] >= kill.ns)] = 0
     return float(pauses.max(initial=0)) / 1e6
 
 

@@ -25,6 +25,7 @@ class Kill:
     ticks: int  # published when it happened
     running_ns: int = 0
     caught_up_ns: int = 0
+    dying_ns: int = 50_000_000  # it may have gone on for so long
 
     @property
     def recovery_ms(self) -> float:
