@@ -20,7 +20,8 @@ from support.engine import ROOT
 
 SOURCE = ROOT / "src" / "hft_engine"
 ARRIVAL = 3
-ARRIVALS = {"journal.header": 2, "journal.roll": 1}  # of those that are rare in a life
+ARRIVALS = {"journal.header": 2, "journal.roll": 1, "journal.open": 2}  # of those that are rare in a life
+OFTEN = {"memory_ms": 250, "disk_ms": 500}  # so that every point of a checkpoint is come by within seconds
 RATE = 3_000.0
 SECONDS = 6.0
 # Not come by in a session without trouble or commands, or only at its end. Their own tests arm them.
@@ -50,7 +51,9 @@ def trial(point: str, seconds: float = SECONDS) -> tuple[int, list[str]]:
         armed.touch()
         os.environ[ENVIRONMENT], os.environ[WHILE] = f"{point}:kill@{arrival}", str(armed)
         try:
-            with session(directory / "s", RATE, persistence={"journal_segment_mb": 1}) as running:
+            with session(
+                directory / "s", RATE, persistence={"journal_segment_mb": 1}, checkpoints=OFTEN
+            ) as running:
                 return _watched(running, armed, seconds)
         finally:
             del os.environ[ENVIRONMENT], os.environ[WHILE]
