@@ -27,10 +27,12 @@ from chaos.session import API_KEY, Session, prepare, private_root, running, wait
 from hft_engine.chaos import FAULTS as PROCESS_FAULTS
 from hft_engine.chaos import ChaosError
 from hft_engine.feed.states import FEED_STATES
+from hft_engine.runtime.faultpoints import ENVIRONMENT
 from hft_engine.shm.counters import ActorState
 from support import watcher
 from support.engine import ROOT, hft
-from support.faults import CLOCK, FAULTS, NETWORK, Ground, SteppingVenue, inflict
+from support.faults import CLOCK, DISK, FAULTS, NETWORK, Ground, SteppingVenue, inflict, slow_disk
+from support.memory import small_file_system
 from support.proxy import Proxy
 from support.refusal import assert_nothing_left
 from support.waiting import wait_for
@@ -39,7 +41,11 @@ FILE = ROOT / "tests" / "system" / "scenarios" / "faults.yaml"
 ROLES = ("feed", "indicators", "inference", "signals", "persistence", "publisher")
 # What a restart and a lost connection always leave in the error logs.
 ALWAYS = ("restart: ", "hang: ", "connection lost: ", "gap of ", "an earlier life died", "quiet: ")
-NOT_PAIRED = ("corrupt",)  # ends the engine: nothing is left for the other
+NOT_PAIRED = (
+    "corrupt",
+    "full-disk",
+    "flip",
+)  # ends the engine; needs a disk of its own; is for the journal's readers
 LIVE = FEED_STATES.index("live")
 RECOVERED_S = 45.0  # backoff cap + 5 s, and a hang that must be seen first
 QUICK = {"quiet_after_ms": 500, "dead_after_ms": 1_500, "reconnect": {"cap_ms": 2_000}}
@@ -101,7 +107,7 @@ def ground_for(scenario: dict[str, Any], directory: Path, seed: int) -> Iterator
 
 def run(scenario: dict[str, Any], seed: int) -> list[str]:
     """One scenario; returns what is wrong in the end."""
-    with private_root() as directory:
+    with private_root() as directory, _disk_of(scenario, directory):
         with ground_for(scenario, directory, seed) as (made, ground):
             view = made.view()
             run_id = view.manifest.run_id
@@ -117,6 +123,24 @@ def run(scenario: dict[str, Any], seed: int) -> list[str]:
         problems = _verdict(made, run_id, scenario)
         assert_nothing_left(Path(os.environ["HFT_RUN_ROOT"]))
         return problems
+
+
+@contextmanager
+def _disk_of(scenario: dict[str, Any], directory: Path) -> Iterator[None]:
+    """The data directory on a small file system, or on a slow one, where the scenario says so."""
+    slow = scenario.get("slow_disk")
+    if slow:
+        os.environ |= slow_disk(slow["points"], slow["milliseconds"])
+    try:
+        if "small_disk_mb" in scenario:
+            with small_file_system(scenario["small_disk_mb"]) as place:
+                (directory / "data").symlink_to(place)
+                yield
+        else:
+            yield
+    finally:
+        if slow:
+            del os.environ[ENVIRONMENT]
 
 
 def _begin(fault: dict[str, Any], ground: Ground) -> None:
@@ -169,15 +193,18 @@ def _verdict(made: Session, run_id: str, scenario: dict[str, Any]) -> list[str]:
     elif record.exit_code:
         problems.append(f"exit code {record.exit_code}: {record.reason}")
     journal = made.data_dir / "journal" / run_id
-    problems += _journal_check(journal)
+    problems += _journal_check(journal, scenario.get("damaged", False))
     if scenario.get("lossless", True) and not isinstance(ends, dict):
         problems += _lossless(made, journal)
     return problems
 
 
-def _journal_check(journal: Path) -> list[str]:
+def _journal_check(journal: Path, damaged: bool) -> list[str]:
+    """It opens; or, of one that was damaged, it is refused with the place and the command that repairs it."""
     answer = hft("journal", "check", str(journal))
-    return [] if answer.returncode == 0 else [f"journal check: {answer.stdout}{answer.stderr}"]
+    told = answer.stdout + answer.stderr
+    good = answer.returncode != 0 and "hft journal cut" in told if damaged else answer.returncode == 0
+    return [] if good else [f"journal check, exit code {answer.returncode}: {told}"]
 
 
 def _lossless(made: Session, journal: Path) -> list[str]:
@@ -202,7 +229,7 @@ def main() -> int:
     if given.names:
         chosen = {name: scenario for name, scenario in chosen.items() if name in given.names}
     print(f"seed {seed}, {len(chosen)} scenarios, {len(FAULTS)} kinds of faults "
-          f"({len(PROCESS_FAULTS)} of processes, {len(NETWORK)} of networks, {len(CLOCK)} of clocks)")  # fmt: skip
+          f"({len(PROCESS_FAULTS)} of processes, {len(NETWORK)} of networks, {len(CLOCK)} of clocks, {len(DISK)} of disks)")  # fmt: skip
     failed = [name for name, scenario in chosen.items() if not _told(name, scenario, seed)]
     print(f"seed {seed}: " + (f"FAILED: {', '.join(failed)}" if failed else "all ended as they should"))
     return 1 if failed else 0

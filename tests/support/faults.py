@@ -99,6 +99,16 @@ def _stepped(milliseconds: float) -> Inflict:
     return inflict
 
 
+def _filled(ground: Ground, role: str, seconds: float) -> None:
+    with full(ground.data_dir):
+        time.sleep(seconds)
+
+
+def _flipped(ground: Ground, role: str, seconds: float) -> None:
+    segment = sorted(ground.data_dir.rglob("*.hftj"))[0]
+    flip(segment, segment.stat().st_size // 2)
+
+
 def _of_process(name: str) -> Inflict:
     def inflict(ground: Ground, role: str, seconds: float) -> None:
         victim = chaos.find_victim(ground.run_dir, read_manifest(ground.run_dir), role)
@@ -115,7 +125,8 @@ NETWORK: dict[str, Inflict] = {
     "throttled": _throttled,
 }
 CLOCK: dict[str, Inflict] = {"clock-forward": _stepped(CLOCK_STEP_MS), "clock-back": _stepped(-CLOCK_STEP_MS)}
-FAULTS: dict[str, Inflict] = {name: _of_process(name) for name in chaos.FAULTS} | NETWORK | CLOCK
+DISK: dict[str, Inflict] = {"full-disk": _filled, "flip": _flipped}
+FAULTS: dict[str, Inflict] = {name: _of_process(name) for name in chaos.FAULTS} | NETWORK | CLOCK | DISK
 
 
 def inflict(name: str, ground: Ground, role: str, seconds: float) -> None:
