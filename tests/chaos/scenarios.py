@@ -228,8 +228,9 @@ def main() -> int:
     chosen = pairs(given.pairs, random.Random(seed)) if given.pairs is not None else declared
     if given.names:
         chosen = {name: scenario for name, scenario in chosen.items() if name in given.names}
-    print(f"seed {seed}, {len(chosen)} scenarios, {len(FAULTS)} kinds of faults "
-          f"({len(PROCESS_FAULTS)} of processes, {len(NETWORK)} of networks, {len(CLOCK)} of clocks, {len(DISK)} of disks)")  # fmt: skip
+    kinds = {"processes": PROCESS_FAULTS, "networks": NETWORK, "clocks": CLOCK, "disks": DISK}
+    counted = ", ".join(f"{len(faults)} of {what}" for what, faults in kinds.items())
+    print(f"seed {seed}, {len(chosen)} scenarios; {len(FAULTS)} kinds of faults: {counted}", flush=True)
     failed = [name for name, scenario in chosen.items() if not _told(name, scenario, seed)]
     print(f"seed {seed}: " + (f"FAILED: {', '.join(failed)}" if failed else "all ended as they should"))
     return 1 if failed else 0
