@@ -105,6 +105,7 @@ class Live:
 
         def live() -> bool:
             assert self.engine is not None and self.engine.poll() is None, "the engine did not start"
+            time.sleep(0.1)  # opening a view costs a starting engine some of its core
             try:
                 return _feed_state(self.session.view()) == "live"
             except (rundir.RunError, KeyError):

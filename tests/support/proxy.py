@@ -115,7 +115,7 @@ class Proxy:
             with self._lock:
                 moved = self._turn()
             if not moved:
-                time.sleep(TURN_S / 10)
+                time.sleep(TURN_S / 4)
 
     def _turn(self) -> int:
         """One look at every socket; returns the bytes that passed."""
