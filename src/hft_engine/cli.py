@@ -11,6 +11,7 @@ import click
 from hft_engine import __version__
 
 EXIT_ERROR = 2
+LAST_SESSION = "last"
 _DEMO_CONFIG = Path("config/demo.yaml")
 _ENGINE_CONFIG = Path("config/engine.yaml")
 
@@ -93,7 +94,11 @@ def main() -> None:
 @click.option("--layout", type=click.Choice(["dedicated", "compact", "inline"]), help="Process layout.")
 @click.option("--detach", is_flag=True, help="Return once it runs; logs go to the log directory.")
 @click.option(
-    "--resume", is_flag=True, help="Go on with the last session: its sequences, its state, its hash."
+    "--resume",
+    is_flag=False,
+    flag_value=LAST_SESSION,
+    metavar="[SESSION]",
+    help="Go on with the last session, or the one named: its sequences, its state, its hash.",
 )
 def start(
     config_path: Path | None,
@@ -101,7 +106,7 @@ def start(
     demo: bool,
     layout: str | None,
     detach: bool,
-    resume: bool,
+    resume: str | None,
 ) -> None:
     """Start the engine; Ctrl-C stops it."""
     from hft_engine import starting
@@ -111,10 +116,10 @@ def start(
         overrides = (*overrides, f"engine.layout={layout}")
     config = _load(config_path, overrides, demo)
     if detach:
-        arguments = ["start", *(["--demo"] if demo else []), *(["--resume"] if resume else [])]
+        arguments = ["start", *(["--demo"] if demo else []), *(["--resume", resume] if resume else [])]
         arguments += ["--config", str(config_path)] if config_path else []
         sys.exit(starting.detached(config, arguments, overrides, _say))
-    sys.exit(starting.foreground(config, _say, resume))
+    sys.exit(starting.foreground(config, _say, "" if resume == LAST_SESSION else resume))
 
 
 @main.command()

@@ -87,9 +87,11 @@ def run(
     finished: Callable[[Run], bool] = lambda run: False,
     on_end: Callable[[Run], None] = lambda run: None,
     say: Callable[[str], None] = lambda text: None,
-    resume: bool = False,
+    resume: str | None = None,
 ) -> int:
-    """Run an engine until it is told to stop or ``finished``. Returns the exit code. ``resume``: the last session.
+    """Run an engine until it is told to stop or ``finished``. Returns the exit code.
+
+    ``resume``: go on with this session, "" for the last one; None: a new one.
 
     Raises StartError, RunError, ConfigError, TopologyError, SegmentError, SessionError before anything was started.
     """
@@ -98,9 +100,8 @@ def run(
     topology = build(config, source, persistence)
     with _data_lock(config) as lock, _directory(config, topology, resume, say) as directory:
         lock.describe(f"run {directory.run_id}, pid {os.getpid()}")
-        made = Run(
-            config, topology, directory, _segments(directory, topology, config, resume, say), arguments or {}
-        )
+        bells = _segments(directory, topology, config, resume is not None, say)
+        made = Run(config, topology, directory, bells, arguments or {})
         directory.write_manifest(_manifest(config, topology, directory.run_id))
         log = logger(
             "supervisor",
@@ -189,10 +190,10 @@ def _data_lock(config: Config) -> Iterator[rundir.DataLock]:
 
 @contextmanager
 def _directory(
-    config: Config, topology: Topology, resume: bool, say: Callable[[str], None]
+    config: Config, topology: Topology, resume: str | None, say: Callable[[str], None]
 ) -> Iterator[rundir.RunDirectory]:
     """The run's: a new one, or of a session that goes on the one that a killed engine has left."""
-    session = sessions.to_resume(config).run_id if resume else ""
+    session = sessions.to_resume(config, resume).run_id if resume is not None else ""
     if not session and topology.source == "feed":
         _tell_unfinished(config, say)
     for swept in rundir.sweep(config.engine.run_root, session, run_record.salvage):
@@ -209,10 +210,8 @@ def _directory(
 def _tell_unfinished(config: Config, say: Callable[[str], None]) -> None:
     last = sessions.last_session(Path(config.engine.data_dir))
     if last is not None and last.state == "running":
-        say(
-            f"session {last.run_id} was not ended in order: this start begins a new one; to go on with it, stop and"
-        )
-        say("  start with --resume before anything else: hft start --resume")
+        say(f"session {last.run_id} was not ended in order; this start begins a new one")
+        say(f"  to go on with that one instead: hft stop, then hft start --resume {last.run_id}")
 
 
 @contextmanager

@@ -97,16 +97,19 @@ def _read(path: Path) -> SessionMark | None:
         return None
 
 
-def to_resume(config: Config) -> SessionMark:
-    """The session that ``--resume`` means. Raises SessionError where there is none, or not with this configuration."""
+def to_resume(config: Config, wanted: str = "") -> SessionMark:
+    """The session called ``wanted``, else the last. Raises SessionError where there is none, or not with this
+    configuration.
+    """
     data_dir = Path(config.engine.data_dir)
-    last = last_session(data_dir)
+    last = _read(session_dir(data_dir, wanted) / MARK) if wanted else last_session(data_dir)
     if not config.persistence.journal:
         raise SessionError(
             "persistence.journal is off: without a journal there is nothing to go on from; start without --resume"
         )
     if last is None:
-        raise SessionError(f"no session in {data_dir} to go on with; start without --resume")
+        which = f"session {wanted}" if wanted else "session"
+        raise SessionError(f"no {which} in {data_dir} to go on with; start without --resume")
     _refuse_other(last, mark_of(config, last.run_id, "running"))
     return last
 

@@ -26,8 +26,8 @@ CORES_FOR_DEDICATED = 6  # a core for each hot process and two for the rest
 LOSSES_TELLING = 3  # attempts that failed, two of them at once, before the starter stops waiting for the feed
 
 
-def foreground(config: Config, say: Say, resume: bool = False) -> int:
-    """Run until stopped. Returns the exit code. ``resume``: go on with the last session."""
+def foreground(config: Config, say: Say, resume: str | None = None) -> int:
+    """Run until stopped. Returns the exit code. ``resume``: go on with this session, "" for the last one."""
     notifier = Notifier()
     for number in (signal.SIGTERM, signal.SIGHUP):  # until the supervisor listens: leave, but clean up
         signal.signal(number, lambda n, frame: sys.exit(128 + n))

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,10 +66,10 @@ class Engine:
 
 
 @contextmanager
-def demo(directory: Path, *overrides: str) -> Iterator[Engine]:
-    """``hft start --demo --detach``; stopped in the end, and nothing of it may be left."""
+def demo(directory: Path, *overrides: str, flags: Sequence[str] = ()) -> Iterator[Engine]:
+    """``hft start --demo --detach``; stopped in the end, and nothing of it may be left. ``flags``: e.g. --resume."""
     options = settings(directory, *overrides)
-    started = hft("start", "--demo", "--detach", *options, timeout_s=START_TIMEOUT_S)
+    started = hft("start", "--demo", "--detach", *flags, *options, timeout_s=START_TIMEOUT_S)
     assert started.returncode == 0, started.stdout + started.stderr
     engine = Engine(directory, options)
     processes: list[psutil.Process] = []

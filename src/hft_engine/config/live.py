@@ -29,11 +29,13 @@ _REASONS = {
     "inference": "the model changes with `hft model swap`; the rest decides which records there are",
     "signals": "records and the rules' state refer to the rules by their place",
     "persistence": "the files were opened with it",
+    "checkpoints": "the files were made with it",
     "publisher": "the sockets were opened with it",
     "rings": "the rings exist already",
     "supervisor": "the supervisor was started with it",
     "simulator": "the venue was started with it",
 }
+_OTHER = "its actor was started with it"
 
 
 def parse_changes(settings: Sequence[str]) -> dict[str, float | int]:
@@ -83,7 +85,7 @@ def _refusal(key: str) -> str:
     section = key.partition(".")[0]
     if type_at(key) is None:
         return f"{key}: no such key{suggest(key, _examples())}"
-    reason = _REASONS[section]
+    reason = _REASONS.get(section, _OTHER)
     return f"{key} cannot change while the engine runs: {reason}. Stop it, change the file, start it again"
 
 

@@ -18,6 +18,7 @@ from hft_engine.runtime.chain import NativeCall
 from hft_engine.runtime.checkpoint import key_of
 from hft_engine.runtime.history import TickHistory
 from hft_engine.runtime.laps import LapRecord
+from hft_engine.runtime.schedule import Schedule
 from hft_engine.runtime.snapshot import Snapshots
 from hft_engine.shm import histogram
 from hft_engine.shm.ring import Ring
@@ -39,7 +40,12 @@ class IndicatorsActor(BaseActor):
         self._ctx = ctx
         self._ticks, self._features, self._bars = (ctx.ring(name) for name in ("ticks", "features", "bars"))
         self._reader = ctx.reader("ticks")
+        self._schedule = Schedule()
+        self._schedule.skip_missed(ctx, self._ticks.name)
         self._stage = self._make_stage()
+        self._stage.follow(
+            self._schedule
+        )  # a tick that an earlier life did not see is not seen by its successor
         self._snapshots = self._make_snapshots()
         self._resume()
         self._stage.take_snapshots(self._snapshots.control, self._snapshots.marks)
@@ -57,6 +63,8 @@ class IndicatorsActor(BaseActor):
     def tend(self) -> None:
         self._snapshots.tend()
         self._laps.tend()
+        if self._schedule.asked:
+            self._schedule.reach()
 
     def on_stop(self) -> None:
         self._snapshots.complete()
@@ -97,6 +105,8 @@ class IndicatorsActor(BaseActor):
         rings = self._ticks, self._features, self._bars
         history = TickHistory(self._ticks, self._ctx.open_ticks)
         resumed = Resumption(self._stage, rings, self._reader, history).run(self._snapshots.restore())
+        if resumed.lost:
+            self._snapshots.complete()  # from the older one on, a next life would miss a different part of the past
         if resumed != Resumed():
             self._tell(resumed, time.monotonic() - started_s)
 

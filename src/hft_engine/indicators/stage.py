@@ -26,12 +26,13 @@ from hft_engine.indicators.state import (
     parameters_of,
 )
 from hft_engine.records import BAR_DTYPE, FEATURE_DTYPE, TICK_DTYPE
-from hft_engine.runtime.chain import NativeCall, entry
+from hft_engine.runtime.chain import ATTENTION, NativeCall, entry
 from hft_engine.runtime.checkpoint import Column
+from hft_engine.runtime.schedule import NEXT_RECORD, SKIPPING, Schedule, is_due
 from hft_engine.runtime.snapshot import CONTROL_WORDS, EPOCH, keep_row
 from hft_engine.shm import histogram
 from hft_engine.shm.clock import stamp_ns
-from hft_engine.shm.ring import Ring, advance, claim, poll_into, publish, room
+from hft_engine.shm.ring import Ring, advance, claim, poll_into, position_of, publish, room
 from hft_engine.shm.wiring import wire, wired
 
 BATCH_MAX = 16  # features made visible at once: bounds what a burst adds to the latency of its first tick
@@ -61,8 +62,9 @@ _SPACE_MIN = bars.BARS_A_TRADE_MAX + 2  # a tick is taken up only when its bars 
     _LATENCIES,
     _CONTROL,
     _MARKS,
+    _GATE,
     _WIRES,
-) = range(17)
+) = range(18)
 
 
 @njit(nogil=True, error_model="numpy")
@@ -187,7 +189,10 @@ def _batch(
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def duty(wiring: np.ndarray, reader: int, limit: int) -> int:
-    """Take up to ``limit`` ticks through the stage; returns how many. Never waits. ``wiring``: see ``_WIRES``."""
+    """Take up to ``limit`` ticks through the stage; returns how many, or ATTENTION. Never waits.
+
+    ``wiring``: see ``_WIRES``.
+    """
     ticks_head = wired(wiring, _TICKS_HEAD, np.int64)
     ticks_slots = wired(wiring, _TICKS, TICK_DTYPE)
     features_head = wired(wiring, _FEATURES_HEAD, np.int64)
@@ -195,10 +200,18 @@ def duty(wiring: np.ndarray, reader: int, limit: int) -> int:
     scratch = wired(wiring, _SCRATCH, TICK_DTYPE)
     batch_max = min(BATCH_MAX, len(features_slots) >> 1)
     done: Any = np.int64(0)  # a bare 0 is a type of its own: _batch would be compiled for it, too
+    gate = wired(wiring, _GATE, np.int64)
     while done < limit:
-        wanted = min(limit - done, len(scratch))
+        position = position_of(ticks_head, reader)
+        if is_due(gate, position, position):
+            return ATTENTION if done == 0 else done
+        wanted = min(limit - done, len(scratch), gate[NEXT_RECORD] - position)
         polled = poll_into(ticks_head, ticks_slots, reader, scratch, min(wanted, room(features_head, wanted)))
         taken: Any = np.int64(0)
+        if gate[SKIPPING] != 0:
+            advance(ticks_head, reader, polled)
+            taken += polled
+            done += polled
         while taken < polled:
             count, closed = _batch(
                 scratch,
@@ -267,8 +280,9 @@ class IndicatorStage:
         self._extensions, doubles = _bind_extensions(config, self.parameters)
         self.state: IndicatorState = new_state(instruments, doubles)
         self.counts = counts
-        self._native: NativeCall | None = None
         self._arguments: tuple[np.ndarray, int, int]
+        self._schedule = Schedule()
+        self._native: NativeCall | None = None
         self._wire(ticks, reader, features, bars_ring, counts, latencies, ticks_max)
 
     @property
@@ -283,20 +297,32 @@ class IndicatorStage:
 
     def take_snapshots(self, control: np.ndarray, marks: np.ndarray) -> None:
         """From now on rows are kept for a checkpoint before they change; see ``runtime.snapshot``."""
-        self._arrays[_CONTROL], self._arrays[_MARKS] = control, marks
-        _, reader, ticks_max = self._arguments
-        self._arguments = (wire([self._arrays[i] for i in range(_WIRES)]), reader, ticks_max)
+        self._rewire({_CONTROL: control, _MARKS: marks})
+
+    def _rewire(self, arrays: dict[int, np.ndarray]) -> None:
+        self._arrays.update(arrays)
+        wiring = wire([self._arrays[i] for i in range(_WIRES)])
+        self._arguments = (wiring, *self._arguments[1:])
         self._native = None
 
+    def follow(self, schedule: Schedule) -> None:
+        """From now on skip the ticks that ``schedule`` says."""
+        self._schedule = schedule
+        self._rewire({_GATE: schedule.gate})
+
     def on_rings(self, ticks: Ring, features: Ring, bars_ring: Ring) -> "IndicatorStage":
-        """The same state and counts on other rings, as their first reader, with latencies of its own."""
+        """The same state, counts and schedule on other rings, as their first reader, with latencies of its own."""
         other = copy.copy(self)
         other._wire(ticks, 0, features, bars_ring, self.counts, histogram.new_counts(), self._ticks_max)
         return other
 
     def run(self) -> int:
-        """Take up what is there, at most ``ticks_max``. Returns how many ticks."""
-        return int(duty(*self._arguments))
+        """Take up what is there, at most ``ticks_max``. Returns how many ticks, or 1 where the schedule moved on."""
+        done = int(duty(*self._arguments))
+        if done != ATTENTION:
+            return done
+        self._schedule.reach()
+        return 1
 
     def native(self) -> NativeCall:
         """``run`` for a chain of stages; new when the rings are."""
@@ -333,6 +359,7 @@ class IndicatorStage:
             _LATENCIES: latencies,
             _CONTROL: np.zeros(CONTROL_WORDS, np.int64),
             _MARKS: np.zeros(1, np.int64),
+            _GATE: self._schedule.gate,
         }
         wiring = wire([self._arrays[i] for i in range(_WIRES)])
         self._arguments = (wiring, reader, ticks_max)

@@ -1,5 +1,6 @@
 """The inference actor: features ring in, predictions ring out, the model swapped between two records."""
 
+import contextlib
 import functools
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from hft_engine.runtime.actor import ActorContext, BaseActor, ControlError, Fata
 from hft_engine.runtime.chain import NativeCall, entry
 from hft_engine.runtime.laps import LapRecord
 from hft_engine.runtime.messages import SwapModel
+from hft_engine.runtime.schedule import Schedule
+from hft_engine.runtime.session_events import SessionEvent, of_kinds
 from hft_engine.shm import layout
 from hft_engine.shm.histogram import new_counts
 from hft_engine.shm.ring import Ring
@@ -41,17 +44,24 @@ class InferenceActor(BaseActor):
         self._features, self._predictions = ctx.ring("features"), ctx.ring("predictions")
         self._deadline_ns = _deadline_ns(ctx, self._predictions)
         self._in_force = ModelInForce(ctx)
+        self._schedule = Schedule()
+        self._schedule.skip_missed(ctx, "features")
         self._skip_done()
         self._use(self._first_tables())
+        for event in of_kinds(ctx.recorded(), "model_swap"):
+            self._swap_at(event.sequence, self._recorded_model(event))
         self._laps = LapRecord(ctx, self._features, ctx.reader("features"))
 
     def do_work(self) -> int:
         done = int(duty(*self._arguments))
-        self._laps.tend()
-        return done
+        self.tend()
+        return abs(done)  # ATTENTION: what stopped the kernel is dealt with, so there is more
 
     def tend(self) -> None:
         self._laps.tend()
+        if self._schedule.asked:
+            late = self._schedule.tend(self._ctx, self._features.name)
+            self._ctx.counter("late_dropped").add(late)
 
     def native(self) -> NativeCall:
         if self._native is None:
@@ -99,15 +109,57 @@ class InferenceActor(BaseActor):
         except ModelError as error:
             self._ctx.counter("swaps_refused").add()
             raise ControlError(f"{error} (the model in use stays)") from error
-        self._in_force.say(path, model)
-        self._use(model.tables)
+        with contextlib.suppress(OSError):  # a full disk: the record below says where it came from
+            self._in_force.keep(path, model)
+        tick = self._next_tick()
+        told = {
+            "model": model.metadata.name,
+            "version": model.metadata.version,
+            "sha256": model.metadata.sha256,
+        }
+        if not self._ctx.record("model_swap", tick, {**told, "path": str(path)}):
+            raise ControlError("the swap cannot be recorded, so it was not made; is the disk full?")
+        self._swap_at(tick, model)
         self._ctx.counter("swaps").add()
-        self._ctx.event("model_swapped", _title(model))
-        return {"model": model.metadata.name, "version": model.metadata.version, "model_id": model.model_id}
+        self._ctx.event("model_swapped", f"from tick {tick} on: {_title(model)}")
+        return {**told, "model_id": model.model_id, "sequence": tick}
+
+    def _swap_at(self, tick: int, model: CompiledModel) -> None:
+        self._schedule.change_at(tick, lambda: self._use(model.tables))
+
+    def _next_tick(self) -> int:
+        """Records of ticks below it are predicted, records of later ones are not."""
+        predictions, features = self._predictions, self._features
+        if predictions.published > predictions.start:
+            return int(predictions.record(predictions.published - 1)["source_sequence"]) + 1
+        position = features.position(self._ctx.reader("features"))
+        if features.published > position:
+            return int(features.record(position)["source_sequence"])
+        resumed = of_kinds(self._ctx.recorded("engine"), "resume")
+        return resumed[-1].sequence if resumed else 0
+
+    def _recorded_model(self, event: SessionEvent) -> CompiledModel:
+        """The model of a swap: the copy that was kept of it, else the file it came from, if it is still that one."""
+        failures = []
+        for path in self._in_force.places(event.data["sha256"], Path(event.data["path"])):
+            try:
+                model = load_model(path, self._ctx.feature_schema)
+            except ModelError as error:
+                failures.append(str(error))
+                continue
+            if model.metadata.sha256 == event.data["sha256"]:
+                return model
+            failures.append(f"{path} is another model by now")
+        raise FatalError(
+            f"the session swapped to model {event.data['model']} {event.data['version']} at tick {event.sequence}, "
+            f"which is not to be had: {'; '.join(failures)}"
+        )
 
     def _use(self, tables: Tables) -> None:
         latencies, counters = self._ctx.histogram("inference"), self._ctx.counter_array()
-        self._arrays = _arrays(self._features, self._predictions, tables, latencies, counters)
+        self._arrays = _arrays(
+            self._features, self._predictions, tables, latencies, counters, self._schedule.gate
+        )
         self._native = None
         self._arguments = (wire(self._arrays), self._ctx.reader("features"), self._deadline_ns)
 
@@ -118,11 +170,12 @@ def _arrays(
     tables: Tables,
     latencies: np.ndarray,
     counters: np.ndarray,
+    gate: np.ndarray,
 ) -> list[np.ndarray]:
     """In the order of ``kernels.WIRES``."""
     rings = [features.head, features.slots, predictions.head, predictions.slots, predictions.bells]
     model = [tables.header, tables.columns, tables.nodes, tables.bits, tables.row]
-    return [*rings, *model, latencies, counters, np.zeros(OUTPUTS_MAX)]
+    return [*rings, *model, latencies, counters, np.zeros(OUTPUTS_MAX), gate]
 
 
 def _call(wiring: Any, words: int, reader: int, deadline_ns: int) -> int:
@@ -163,7 +216,7 @@ def warm() -> None:
     features = Ring.private("features", FEATURE_DTYPE, 8, ("inference",))
     predictions = Ring.private("predictions", PREDICTION_DTYPE, 8)
     counters = np.zeros(len(COUNTERS), np.int64)
-    arrays = _arrays(features, predictions, empty_tables(), new_counts(), counters)
+    arrays = _arrays(features, predictions, empty_tables(), new_counts(), counters, Schedule().gate)
     duty(wire(arrays), 0, 0)
     native_entry()
     touch_entry()

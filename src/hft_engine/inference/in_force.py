@@ -1,8 +1,7 @@
-"""Which model is in force: what a restarted actor goes on with, whatever has become of the files meanwhile.
+"""Which models a run used: what a restarted actor and a replay go on with, whatever has become of the files meanwhile.
 
-A copy of each model that a session used lies in the data directory, named by its SHA-256 (``models/<first 16>.txt``);
-the session says which is in force. It is said before the model is used: a swap counts from the record that the
-reader stood at, also for a life that died in between.
+A copy of each lies in the data directory, named by its SHA-256 (``models/<first 16>.txt``); the session says with
+which it began. Later ones are session events (``model_swap``), recorded before they are used.
 """
 
 import contextlib
@@ -20,22 +19,34 @@ class ModelInForce:
 
     def __init__(self, ctx: ActorContext) -> None:
         self._folder = ctx.data_dir / FOLDER
+        session = ctx.history_dir
+        self._folders = [self._folder] if session is None else [session.parents[1] / FOLDER, self._folder]
         self._document = InForce(ctx.session_dir, ctx.role) if ctx.session_dir is not None else None
 
     def path(self) -> Path | None:
-        """The copy of the model that an earlier life used, None where there was none."""
+        """The copy of the model that the first life began with, None where there was none."""
         told = self._document.read() if self._document else None
         if told is None or not told["sha256"]:
             return None
         return self._copy(str(told["sha256"]))
 
     def say(self, path: Path, model: CompiledModel) -> None:
-        """From now on ``model``, which was loaded from ``path``. A full disk keeps no engine from it."""
+        """The run begins with ``model``, which was loaded from ``path``. A full disk keeps no engine from it."""
         if self._document is None:
             return
         with contextlib.suppress(OSError):
-            self._keep(path, self._copy(model.metadata.sha256))
+            self.keep(path, model)
             self._document.write({"sha256": model.metadata.sha256, "path": str(path)})
+
+    def keep(self, path: Path, model: CompiledModel) -> None:
+        """A copy of ``model``, which was loaded from ``path``. Raises OSError."""
+        if self._document is not None:
+            self._keep(path, self._copy(model.metadata.sha256))
+
+    def places(self, sha256: str, path: Path) -> list[Path]:
+        """Where a model that was used from ``path`` may be found again, the surest place first."""
+        copies = [folder / self._copy(sha256).name for folder in self._folders]
+        return [*(copy for copy in copies if copy.exists()), path]
 
     def _copy(self, sha256: str) -> Path:
         return self._folder / f"{sha256[:16]}.txt"

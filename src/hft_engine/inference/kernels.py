@@ -6,6 +6,8 @@ from numba import njit
 from hft_engine.inference.tables import COLUMN_DTYPE, HEADER_DTYPE, NODE_DTYPE
 from hft_engine.inference.trees import any_missing, evaluate, touch
 from hft_engine.records import FEATURE_DTYPE, FEATURES_MAX, OUTPUTS_MAX, PREDICTION_DTYPE
+from hft_engine.runtime.chain import ATTENTION
+from hft_engine.runtime.schedule import SKIPPING, is_due, too_late
 from hft_engine.shm.clock import mono_ns
 from hft_engine.shm.histogram import record
 from hft_engine.shm.ring import advance, claim, holds, publish, room, seek, still_holds
@@ -33,19 +35,22 @@ WIRES = (
     "histogram",
     "counters",  # in the order of COUNTERS
     "spare",  # float64[OUTPUTS_MAX]: outputs that nobody reads
+    "gate",  # of ``runtime.schedule``
 )
 _IN_HEAD, _IN, _OUT_HEAD, _OUT, _BELLS = range(5)
-_HEADER, _COLUMNS, _NODES, _BITS, _ROW, _HISTOGRAM, _COUNTERS, _SPARE = range(5, len(WIRES))
+_HEADER, _COLUMNS, _NODES, _BITS, _ROW, _HISTOGRAM, _COUNTERS, _SPARE, _GATE = range(5, len(WIRES))
 
 
 @njit(nogil=True, cache=True)
 def duty(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
-    """Handles what feature records there are, at most RECORDS_MAX; returns how many.
+    """Handles what feature records there are, at most RECORDS_MAX; returns how many, or ATTENTION.
 
     ``wiring``: the arrays of WIRES. Without a model (``model_id`` -1) records are passed through. ``deadline_ns``
-    after ``ts_mono_ns`` a record is dropped and counted, 0 = never.
+    after ``ts_mono_ns`` a record is too late for the schedule to let it pass, 0 = never.
     """
     header = wired(wiring, _HEADER, HEADER_DTYPE)
+    if wired(wiring, _GATE, np.int64)[SKIPPING] != 0:
+        return _pass_over(wiring, reader)
     if header[0].model_id < 0 and deadline_ns == 0:
         return _pass_through(wiring, reader)
     return _predict_each(wiring, reader, deadline_ns)
@@ -64,6 +69,24 @@ def keep_warm(wiring):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
+def _pass_over(wiring, reader):  # type: ignore[no-untyped-def]
+    """Records that the schedule skips: the recorded run did not see them, or they are too late."""
+    in_head, in_slots = wired(wiring, _IN_HEAD, np.int64), wired(wiring, _IN, FEATURE_DTYPE)
+    gate = wired(wiring, _GATE, np.int64)
+    position = seek(in_head, in_slots, reader)
+    done = 0
+    while done < RECORDS_MAX and holds(in_slots, position + done):
+        source = in_slots[(position + done) & (len(in_slots) - 1)].source_sequence
+        if not still_holds(in_slots, position + done):
+            break
+        if is_due(gate, source, position + done):
+            return ATTENTION if done == 0 else done
+        advance(in_head, reader, 1)
+        done += 1
+    return done
+
+
+@njit(nogil=True, cache=True)
 def _pass_through(wiring, reader):  # type: ignore[no-untyped-def]
     """Records become visible GROUP_MAX at a time, with one look at the clock: there is nothing to wait for."""
     in_head, in_slots = wired(wiring, _IN_HEAD, np.int64), wired(wiring, _IN, FEATURE_DTYPE)
@@ -73,8 +96,10 @@ def _pass_through(wiring, reader):  # type: ignore[no-untyped-def]
     position = seek(in_head, in_slots, reader)
     limit = min(RECORDS_MAX, room(out_head, RECORDS_MAX))
     group_max = min(GROUP_MAX, len(out_slots) >> 1)
+    gate = wired(wiring, _GATE, np.int64)
     done = 0
-    while done < limit:
+    stops = False
+    while done < limit and not stops:
         first = claim(out_head, out_slots, 0)
         count = 0
         while count < min(group_max, limit - done) and holds(in_slots, position + done + count):
@@ -84,6 +109,9 @@ def _pass_through(wiring, reader):  # type: ignore[no-untyped-def]
             _copy_features(features, prediction)
             prediction.ts_publish_ns = features.ts_publish_ns  # till the group is stamped
             if not still_holds(in_slots, position + done + count):
+                break
+            stops = is_due(gate, prediction.source_sequence, position + done + count)
+            if stops:
                 break
             prediction.ts_deadline_ns = 0
             _clear_outputs(prediction, model_id)
@@ -95,7 +123,7 @@ def _pass_through(wiring, reader):  # type: ignore[no-untyped-def]
         counters[_PASSED_THROUGH] += count
         advance(in_head, reader, count)
         done += count
-    return done
+    return ATTENTION if stops and done == 0 else done
 
 
 @njit(nogil=True, cache=True)
@@ -110,6 +138,7 @@ def _predict_each(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
     position = seek(in_head, in_slots, reader)
     if not holds(in_slots, position):
         return 0
+    gate = wired(wiring, _GATE, np.int64)
     limit = min(RECORDS_MAX, room(out_head, RECORDS_MAX))
     started: int = mono_ns()
     now = started
@@ -122,22 +151,32 @@ def _predict_each(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
         ts_features_ns = features.ts_publish_ns
         if not still_holds(in_slots, position + done):
             break
+        if is_due(gate, prediction.source_sequence, position + done):
+            return ATTENTION if done == 0 else done
         deadline = prediction.ts_mono_ns + deadline_ns if deadline_ns > 0 else 0
         prediction.ts_deadline_ns = deadline
         outcome = _LATE_DROPPED
         if deadline == 0 or now <= deadline:
             outcome = _predict(header, columns, nodes, bits, row, prediction)
             now = mono_ns()
-        if deadline == 0 or now <= deadline:
-            prediction.ts_publish_ns = now
-            publish(out_head, out_slots, bells, sequence + 1)
-            record(histogram, now - ts_features_ns)
-            counters[outcome] += 1
-        else:
-            counters[_LATE_DROPPED] += 1
+        if deadline != 0 and now > deadline:
+            too_late(gate, position + done, _late_end(in_slots, position + done + 1, now - deadline_ns))
+            return ATTENTION if done == 0 else done
+        prediction.ts_publish_ns = now
+        publish(out_head, out_slots, bells, sequence + 1)
+        record(histogram, now - ts_features_ns)
+        counters[outcome] += 1
         advance(in_head, reader, 1)
         done += 1
     return done
+
+
+@njit(nogil=True, cache=True)
+def _late_end(in_slots, sequence, oldest_ns):  # type: ignore[no-untyped-def]
+    """End of the run of records from ``sequence`` on whose frames came before ``oldest_ns``."""
+    while holds(in_slots, sequence) and in_slots[sequence & (len(in_slots) - 1)].ts_mono_ns < oldest_ns:
+        sequence += 1
+    return sequence
 
 
 @njit(nogil=True, cache=True)

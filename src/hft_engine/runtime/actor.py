@@ -56,9 +56,10 @@ class ActorContext:
     data_dir: Path
     log_dir: Path
     emit: Callable[[str, str], None] = field(default=lambda kind, text: None)
-    open_ticks: "OpenTickLog | None" = None  # the run's journal, for a reader that the ring has lapped
-    session_dir: Path | None = None  # None: nothing is recorded (replay, inline, tests)
+    session_dir: Path | None = None  # where events go; None: nothing is recorded (replay, inline, tests)
+    history_dir: Path | None = None  # of the session that is replayed; None: ``session_dir``
     _events: EventLog | None = None
+    open_ticks: "OpenTickLog | None" = None  # the run's journal, for a reader that the ring has lapped
 
     def ring(self, name: str) -> "Ring":
         """Raises KeyError for a ring that the topology does not give this role."""
@@ -103,11 +104,12 @@ class ActorContext:
             return False
         return True
 
-    def recorded(self) -> list[SessionEvent]:
-        """What earlier lives of this role recorded in this session, oldest first."""
-        if self.session_dir is None:
+    def recorded(self, role: str = "") -> list[SessionEvent]:
+        """What this role (or ``role``) recorded so far in its session, or in the one that is replayed; oldest first."""
+        directory = self.history_dir or self.session_dir
+        if directory is None:
             return []
-        events, damages = read_events(self.session_dir, self.role)
+        events, damages = read_events(directory, role or self.role)
         for damage in damages:
             self.log.warning("%s", damage)
         return events

@@ -29,7 +29,7 @@ SUFFIX = ".ckpt"
 FACTS = 256  # words
 _W_GENERATION, _W_ROWS, _W_FACTS = 0, 1, 16
 _BUFFERS = 2
-_RESERVE_BYTES = 1 << 18  # pages are cleared as they are reserved: about 30 µs
+_RESERVE_BYTES = 1 << 16  # of each buffer at a time: the pages are cleared as they are reserved
 assert (_W_FACTS + FACTS) * layout.WORD <= layout.PAGE_BYTES
 
 

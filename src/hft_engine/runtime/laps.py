@@ -7,8 +7,8 @@ from hft_engine.shm.ring import Ring
 class LapRecord:
     """``tend`` between duty cycles: each new lap of ``reader`` on ``ring`` becomes a session event ``lap``.
 
-    Its sequence is the record that the reader goes on with, as a sequence of that ring; ``data`` names the ring and
-    [from, to), exactly. Laps of an earlier life that it did not come to write down are written now.
+    Its sequence is the first record missed, as a sequence of that ring; ``data`` names the ring and [from, to).
+    Laps of an earlier life that it did not come to write down are written now.
     """
 
     def __init__(self, ctx: ActorContext, ring: Ring, reader: int) -> None:

@@ -38,3 +38,4 @@ class ProcessPlan(msgspec.Struct, frozen=True):
     ticks_factory: str  # "module:callable" of configuration and run id -> an OpenTickLog, or None
     config: Config
     session_dir: str | None = None  # where session events go; None: nowhere
+    history_dir: str | None = None  # whose session events are repeated; None: those of ``session_dir``

@@ -116,9 +116,14 @@ def _context(plan: ProcessPlan, role: RolePlan, attached: Attachments, port: _So
         data_dir=Path(plan.data_dir),
         log_dir=Path(plan.log_dir),
         emit=emit,
+        session_dir=_path(plan.session_dir),
+        history_dir=_path(plan.history_dir),
         open_ticks=load(plan.ticks_factory)(plan.config, plan.run_id),
-        session_dir=Path(plan.session_dir) if plan.session_dir is not None else None,
     )
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text is not None else None
 
 
 def _prepare(plan: ProcessPlan) -> None:

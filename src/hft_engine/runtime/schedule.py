@@ -6,9 +6,12 @@ The kernel compares each record with ``gate``, int64[GATE_WORDS]:
     NEXT_RECORD    stop before a record whose own sequence is this or later
     SKIPPING       records are passed over: the recorded run did not see them
     AT_TICK, AT_RECORD    the record that the kernel stopped before
+    LATE_FROM, LATE_TO    records [from, to) that the kernel found too late, live only; nothing was done with them
+    ASKED          1: the kernel stopped and Python has not come yet
 
 Live, a change comes from a person; in a replay, and in an actor's next life, from the session's events. Both are
-changes of a schedule, so both take effect by the same path and at the same record.
+changes of a schedule, so both take effect by the same path and at the same record. The same goes for records that came
+too late: a deadline is a decision by the clock, so it is written down, then carried out as a stretch to skip.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,12 +19,13 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numba import njit
 
-from hft_engine.runtime.session_events import SessionEvent
+from hft_engine.runtime.actor import ActorContext
 
 GATE_WORDS = 8
-NEXT_TICK, NEXT_RECORD, SKIPPING, AT_TICK, AT_RECORD = range(5)
+NEXT_TICK, NEXT_RECORD, SKIPPING, AT_TICK, AT_RECORD, LATE_FROM, LATE_TO, ASKED = range(8)
 NEVER = np.iinfo(np.int64).max
 
+MISSED = ("lap", "late_drop")  # events that name a stretch of records: ring, from, to
 Change = Callable[[], None]
 
 
@@ -30,8 +34,14 @@ def is_due(gate: np.ndarray, tick: int, record: int) -> bool:
     """Whether something changes before this record; then return to Python, which calls ``Schedule.reach``."""
     if tick < gate[NEXT_TICK] and record < gate[NEXT_RECORD]:
         return False
-    gate[AT_TICK], gate[AT_RECORD] = tick, record
+    gate[AT_TICK], gate[AT_RECORD], gate[ASKED] = tick, record, 1
     return True
+
+
+@njit(nogil=True, inline="always")
+def too_late(gate: np.ndarray, first: int, end: int) -> None:
+    """Records [first, end) came too late; return to Python, which calls ``Schedule.tend``."""
+    gate[LATE_FROM], gate[LATE_TO], gate[ASKED] = first, end, 1
 
 
 class Schedule:
@@ -54,8 +64,32 @@ class Schedule:
         self._laps = _merged([*self._laps, (first, end)])
         self._arm()
 
+    @property
+    def asked(self) -> bool:
+        """Whether the kernel stopped for ``tend``."""
+        return bool(self.gate[ASKED])
+
+    def skip_missed(self, ctx: ActorContext, ring: str) -> None:
+        """What this role was recorded not to have seen on ``ring``: lapped, or too late."""
+        for event in ctx.recorded():
+            seen_once = event.data.get("out", False)  # its state was lost, what it caused is out
+            if event.kind in MISSED and event.data.get("ring") == ring and not seen_once:
+                self.skip(int(event.data["from"]), int(event.data["to"]))
+
+    def tend(self, ctx: ActorContext, ring: str) -> int:
+        """Where the kernel asked for Python: record what is too late, do what is due. Returns records too late."""
+        first, end = int(self.gate[LATE_FROM]), int(self.gate[LATE_TO])
+        if end > first:
+            ctx.record("late_drop", end, {"ring": ring, "from": first, "to": end})
+            self.gate[AT_RECORD] = first
+            self.skip(first, end)
+        self.gate[LATE_FROM] = self.gate[LATE_TO] = 0
+        self.reach()
+        return end - first
+
     def reach(self) -> None:
         """Do what is due at the record that the kernel stopped before."""
+        self.gate[ASKED] = 0
         tick, record = int(self.gate[AT_TICK]), int(self.gate[AT_RECORD])
         while self._changes and self._changes[0][0] <= tick:
             _, change = self._changes.pop(0)
@@ -73,13 +107,6 @@ class Schedule:
             self.gate[NEXT_RECORD] = end if self.gate[SKIPPING] else first
 
 
-def skip_laps(schedule: Schedule, events: Iterable[SessionEvent], ring: str) -> None:
-    """What the recorded run's stage was lapped of on ``ring`` is skipped."""
-    for event in events:
-        if event.kind == "lap" and event.data.get("ring") == ring:
-            schedule.skip(int(event.data["from"]), int(event.data["to"]))
-
-
 def _merged(laps: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     merged: list[tuple[int, int]] = []
     for first, end in sorted(laps):
@@ -88,6 +115,3 @@ def _merged(laps: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         elif end > first:
             merged.append((first, end))
     return merged
-
-
-__all__ = ["GATE_WORDS", "NEVER", "SKIPPING", "Schedule", "is_due", "skip_laps"]

@@ -20,6 +20,7 @@ from hft_engine.runtime import rundir
 from hft_engine.runtime.checkpoint import SUFFIX, Checkpoint, CheckpointFile, Column, restore
 from hft_engine.runtime.faultpoints import fault_point
 from hft_engine.shm.atomics import copy_bytes
+from hft_engine.shm.clock import mono_ns
 from hft_engine.shm.counters import Counter
 
 COLUMNS_MAX = 3
@@ -27,8 +28,8 @@ COLUMNS_MAX = 3
     7
 )  # EPOCH 0: no checkpoint is being taken
 CONTROL_WORDS = _COLUMN_0 + 2 * COLUMNS_MAX  # of each column its address and the bytes of a row
-STEP_BYTES = 1 << 17  # copied in one step: about 30 µs
-STEP_NS = 2_000_000  # between two steps at least
+STEP_NS_MAX = 25_000  # a step ends after this, and the row in work: a tick that comes meanwhile waits as long
+STEP_EVERY_NS = 2_000_000  # between two steps at least
 COUNTERS = ("checkpoints", "checkpoints_failed", "checkpoint_step_ns_max")
 
 
@@ -47,13 +48,15 @@ def keep_row(control: np.ndarray, marks: np.ndarray, row: int) -> bool:
 
 
 @njit(nogil=True, cache=True)
-def sweep(control: np.ndarray, marks: np.ndarray, limit: int) -> int:
-    """Copy up to ``limit`` rows that nobody has kept yet. Returns how many rows are left to look at."""
+def sweep(control: np.ndarray, marks: np.ndarray, limit_ns: int) -> int:
+    """Copy rows that nobody has kept yet, at least one, for ``limit_ns``. Returns how many are left to look at."""
     row = control[_NEXT]
-    while row < control[_ROWS] and limit > 0:
-        if keep_row(control, marks, row):
-            limit -= 1
+    until_ns: int = mono_ns() + limit_ns
+    while row < control[_ROWS]:
+        copied = keep_row(control, marks, row)
         row += 1
+        if copied and mono_ns() >= until_ns:
+            break
     control[_NEXT] = row
     return control[_ROWS] - row
 
@@ -83,7 +86,6 @@ class Snapshots:
         self._epoch = 0
         self._counters = counters
         if file is not None:
-            self._limit = max(1, STEP_BYTES // max(1, file.row_bytes))
             self._describe(file)
 
     def restore(self) -> Checkpoint | None:
@@ -96,7 +98,7 @@ class Snapshots:
     def tend(self) -> None:
         """Between two duty cycles: one step, if one is due."""
         if self._interval_ns and self._file is not None and (now_ns := time.monotonic_ns()) >= self._due_ns:
-            self._due_ns = now_ns + STEP_NS
+            self._due_ns = now_ns + STEP_EVERY_NS
             try:
                 self._step(self._file)
             except OSError:
@@ -138,7 +140,7 @@ class Snapshots:
         return True
 
     def _swept(self, file: CheckpointFile) -> bool:
-        left = sweep(self.control, self.marks, self._limit)
+        left = sweep(self.control, self.marks, STEP_NS_MAX)
         fault_point("checkpoint.rows")
         if left:
             return False

@@ -48,8 +48,9 @@ from hft_engine.shm.atomics import (
     trailing_zeros,
 )
 from hft_engine.shm.doorbell import new_bells, ring_if_parked
-from hft_engine.shm.ring_file import reader_names, write_header
-from hft_engine.shm.segment import Segment, SegmentError
+from hft_engine.shm.ring_cursors import RingCursors
+from hft_engine.shm.ring_file import write_header
+from hft_engine.shm.segment import Segment
 
 _INTENT, _PUBLISHED, _FREE_END = layout.W_INTENT, layout.W_PUBLISHED, layout.W_FREE_END
 _READERS, _GATING, _BELLS = layout.W_READERS, layout.W_GATING, layout.W_BELLS
@@ -186,6 +187,12 @@ def seek(head: np.ndarray, slots: np.ndarray, reader: int) -> int:
 
 
 @njit(nogil=True, inline="always")
+def position_of(head: np.ndarray, reader: int) -> int:
+    """The sequence that the reader reads next, if it was not lapped."""
+    return head[_READER_0 + reader * _READER_WORDS + _POSITION]
+
+
+@njit(nogil=True, inline="always")
 def holds(slots: np.ndarray, sequence: int) -> bool:
     """Whether the record of this sequence lies complete in its slot."""
     return load_sequence_acquire(slots, sequence & (len(slots) - 1)) == sequence
@@ -245,7 +252,7 @@ class RingFullError(RuntimeError):
     """A gating ring has less room than was asked for; ask ``room`` first."""
 
 
-class Ring:
+class Ring(RingCursors):
     """A ring as Python sees it: the three arrays that kernels take, and slow-path conveniences."""
 
     def __init__(self, name: str, head: np.ndarray, slots: np.ndarray, bells: np.ndarray) -> None:
@@ -301,89 +308,12 @@ class Ring:
     def dtype(self) -> np.dtype:
         return self.slots.dtype
 
-    @property
-    def published(self) -> int:
-        return int(self.head[_PUBLISHED])
-
-    @property
-    def start(self) -> int:
-        """The ring's first sequence: 0, or where a resumed session went on."""
-        return int(self.head[_START])
-
-    @property
-    def oldest(self) -> int:
-        """The oldest sequence whose slot is not about to be overwritten."""
-        return max(self.start, int(self.head[_INTENT]) - self.capacity)
-
     def record(self, sequence: int) -> np.ndarray:
         """The slot of a sequence, a view: for a writer, who alone knows that it does not change."""
         return self.slots[sequence & (self.capacity - 1)]
 
-    @property
-    def reader_roles(self) -> list[str]:
-        return reader_names(self.head)
-
-    def reader(self, role: str) -> int:
-        """The index of a reader. Raises SegmentError for a role that the topology gave no entry."""
-        try:
-            return self.reader_roles.index(role)
-        except ValueError:
-            raise SegmentError(f"{role!r} is no reader of ring {self.name!r}: {self.reader_roles}") from None
-
-    def position(self, reader: int) -> int:
-        return int(self.head[_READER_0 + reader * _READER_WORDS + _POSITION])
-
-    def lapped(self, reader: int) -> int:
-        return int(self.head[_READER_0 + reader * _READER_WORDS + _LAPPED])
-
-    def untold_laps(self, reader: int) -> tuple[int, list[tuple[int, int]]]:
-        """Laps since the reader last asked, in this life or an earlier one: (how many, [from, to) that each missed).
-
-        Of more than LAPS_KEPT only the latest are known one by one.
-        """
-        base = _READER_0 + reader * _READER_WORDS
-        count, told = int(self.head[base + _LAPS]), int(self.head[base + _LAPS_TOLD])
-        places = [
-            base + _LAP_0 + 2 * (lap % _LAPS_KEPT) for lap in range(max(told, count - _LAPS_KEPT), count)
-        ]
-        return count - told, [(int(self.head[at]), int(self.head[at + 1])) for at in places]
-
-    def tell_laps(self, reader: int, count: int) -> None:
-        """``count`` more laps need not be told again."""
-        self.head[_READER_0 + reader * _READER_WORDS + _LAPS_TOLD] += count
-
-    def seen(self, reader: int) -> int:
-        return int(self.head[_READER_0 + reader * _READER_WORDS + _SEEN])
-
-    def lag(self, reader: int) -> int:
-        """Records that wait for a reader."""
-        return max(0, self.published - self.position(reader))
-
     def room(self) -> int:
         return int(_room(self.head))
-
-    def rewind(self, reader: int, sequence: int) -> int:
-        """Move a reader back to ``sequence``, or to the oldest record that is not about to be overwritten.
-
-        For a reader that restarts and had not yet made durable all that its dead self polled. Returns how many
-        records it will see again; never moves forward.
-        """
-        base = _READER_0 + reader * _READER_WORDS
-        oldest = int(self.head[_INTENT]) - self.capacity + (self.capacity >> 3)
-        back = self.position(reader) - max(sequence, oldest, self.start)
-        if back <= 0:
-            return 0
-        self.head[base + _SEEN] -= back
-        self.head[base + _POSITION] -= back
-        self.head[_FREE_END] = 0  # on a gating ring the writer looks again before it goes on
-        return back
-
-    def pass_to(self, reader: int, sequence: int) -> None:
-        """Move a reader forward to ``sequence``: it had the records between from elsewhere. Never moves back."""
-        base = _READER_0 + reader * _READER_WORDS
-        passed = max(0, sequence - self.position(reader))
-        self.head[base + _SEEN] += passed
-        self.head[base + _POSITION] += passed
 
     def miss(self, reader: int, sequence: int) -> None:
         """A lap: the records before ``sequence`` are lost to the reader, and counted."""

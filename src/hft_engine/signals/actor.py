@@ -9,10 +9,12 @@ from numba import carray, njit
 from hft_engine.config.schema import DEFAULT_RULES, Config, SignalsConfig
 from hft_engine.records import PREDICTION_DTYPE, SIGNAL_DTYPE
 from hft_engine.runtime import rundir, snapshot
-from hft_engine.runtime.actor import ActorContext, BaseActor, FatalError
-from hft_engine.runtime.chain import NativeCall, entry
+from hft_engine.runtime.actor import ActorContext, BaseActor
+from hft_engine.runtime.chain import ATTENTION, NativeCall, entry
 from hft_engine.runtime.checkpoint import key_of
 from hft_engine.runtime.laps import LapRecord
+from hft_engine.runtime.messages import SetConfig
+from hft_engine.runtime.schedule import SKIPPING, Schedule, is_due, too_late
 from hft_engine.runtime.snapshot import EPOCH, Snapshots, keep_row
 from hft_engine.shm import histogram, layout
 from hft_engine.shm.atomics import copy_head
@@ -31,8 +33,8 @@ from hft_engine.shm.ring import (
 from hft_engine.shm.wiring import wire, wired
 from hft_engine.signals.chain import link
 from hft_engine.signals.checkpoint import DONE, Checkpoint, Fact, enter, leave
+from hft_engine.signals.live import LiveRules
 from hft_engine.signals.rules import (
-    C_LATE,
     C_PREDICTIONS,
     C_RULES,
     C_UNKNOWN,
@@ -50,9 +52,9 @@ GROUP_MAX = 16  # records whose heads are copied before the first of them is dec
 
 
 # Order of the arrays wired into ``duty``; ``chain`` uint64[1]: hash of the last signal; ``draft``: the next signal.
-_WIRES = 17
+_WIRES = 18
 _IN_HEAD, _IN, _OUT_HEAD, _OUT, _BELLS, _RULES, _STATES, _MEMORY, _CHAIN, _SCRATCH = range(10)
-_COUNTS, _HIST, _HIST_TOTAL, _DRAFT, _SLOWEST, _CONTROL, _MARKS = range(10, _WIRES)
+_COUNTS, _HIST, _HIST_TOTAL, _DRAFT, _SLOWEST, _CONTROL, _MARKS, _GATE = range(10, _WIRES)
 _HEAD_WORDS = int(PREDICTION_DTYPE.fields["values"][1]) // 8  # type: ignore[index]  # all but the features
 
 
@@ -62,11 +64,23 @@ def _is_usable(predictions: np.ndarray, i: int, states: np.ndarray, counts: np.n
     if not 0 <= predictions[i]["instrument_id"] < len(states):
         counts[C_UNKNOWN] += 1
         return False
-    deadline_ns = predictions[i]["ts_deadline_ns"]
-    if 0 < deadline_ns < mono_ns():
-        counts[C_LATE] += 1
-        return False
     return True
+
+
+@njit(nogil=True, inline="always")
+def _stops(gate: np.ndarray, slots: np.ndarray, sequence: int, scratch: np.ndarray, i: int) -> bool:
+    """Whether Python has to come before this record: something changes, or it and some behind it came too late."""
+    if is_due(gate, scratch[i]["source_sequence"], sequence):
+        return True
+    if scratch[i]["ts_deadline_ns"] == 0 or gate[SKIPPING] != 0:
+        return False
+    now_ns = mono_ns()
+    end = sequence
+    while holds(slots, end) and 0 < slots[end & (len(slots) - 1)]["ts_deadline_ns"] < now_ns:
+        end += 1
+    if end > sequence:
+        too_late(gate, sequence, end)
+    return end > sequence
 
 
 @njit(nogil=True, inline="always")
@@ -85,22 +99,28 @@ def _take(slots: np.ndarray, sequence: int, rules: np.ndarray, scratch: np.ndarr
 
 @njit(nogil=True, cache=True)
 def duty(wiring: np.ndarray, reader: int) -> int:
-    """One duty cycle; returns the predictions handled. ``wiring``: the arrays of ``_WIRES``."""
+    """One duty cycle; returns the predictions handled, or ATTENTION. ``wiring``: the arrays of ``_WIRES``."""
     in_head, in_slots = wired(wiring, _IN_HEAD, np.int64), wired(wiring, _IN, PREDICTION_DTYPE)
     rules, scratch = wired(wiring, _RULES, RULE_DTYPE), wired(wiring, _SCRATCH, PREDICTION_DTYPE)
+    gate = wired(wiring, _GATE, np.int64)
     limit = min(RECORDS_MAX, room(wired(wiring, _OUT_HEAD, np.int64), RECORDS_MAX))
     position = seek(in_head, in_slots, reader)
     done = 0
-    while done < limit:
+    stops = False
+    while done < limit and not stops:
         n = 0
         while n < min(len(scratch), limit - done) and _take(in_slots, position + done + n, rules, scratch, n):
+            stops = _stops(gate, in_slots, position + done + n, scratch, n)
+            if stops:
+                break
             n += 1
         if n == 0:
             break
-        _decide_group(wiring, scratch, n)
+        if gate[SKIPPING] == 0:
+            _decide_group(wiring, scratch, n)
         advance(in_head, reader, n)
         done += n
-    return done
+    return ATTENTION if stops and done == 0 else done
 
 
 @njit(nogil=True, cache=True)
@@ -168,29 +188,42 @@ class SignalsActor(BaseActor):
             checkpoint.resume(kept.facts)
         if checkpoint.recover(target.published):
             ctx.log.warning("an earlier life died inside a record; the state was put right")
+        self._ctx, self._source = ctx, source
+        self._schedule = Schedule()
+        self._rules = LiveRules(ctx, self._schedule)
         self._arrays = _arrays(
             source,
             target,
-            _table(ctx.config.signals, ctx.feature_schema.names),
+            self._rules.table,
             checkpoint,
             ctx.counter_array(),
             ctx.histogram("signals"),
             ctx.histogram("tick_to_signal"),
             ctx.stats.table,
             self._snapshots,
+            self._schedule.gate,
         )
         self._wiring = wire(self._arrays)
         self._reader = ctx.reader("predictions")
         self._laps = LapRecord(ctx, source, self._reader)
+        self._done = checkpoint.memory[DONE : DONE + 1]  # records of ticks below it are decided
 
     def do_work(self) -> int:
         done = int(duty(self._wiring, self._reader))
         self.tend()
-        return done
+        return abs(done)  # ATTENTION: what stopped the kernel is dealt with, so there is more
 
     def tend(self) -> None:
         self._snapshots.tend()
         self._laps.tend()
+        if self._schedule.asked:
+            self._ctx.counter("late").add(self._schedule.tend(self._ctx, self._source.name))
+
+    def on_control(self, message: object) -> object:
+        """``SetConfig``: the reply names the tick from which on the values are in force."""
+        if isinstance(message, SetConfig):
+            return self._rules.change(message.changes, int(self._done[0]))
+        return super().on_control(message)
 
     def on_stop(self) -> None:
         self._snapshots.complete()
@@ -230,13 +263,6 @@ def state_key(config: Config) -> int:
     return key_of(STATE_DTYPE.descr, [rule.name for rule in config.signals.rules])
 
 
-def _table(config: SignalsConfig, names: tuple[str, ...]) -> np.ndarray:
-    try:
-        return rule_table(config, names)
-    except ValueError as error:
-        raise FatalError(f"signals.rules: {error}; correct the configuration") from None
-
-
 def _arrays(
     source: Ring,
     target: Ring,
@@ -247,6 +273,7 @@ def _arrays(
     hist_total: np.ndarray,
     slowest: np.ndarray,
     snapshots: Snapshots,
+    gate: np.ndarray,
 ) -> tuple[np.ndarray, ...]:
     return (
         source.head,
@@ -266,6 +293,7 @@ def _arrays(
         slowest,
         snapshots.control,
         snapshots.marks,
+        gate,
     )
 
 
@@ -287,6 +315,8 @@ def warm() -> None:
     hist = histogram.new_counts()
     slowest = np.zeros(layout.TABLE_WORDS, np.int64)
     snapshots = Snapshots(None, (), int, lambda facts: None, 0, ())
-    arrays = _arrays(source, target, rules, checkpoint, counts, hist, hist, slowest, snapshots)
+    arrays = _arrays(
+        source, target, rules, checkpoint, counts, hist, hist, slowest, snapshots, Schedule().gate
+    )
     duty(wire(arrays), 0)
     native_entry()

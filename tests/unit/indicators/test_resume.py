@@ -203,7 +203,7 @@ POINTS = (
 def test_a_death_at_any_store_of_a_checkpoint_leaves_a_complete_one(
     tmp_path: Path, ticks: np.ndarray, point: str, arrival: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot, "STEP_BYTES", 1 << 16)  # several steps a checkpoint
+    monkeypatch.setattr(snapshot, "STEP_NS_MAX", 1)  # many steps a checkpoint
     run = Run(tmp_path, ticks)
     die = killer(point, arrival)
     for module in (snapshot, checkpoint):

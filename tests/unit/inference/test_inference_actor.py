@@ -247,7 +247,9 @@ def test_a_model_is_swapped_between_two_records(
     out_second = b.run()
     np.testing.assert_array_equal(out_first["outputs"][:, 0], expected_outputs(model, first))
     np.testing.assert_array_equal(out_second["outputs"][:, 0], expected_outputs(other, second))
-    assert reply == {"model": "two", "version": "1", "model_id": int(out_second["model_id"][0])}
+    assert (reply["model"], reply["version"]) == ("two", "1")
+    assert reply["model_id"] == int(out_second["model_id"][0])
+    assert reply["sequence"] == int(first["source_sequence"][-1]) + 1
     assert b.count("swaps") == 1 and b.events[-1][0] == "model_swapped"
 
 

@@ -1,9 +1,10 @@
 """Changes and laps take effect at exactly their record, whatever else is due there."""
 
 import pytest
+from test_session_events import context
 
-from hft_engine.runtime.schedule import NEVER, NEXT_RECORD, NEXT_TICK, SKIPPING, Schedule, is_due, skip_laps
-from hft_engine.runtime.session_events import SessionEvent
+from hft_engine.runtime.schedule import NEVER, NEXT_RECORD, NEXT_TICK, SKIPPING, Schedule, is_due, too_late
+from hft_engine.runtime.session_events import read_events
 
 
 def course(schedule: Schedule, ticks, log) -> list[int]:
@@ -67,9 +68,27 @@ def test_a_change_inside_a_lap_is_made_all_the_same():
     assert schedule.gate[NEXT_RECORD] == NEVER
 
 
-def test_only_laps_of_the_ring_in_question_count():
+def test_only_what_was_missed_on_the_ring_in_question_counts(tmp_path):
+    ctx = context(tmp_path, "inference")
+    for ring, kind, first in (("ticks", "lap", 1), ("features", "lap", 3), ("features", "late_drop", 0)):
+        ctx.record(kind, first + 1, {"ring": ring, "from": first, "to": first + 1})
     schedule = Schedule()
-    for ring, first in (("ticks", 1), ("features", 3)):
-        data = {"ring": ring, "from": first, "to": first + 1}
-        skip_laps(schedule, [SessionEvent("inference", "lap", first + 1, 0, data)], "features")
-    assert course(schedule, range(5), []) == [0, 1, 2, 4]
+    schedule.skip_missed(ctx, "features")
+    assert course(schedule, range(5), []) == [1, 2, 4]
+
+
+def test_what_is_too_late_is_recorded_before_it_is_skipped(tmp_path):
+    ctx, schedule = context(tmp_path, "inference"), Schedule()
+    assert course(schedule, [10, 11], []) == [0, 1]
+    too_late(schedule.gate, 2, 5)
+    assert schedule.asked
+    assert schedule.tend(ctx, "features") == 3
+    assert not schedule.asked and schedule.gate[SKIPPING]
+    (event,) = read_events(tmp_path, "inference")[0]
+    assert (event.kind, event.data) == ("late_drop", {"ring": "features", "from": 2, "to": 5})
+    seen = [
+        r
+        for r in range(2, 8)
+        if not (is_due(schedule.gate, 10 + r, r) and schedule.reach()) and not schedule.gate[SKIPPING]
+    ]
+    assert seen == [5, 6, 7]

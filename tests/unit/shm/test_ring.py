@@ -172,3 +172,77 @@ def test_capacity_must_be_a_power_of_two(capacity: int) -> None:
 def test_unknown_reader_is_named() -> None:
     with pytest.raises(SegmentError, match="'nobody' is no reader of ring 'r'"):
         Ring.private("r", DTYPE, 16, ["a"]).reader("nobody")
+
+
+def test_a_ring_that_begins_late_is_like_one_that_has_come_so_far(tmp_path: Path) -> None:
+    path = tmp_path / "late.ring"
+    before = np.zeros(1, DTYPE)[0]
+    before["value"] = 7.0
+    create_ring(path, DTYPE, 16, [("a", layout.NO_BELL)], False, start=1_000, before=before)
+    ring = Ring.attach(path, DTYPE, new_bells())
+    ring.recover()
+    assert ring.published == ring.start == ring.oldest == ring.position(0) == 1_000
+    assert ring.record(999)["value"] == 7.0 and ring.record(999)["sequence"] == 999
+    view = RingView(path, DTYPE)
+    assert len(view.last(10)) == 0  # the one before is for the writer alone
+    out = np.zeros(16, DTYPE)
+    assert ring.poll(0, out, 16) == 0
+    assert ring.publish_rows(rows([1.0] * 3)) == 1_000
+    assert ring.poll(0, out, 16) == 3
+    assert out["sequence"][:3].tolist() == [1_000, 1_001, 1_002]
+    assert view.last(10)["sequence"].tolist() == [1_000, 1_001, 1_002]
+    assert ring.rewind(0, 0) == 3
+    assert ring.published == ring.seen(0) + ring.lapped(0) + ring.lag(0)
+
+
+def test_each_lap_is_remembered_by_what_it_missed_until_it_was_told() -> None:
+    ring = Ring.private("r", DTYPE, 16, ["slow"])
+    out = np.zeros(16, DTYPE)
+    missed = []
+    for _ in range(3):
+        ring.publish_rows(rows([0.0] * 40))
+        first = ring.position(0)
+        count = ring.poll(0, out, 16)
+        missed.append((first, int(out["sequence"][0])))
+        assert count
+    assert ring.untold_laps(0) == (3, missed)
+    ring.tell_laps(0, 3)
+    assert ring.untold_laps(0) == (0, [])
+    ring.publish_rows(rows([0.0] * 40))
+    ring.miss(0, ring.published)
+    assert ring.untold_laps(0) == (1, [(int(out["sequence"][count - 1]) + 1, 160)])
+    assert ring.published == ring.seen(0) + ring.lapped(0)
+
+
+def test_of_many_laps_only_the_latest_are_known_one_by_one() -> None:
+    ring = Ring.private("r", DTYPE, 16, ["slow"])
+    for lap in range(1, 10):
+        ring.publish_rows(rows([0.0] * 8))
+        ring.miss(0, 8 * lap)
+    count, laps = ring.untold_laps(0)
+    assert count == 9
+    assert laps == [(8 * lap, 8 * lap + 8) for lap in range(9 - layout.LAPS_KEPT, 9)]
+
+
+def test_a_ring_jumps_over_records_that_do_not_exist() -> None:
+    ring = Ring.private("r", DTYPE, 16, ["a", "b"], gating=True)
+    out = np.zeros(16, DTYPE)
+    ring.publish_rows(rows([1.0]))
+    ring.poll(0, out, 1)
+    with pytest.raises(AssertionError):
+        ring.jump(100)  # somebody has not read it yet
+    ring.poll(1, out, 1)
+    ring.jump(100)
+    assert ring.publish_rows(rows([2.0])) == 100
+    for reader in range(2):
+        assert ring.poll(reader, out, 16) == 1
+        assert out["sequence"][0] == 100 and out["value"][0] == 2.0
+
+
+def test_a_reader_passes_what_it_had_from_elsewhere() -> None:
+    ring = Ring.private("r", DTYPE, 16, ["a"])
+    ring.publish_rows(rows([0.0] * 10))
+    ring.pass_to(0, 4)
+    assert ring.position(0) == ring.seen(0) == 4
+    ring.pass_to(0, 2)
+    assert ring.position(0) == 4

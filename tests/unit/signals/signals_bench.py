@@ -38,7 +38,7 @@ class Bench:
         self.stats = Stats.private()
         self.start()
 
-    def start(self):
+    def start(self, session=None, history=None):
         """A new life of the actor on the same rings and run directory."""
         self.actor = SignalsActor()
         self.stats.declare(self.actor.counters, self.actor.histograms)
@@ -54,6 +54,8 @@ class Bench:
             run_dir=self.run_dir,
             data_dir=self.run_dir,
             log_dir=self.run_dir,
+            session_dir=session,
+            history_dir=history,
         )
         self.actor.on_start(ctx)
 

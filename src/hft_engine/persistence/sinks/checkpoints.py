@@ -32,6 +32,7 @@ from hft_engine.shm.layout import PAGE_BYTES
 
 DRAFT = "checkpoint.draft"
 CHUNK_BYTES = 1 << 22  # a duty cycle: a millisecond or two
+RETRY_NS = 10_000_000  # while a stage, or a sink, is not so far yet
 PATIENCE = 4  # intervals; then what was begun is begun afresh
 FIRST, SECOND = "indicators", "signals"  # in this order: see ``_follows``
 # Facts that the two roles write; the roles' own enums may not be imported here.
@@ -53,7 +54,7 @@ class CheckpointSink:
         _clear(session)
 
     def tend(self, now_ns: int) -> int:
-        """Do the next piece, if it is time; returns 1 if there was one."""
+        """Do the next piece, if it is time; returns 1 if one was done."""
         if not self._interval_ns or now_ns < self._due_ns:
             return 0
         try:
@@ -64,6 +65,9 @@ class CheckpointSink:
                 self._steps = None
             elif self._steps.next(self._make_durable):
                 self._done(now_ns)
+            elif self._steps.waits:
+                self._due_ns = now_ns + RETRY_NS
+                return 0
         except OSError as error:
             self._give_up(error, now_ns)
         return 1
