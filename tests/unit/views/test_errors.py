@@ -58,7 +58,7 @@ def test_the_command_shows_a_run_that_is_there_by_its_name(fake_run, tmp_path: P
         "--run",
         made.directory.run_id,
     ]
-    answer = CliRunner().invoke(main, ["errors", *options])
+    answer = CliRunner(env={"COLUMNS": "160"}).invoke(main, ["errors", *options])
     assert answer.exit_code == 0, answer.output
     assert "1 distinct, 1 observed" in answer.output
     assert "connection lost: refused" in answer.output
