@@ -1,4 +1,4 @@
-"""Shared by all tests: the kernel cache, and the watcher that fails a test which leaves something behind."""
+"""Shared by all tests: the kernel cache, and the watchers: nothing left behind, no error that was not expected."""
 
 import os
 import shutil
@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from hft_engine.runtime import kernelcache
+from support import watcher
 
 kernelcache.use()  # before anything imports numba
 
@@ -47,6 +48,23 @@ def nothing_left_behind() -> Iterator[None]:
     for child in alive:
         child.kill()
     assert not alive, f"processes left behind: {alive}"
+
+
+@pytest.fixture(autouse=True)
+def watched_runs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Integration and system tests: fails one whose runs logged an error it did not declare, or lost records."""
+    watched = {"integration", "system"} & set(request.path.parts)
+    directory: Path | None = request.getfixturevalue("tmp_path") if watched else None
+    yield
+    if directory is None:
+        return
+    patterns = [text for mark in request.node.iter_markers(watcher.MARKER) for text in mark.args]
+    problems = [
+        problem
+        for record in watcher.records_below(directory)
+        for problem in watcher.unexpected(record, patterns)
+    ]
+    assert not problems, "\n".join(problems)
 
 
 @pytest.fixture

@@ -159,6 +159,24 @@ def status(config_path: Path | None, overrides: tuple[str, ...], run: str | None
 
 @main.command()
 @_configuration
+@click.option("--run", help="Which run, by id or its beginning, also a past one; default: the newest.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def errors(config_path: Path | None, overrides: tuple[str, ...], run: str | None, as_json: bool) -> None:
+    """What went wrong, each kind once. Works while the engine runs, hangs or is dead, and after it has ended."""
+    from hft_engine.views.errors import collect, render
+
+    engine = _load(config_path, overrides).engine
+    found = collect(engine.run_root, Path(engine.data_dir), run)
+    if as_json:
+        import orjson
+
+        click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+    else:
+        render(found)
+
+
+@main.command()
+@_configuration
 @_run_option
 @_json_option
 def lat(config_path: Path | None, overrides: tuple[str, ...], run: str | None, as_json: bool) -> None:
@@ -546,6 +564,46 @@ def config(config_path: Path | None, overrides: tuple[str, ...]) -> None:
     from hft_engine.config.redact import redacted
 
     click.echo(yaml.safe_dump(redacted(_load(config_path, overrides)), sort_keys=False))
+
+
+@main.command()
+@_configuration
+@_run_option
+@click.argument("fault", required=False)
+@click.argument("role", default="any")
+@click.option("--seconds", default=5.0, show_default=True, help="How long a lasting fault lasts.")
+@click.option("--times", default=1, show_default=True)
+@click.option("--every", "every_s", default=3.0, show_default=True, help="Seconds between two.")
+@click.option("--seed", type=int, help="Of the random choice of roles; printed, so that it can be repeated.")
+@click.option("--yes-break-it", is_flag=True, help="Without this, only the list of faults is printed.")
+def chaos(
+    config_path: Path | None,
+    overrides: tuple[str, ...],
+    run: str | None,
+    fault: str | None,
+    role: str,
+    seconds: float,
+    times: int,
+    every_s: float,
+    seed: int | None,
+    yes_break_it: bool,
+) -> None:
+    """For developers: break a running engine on purpose, e.g. hft chaos kill signals --yes-break-it."""
+    import time
+
+    from hft_engine import chaos as breaking
+    from hft_engine.runtime.rundir import read_manifest
+
+    if fault is not None and fault not in breaking.FAULTS:
+        _die(f"no fault {fault!r}; there are: {', '.join(breaking.FAULTS)}")
+    if fault is None or not yes_break_it:
+        for name, one in breaking.FAULTS.items():
+            click.echo(f"  {name:<11}{one.text}")
+        _die("nothing was done: name a fault and a role, and say --yes-break-it")
+        return
+    run_dir = _run_dir(run, config_path, overrides)
+    seed = time.time_ns() % 1_000_000 if seed is None else seed
+    breaking.inflict(run_dir, read_manifest(run_dir), fault, role, seconds, times, every_s, seed, _say)
 
 
 @main.command()

@@ -22,10 +22,10 @@ from hft_engine.indicators import features
 from hft_engine.indicators.features import FeatureSchema
 from hft_engine.instruments import INSTRUMENT_DTYPE
 from hft_engine.persistence.journal.session import session_dir
-from hft_engine.runtime import kernelcache, rundir
+from hft_engine.runtime import kernelcache, run_record, rundir
 from hft_engine.runtime.forkserver import ForkServer
 from hft_engine.runtime.instruments_file import open_instruments
-from hft_engine.runtime.logs import logger
+from hft_engine.runtime.logs import errors_path, logger
 from hft_engine.runtime.plan import BELLS_FILE, INSTRUMENTS_FILE, ProcessPlan, RolePlan
 from hft_engine.runtime.session_events import EventLog
 from hft_engine.runtime.snapshots import Snapshots
@@ -33,6 +33,7 @@ from hft_engine.runtime.supervisor import Supervisor
 from hft_engine.runtime.wait_mode import resolve
 from hft_engine.shm import layout
 from hft_engine.shm.counters import Stats
+from hft_engine.shm.error_log import ErrorLog
 from hft_engine.shm.ring_file import RingView, create_ring
 from hft_engine.shm.segment import Segment
 from hft_engine.summary import Summary
@@ -106,7 +107,13 @@ def run(
         bells = _segments(directory, topology, config, resume is not None, say)
         made = Run(config, topology, directory, bells, arguments, history)
         directory.write_manifest(_manifest(config, topology, directory.run_id))
-        log = logger("supervisor", Path(config.engine.log_dir), config.engine.log_level, "trading_agent")
+        log = logger(
+            "supervisor",
+            Path(config.engine.log_dir),
+            config.engine.log_level,
+            "trading_agent",
+            directory.path,
+        )
         supervisor = _supervisor(made, log, say)
         summary = Summary(directory.path, topology)
         snapshots = Snapshots(directory.path, [role.name for role in topology.roles])
@@ -115,8 +122,11 @@ def run(
             snapshots.take_due()
             _log_due(log, summary.due_line())
 
-        with _marked(made):
-            code = supervisor.run(lambda: on_ready(made), lambda: finished(made), each_second)
+        try:
+            with _marked(made):
+                code = supervisor.run(lambda: on_ready(made), lambda: finished(made), each_second)
+        finally:
+            run_record.save(directory.path, "stopped", supervisor.exit_code, supervisor.reason)
         on_end(made)
         if code:
             say(f"error: {supervisor.reason}")
@@ -195,7 +205,7 @@ def _directory(
     session = sessions.to_resume(config, resume).run_id if resume is not None else ""
     if not session and topology.source == "feed":
         _tell_unfinished(config, say)
-    for swept in rundir.sweep(config.engine.run_root, session):
+    for swept in rundir.sweep(config.engine.run_root, session, run_record.salvage):
         say(f"removed what the dead run {swept} had left in shared memory")
     directory = sessions.take_over(config, session, _manifest(config, topology, session)) if session else None
     if directory is None:
@@ -290,6 +300,7 @@ def _make_segments(
         create_ring(path / entry.file, dtype, entry.capacity, readers, topology.gating, begin.start, before)
     for role in [role.name for role in topology.roles] + ["supervisor"]:
         Stats.create(path / f"{role}.stats")
+        ErrorLog.create(errors_path(path, role))
     return Segment.attach(path / BELLS_FILE).words
 
 

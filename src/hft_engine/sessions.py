@@ -21,7 +21,7 @@ import numpy as np
 
 from hft_engine.config.schema import Config
 from hft_engine.persistence.journal.session import JOURNAL_DIR, session_dir
-from hft_engine.runtime import kernelcache, rundir
+from hft_engine.runtime import kernelcache, run_record, rundir
 from hft_engine.runtime.checkpoint import write_durably
 from hft_engine.runtime.plan import BELLS_FILE
 from hft_engine.shm.counters import Stats
@@ -145,6 +145,7 @@ def take_over(config: Config, run_id: str, wanted: rundir.Manifest) -> rundir.Ru
     except (rundir.RunError, msgspec.MsgspecError):
         found = None
     if found is None or not _is_alike(found, wanted):
+        run_record.salvage(directory.path)
         directory.remove()
         return None
     _await_end(directory.path, [role for roles in found.processes.values() for role in roles])

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from hft_engine.runtime import rundir
+from hft_engine.runtime import run_record, rundir
 from hft_engine.runtime.control import Client, ControlError
+from hft_engine.runtime.limits import KILLED_GONE_S, STOP_COMMAND_S
 from hft_engine.runtime.messages import Stop
 
 ASK_TIMEOUT_MS = 1_000
-GONE_TIMEOUT_S = 15.0  # supervisor's own deadlines are shorter; after this it is killed
 
 
 def stop(root: str | None, wanted: str | None, data_dir: Path, say: Callable[[str], None]) -> int:
@@ -20,7 +20,7 @@ def stop(root: str | None, wanted: str | None, data_dir: Path, say: Callable[[st
     started = time.monotonic()
     runs = rundir.live_runs(root)
     if not runs:
-        swept = rundir.sweep(root)
+        swept = rundir.sweep(root, salvage=run_record.salvage)
         say("no engine is running" + (f"; removed what {', '.join(swept)} had left" if swept else ""))
         return 0
     run_dir = runs[0] if len(runs) == 1 and not wanted else rundir.find_run(root, wanted, data_dir)
@@ -29,13 +29,13 @@ def stop(root: str | None, wanted: str | None, data_dir: Path, say: Callable[[st
     try:
         if not _ask(run_dir):
             signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-        if not select.select([pidfd], [], [], GONE_TIMEOUT_S)[0]:
-            say(f"the supervisor (pid {pid}) did not end in {GONE_TIMEOUT_S:.0f} s; killed")
+        if not select.select([pidfd], [], [], STOP_COMMAND_S)[0]:
+            say(f"the supervisor (pid {pid}) did not end in {STOP_COMMAND_S:.0f} s; killed")
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            select.select([pidfd], [], [], 2.0)
+            select.select([pidfd], [], [], 2 * KILLED_GONE_S)
     finally:
         os.close(pidfd)
-    rundir.sweep(root)
+    rundir.sweep(root, salvage=run_record.salvage)
     say(f"stopped {run_dir.name} ({time.monotonic() - started:.1f} s)")
     return 0
 

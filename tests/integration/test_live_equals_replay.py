@@ -158,6 +158,7 @@ def is_replaced(engine: Engine, role: str, pid: int) -> bool:
     return bool(now["state"] == "running" and now["pid"] != pid)
 
 
+@pytest.mark.expects_errors("restart: .* SIGKILL")
 def test_killed_actors_leave_no_trace_in_what_a_run_puts_out(tmp_path: Path) -> None:
     with demo(tmp_path, *MANY_SIGNALS) as engine:
         wait_for_signals(engine, more_than=20)

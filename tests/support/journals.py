@@ -24,5 +24,5 @@ def write_journal(data_dir: Path, run_id: str = "recorded", ticks_max: int = 5_0
     for start in range(0, len(ticks), BLOCK_TICKS):
         writer.append(ticks[start : start + BLOCK_TICKS])
     writer.close()
-    (segment,) = session.iterdir()
+    (segment,) = session.glob("*.hftj")
     return segment

@@ -164,6 +164,7 @@ def test_shared_memory_too_small_for_the_rings_is_told_with_the_sizes(tmp_path: 
         assert not list(root.iterdir())
 
 
+@pytest.mark.expects_errors("is not an SQLite database")
 def test_database_that_is_none_is_left_alone_and_named(tmp_path: Path) -> None:
     database = tmp_path / "data" / "market_data.db"
     database.parent.mkdir()
@@ -176,6 +177,7 @@ def test_database_that_is_none_is_left_alone_and_named(tmp_path: Path) -> None:
 # ---- the venue ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.expects_errors("does not accept the API key")
 def test_wrong_key_stops_the_start_within_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POLYGON_API_KEY", SECRET)
     with venue("another-key") as url:
@@ -185,6 +187,7 @@ def test_wrong_key_stops_the_start_within_seconds(tmp_path: Path, monkeypatch: p
     assert files_with(SECRET, tmp_path) == []
 
 
+@pytest.mark.expects_errors("connection lost: cannot connect")
 def test_unreachable_venue_is_told_tried_again_and_can_be_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +230,7 @@ def test_key_is_in_no_file_no_output_and_no_command_line(tmp_path: Path, run_roo
     assert list((tmp_path / "data" / "journal").rglob("*.hftj"))
 
 
+@pytest.mark.expects_errors("the table holds 10 instruments")
 def test_more_symbols_than_the_table_holds_are_counted_and_told(tmp_path: Path) -> None:
     with demo(tmp_path, "engine.instruments_max=10") as engine:
         wait_for(lambda: engine.status()["feed"]["rejected"] > 0, "events beyond the table")

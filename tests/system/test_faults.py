@@ -10,7 +10,11 @@ import pytest
 from support.engine import Engine, demo, hft
 from support.waiting import wait_for
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.timeout(300),
+    pytest.mark.expects_errors("restart: ", "hang: ", "connection lost: ", "gap of "),
+]
 
 
 def actor(engine: Engine, role: str) -> dict[str, object]:
@@ -75,6 +79,7 @@ def test_no_orphan_outlives_the_supervisor(tmp_path: Path, victim: str, run_root
         wait_for(lambda: engine.status()["feed"]["state"] == "live", "feed live again", 40)
 
 
+@pytest.mark.expects_errors("signals ended with signal SIGKILL again after 1 restarts")
 def test_actor_that_keeps_dying_stops_the_engine_with_the_reason(tmp_path: Path) -> None:
     with demo(tmp_path, "supervisor.restarts_max=1") as engine:
         supervisor = psutil.Process(engine.supervisor_pid())

@@ -21,7 +21,11 @@ from hft_engine.views.status import collect
 from support.engine import Engine, demo, hft
 from support.waiting import wait_for
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.timeout(600),
+    pytest.mark.expects_errors("restart: .* SIGKILL", "connection lost: ", "gap of "),
+]
 
 KILLS = int(os.environ.get("HFT_KILLS", "6"))
 VICTIMS = ("indicators", "inference", "signals", "persistence")

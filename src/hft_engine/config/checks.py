@@ -5,7 +5,8 @@ import math
 import os
 from collections.abc import Collection, Iterable, Iterator
 
-from hft_engine.config.schema import Config, PublisherConfig, RuleConfig
+from hft_engine.config import ladders
+from hft_engine.config.schema import Config, FeedConfig, PublisherConfig, RuleConfig, SupervisorConfig
 from hft_engine.config.validate import Problem, suggest
 
 RULES_MAX = 64  # a rule's armed bit lives in one 64-bit word
@@ -75,12 +76,7 @@ def _check_actors(config: Config, usable: Collection[int]) -> Iterator[Problem]:
 
 def _check_feed(config: Config) -> Iterator[Problem]:
     feed = config.feed
-    if feed.quiet_after_ms >= feed.dead_after_ms:
-        yield Problem(
-            "feed.quiet_after_ms",
-            f"must be less than feed.dead_after_ms ({feed.dead_after_ms}), not {feed.quiet_after_ms}: "
-            "the connection is probed before it is given up",
-        )
+    yield from _broken_rungs(feed_ladder(feed))
     if feed.reconnect.initial_ms > feed.reconnect.cap_ms:
         yield Problem(
             "feed.reconnect.initial_ms",
@@ -115,13 +111,48 @@ def _check_rings(config: Config) -> Iterator[Problem]:
 
 
 def _check_supervisor(config: Config) -> Iterator[Problem]:
-    limits = config.supervisor
-    if limits.heartbeat_limit_ms >= limits.hang_kill_ms:
-        yield Problem(
-            "supervisor.heartbeat_limit_ms",
-            f"must be less than supervisor.hang_kill_ms ({limits.hang_kill_ms}), "
-            f"not {limits.heartbeat_limit_ms}: an actor is shown as hung before it is killed",
-        )
+    yield from _broken_rungs(process_ladder(config.supervisor))
+
+
+def process_ladder(limits: SupervisorConfig) -> list[ladders.Rung]:
+    """A process's time-outs, each of which must be less than the next."""
+    return [
+        ("a duty cycle", ladders.CYCLE_MS),
+        ("supervisor.heartbeat_limit_ms", limits.heartbeat_limit_ms),
+        ("supervisor.hang_kill_ms", limits.hang_kill_ms),
+        ("supervisor.stop_deadline_ms", limits.stop_deadline_ms),
+        ("the supervisor's exit", ladders.SUPERVISOR_EXIT_MS),
+        ("hft stop", ladders.STOP_COMMAND_MS),
+        ("systemd's TimeoutStopSec", ladders.SYSTEMD_STOP_MS),
+    ]
+
+
+def feed_ladder(feed: FeedConfig) -> list[ladders.Rung]:
+    """A connection's time-outs, each of which must be less than the next."""
+    return [
+        ("feed.quiet_after_ms", feed.quiet_after_ms),
+        ("feed.dead_after_ms", feed.dead_after_ms),
+        ("feed.reconnect.cap_ms", feed.reconnect.cap_ms),
+        ("feed.reconnect.stable_reset_ms", feed.reconnect.stable_reset_ms),
+    ]
+
+
+def _broken_rungs(ladder: list[ladders.Rung]) -> Iterator[Problem]:
+    for (lower, lower_ms), (upper, upper_ms) in ladders.broken(ladder):
+        if lower in _WHY:
+            yield Problem(lower, f"must be less than {upper} ({upper_ms}), not {lower_ms}: {_WHY[lower]}")
+        else:
+            yield Problem(upper, f"must be more than {lower} ({lower_ms} ms), not {upper_ms}")
+
+
+_WHY = {
+    "supervisor.heartbeat_limit_ms": "an actor is shown as hung before it is killed",
+    "supervisor.hang_kill_ms": "one that hangs is killed as hung, not as slow to stop",
+    "supervisor.stop_deadline_ms": "one that does not stop is killed before the supervisor is",
+    "feed.quiet_after_ms": "the connection is probed before it is given up",
+    "feed.dead_after_ms": "a dead connection is given up before its successor's longest wait is over",
+    "feed.reconnect.cap_ms": "the backoff starts afresh only after longer than its longest wait",
+}
 
 
 def _check_persistence(config: Config) -> Iterator[Problem]:

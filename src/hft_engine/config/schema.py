@@ -231,7 +231,7 @@ class SupervisorConfig(_Section, frozen=True):
     heartbeat_limit_ms: Positive = 1_000  # older: the actor is shown as hung
     hang_kill_ms: Positive = 3_000  # older still: killed and restarted
     start_deadline_ms: Positive = 60_000
-    stop_deadline_ms: Positive = 3_000
+    stop_deadline_ms: Positive = 5_000  # of one actor; all together have 15 s
 
 
 class SimulatorConfig(_Section, frozen=True):

@@ -215,13 +215,15 @@ class FeedActor(BaseActor):
         known_trouble = self._quarantine.trouble
         self._quarantine.keep(message, ts_recv_ns, self._decoder.reasons)
         if self._quarantine.trouble != known_trouble:
-            self._ctx.event("feed", f"quarantine: {self._quarantine.trouble}")
+            self._ctx.event("feed", f"quarantine: {self._quarantine.trouble}", fault=True)
         now_ns = time.monotonic_ns()
         if now_ns >= self._refusal_due_ns:
             self._refusal_due_ns = now_ns + REFUSAL_EVERY_NS
             reason, place_kept = self._decoder.reasons[0], self._quarantine.path
             self._ctx.event(
-                "feed", f"an event was refused: {reason}; such are counted, and kept in {place_kept}"
+                "feed",
+                f"an event was refused: {reason}; such are counted, and kept in {place_kept}",
+                fault=True,
             )
 
     def _take_connection(self, dialer: Dialer) -> None:
@@ -247,8 +249,8 @@ class FeedActor(BaseActor):
                 self._dialer = Dialer(config.url, config.connect_timeout_ms, config.frame_bytes_max)
             case Close():
                 self._hang_up()
-            case Report(text):
-                self._ctx.event("feed", text)
+            case Report(text, fault):
+                self._ctx.event("feed", text, fault)
             case Fatal(reason):
                 self._fail(reason)
             case Send(text) if self._connection is not None:

@@ -70,9 +70,10 @@ class Fatal(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """A fact for people."""
+    """A fact for people. ``fault``: something is not as it should be."""
 
     text: str
+    fault: bool = False
 
 
 Action = Connect | Send | Ping | Close | Fatal | Report
@@ -254,7 +255,7 @@ class Session:
         held = len(self._pairs) - len(self._pending)
         actions: list[Action] = [Report(f"live: {held} of {len(self._pairs)} subscriptions confirmed")]
         if self._pending:
-            actions.append(Report(self._missing_text()))
+            actions.append(Report(self._missing_text(), fault=True))
         return actions + self._close_gap(now_ns)
 
     def _close_gap(self, now_ns: int) -> list[Action]:
@@ -265,7 +266,7 @@ class Session:
         self.gaps += 1
         length_ns = self.last_gap.end_ns - self.last_gap.start_ns
         self.gap_ns_total += length_ns
-        return [Report(f"gap of {length_ns / 1e9:.3f} s: what the venue sent in it is lost")]
+        return [Report(f"gap of {length_ns / 1e9:.3f} s: what the venue sent in it is lost", fault=True)]
 
     def _watch(self, now_ns: int) -> list[Action]:
         if now_ns - self._live_since_ns >= self._config.reconnect.stable_reset_ms * NS_PER_MS:
@@ -315,7 +316,7 @@ class Session:
             return self._fail(f"gave up after {tried} attempts (feed.reconnect.attempts_max): {reason}")
         self.state = FeedState.BACKOFF
         self._due_ns = now_ns + delay_ms * NS_PER_MS
-        return [Report(f"connection lost: {reason}; next attempt in {delay_ms} ms")]
+        return [Report(f"connection lost: {reason}; next attempt in {delay_ms} ms", fault=True)]
 
     def _delay_ms(self) -> int:
         delay_ms = self._backoff.delay_ms()
@@ -338,7 +339,7 @@ class Session:
         if text in self._reported or len(self._reported) >= REPORTS_MAX:
             return []
         self._reported.add(text)
-        return [Report(f"{text}: {advice}" if advice else text)]
+        return [Report(f"{text}: {advice}" if advice else text, fault=True)]
 
     def _quote(self, status: Status) -> str:
         # A venue may repeat the key in its answer; it goes no further.

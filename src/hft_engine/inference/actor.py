@@ -98,8 +98,8 @@ class InferenceActor(BaseActor):
         configured = self._ctx.config.inference.model
         path = self._in_force.path() or (Path(configured) if configured else None)
         if path is None:
-            self._ctx.log.warning("no model configured (inference.model): features pass through unchanged")
-            self._ctx.event("no_model", "inference runs without a model: features pass through unchanged")
+            text = "inference runs without a model (inference.model): features pass through unchanged"
+            self._ctx.event("no_model", text)
             return empty_tables()
         try:
             model = load_model(path, self._ctx.feature_schema)

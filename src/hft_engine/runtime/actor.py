@@ -15,6 +15,7 @@ import numpy as np
 
 from hft_engine.config.schema import Config
 from hft_engine.instruments import InstrumentTable
+from hft_engine.runtime.logs import event_level
 from hft_engine.runtime.messages import ControlError
 from hft_engine.runtime.session_events import EventKind, EventLog, SessionEvent, read_events
 from hft_engine.shm.counters import Counter, Stats
@@ -78,9 +79,12 @@ class ActorContext:
     def histogram(self, name: str) -> np.ndarray:
         return self.stats.histogram(name)
 
-    def event(self, kind: str, text: str) -> None:
-        """A fact: logged here, sent to the supervisor, published to the world. Rate-limit it yourself."""
-        self.log.info("%s: %s", kind, text)
+    def event(self, kind: str, text: str, fault: bool = False) -> None:
+        """A fact: logged here, sent to the supervisor, published to the world. Rate-limit it yourself.
+
+        ``fault``, or a kind that tells of one (``logs.event_level``): it goes into the error log too.
+        """
+        self.log.log(logging.WARNING if fault else event_level(kind), "%s: %s", kind, text)
         self.emit(kind, text)
 
     def record(self, kind: EventKind, sequence: int, data: dict[str, Any] | None = None) -> bool:

@@ -3,16 +3,20 @@
     HFT_FAULT_POINTS="journal.block:kill@3,checkpoint.half:error"     what happens at the n-th (default first) arrival
 
 A point is hit by name: ``fault_point("journal.block")``. ``kill`` ends the process with SIGKILL, ``stop`` with
-SIGSTOP halts it, ``error`` raises OSError(ENOSPC). Only for code outside compiled kernels.
+SIGSTOP halts it, ``error`` raises OSError(ENOSPC); ``slow@MS`` takes that many milliseconds at every arrival, as a
+slow disk does. Where HFT_FAULT_POINTS_WHILE names a file, points are armed only as long as it exists. Only for code
+outside compiled kernels.
 """
 
 import errno
 import os
 import signal
+import time
 from collections.abc import Mapping
 
 ENVIRONMENT = "HFT_FAULT_POINTS"
-_ACTIONS = ("kill", "stop", "error")
+WHILE = "HFT_FAULT_POINTS_WHILE"
+_ACTIONS = ("kill", "stop", "error", "slow")
 
 
 def _parse(text: str) -> dict[str, tuple[str, int]]:
@@ -40,12 +44,20 @@ def arm(text: str) -> None:
     _arrivals.clear()
 
 
+def _in_force() -> bool:
+    path = os.environ.get(WHILE)
+    return path is None or os.path.exists(path)  # noqa: PTH110 - nothing to import for what is hardly ever asked
+
+
 def fault_point(name: str) -> None:
     """The process arrives at this point."""
-    if not _armed or name not in _armed:
+    if not _armed or name not in _armed or not _in_force():
         return
     _arrivals[name] = _arrivals.get(name, 0) + 1
     action, arrival = _armed[name]
+    if action == "slow":
+        time.sleep(arrival / 1e3)
+        return
     if _arrivals[name] != arrival:
         return
     if action == "error":

@@ -1,16 +1,32 @@
-"""Time-outs that must keep an order, with the reason of each inequality asserted at import."""
+"""Time-outs that must keep an order (``config.ladders``), asserted at import with the configuration's defaults."""
 
-CYCLE_LONG_NS = 10_000_000  # a duty cycle over this is counted as long
+from hft_engine.config import ladders
+from hft_engine.config.checks import feed_ladder, process_ladder
+from hft_engine.config.schema import FeedConfig, SupervisorConfig
+
+CYCLE_LONG_NS = ladders.CYCLE_MS * 1_000_000
 CONTROL_POLL_NS = 5_000_000  # how often a busy actor looks at its control socket
 SUPERVISOR_POLL_MS = 50
 STOP_DRAIN_S = 2.0  # what an actor may take to drain and flush on an ordered stop
+SUPERVISOR_EXIT_S = ladders.SUPERVISOR_EXIT_MS / 1e3
+STOP_COMMAND_S = ladders.STOP_COMMAND_MS / 1e3
+KILLED_GONE_S = 1.0  # from SIGKILL to the process's end; the kernel has to free its memory
 COMMAND_TIMEOUT_MS = 2_000  # answer of the supervisor to a client
 FORWARD_TIMEOUT_MS = 1_500  # answer of an actor to the supervisor
 LINGER_MS = 100
 HIGH_WATER = 1_000  # control messages queued for one peer
 READY_TIMEOUT_S = 170.0  # cold compilation on a slow machine, before the fork server is given up
 
-assert CYCLE_LONG_NS < 1_000_000_000, "a long cycle must be seen before the heartbeat limit calls it hung"
+_SUPERVISOR, _FEED = SupervisorConfig(), FeedConfig()
+
+assert not ladders.broken(process_ladder(_SUPERVISOR)), process_ladder(_SUPERVISOR)
+assert not ladders.broken(feed_ladder(_FEED)), feed_ladder(_FEED)
+assert _SUPERVISOR.heartbeat_limit_ms > SUPERVISOR_POLL_MS * 2, "a hung actor must be seen within its limit"
+assert CONTROL_POLL_NS < CYCLE_LONG_NS, "looking at the control socket is part of an ordinary cycle"
+assert _SUPERVISOR.stop_deadline_ms > STOP_DRAIN_S * 1e3, "an actor that drains must not be killed for it"
+assert _SUPERVISOR.stop_deadline_ms > ladders.RESTART_READY_MS, (
+    "a restarted actor can be told to stop in order"
+)
 assert FORWARD_TIMEOUT_MS < COMMAND_TIMEOUT_MS, (
     "a client must hear of an actor's silence, not time out itself"
 )

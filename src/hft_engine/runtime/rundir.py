@@ -13,7 +13,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -159,8 +159,13 @@ def _orphaned(path: Path) -> Iterator[bool]:
         os.close(fd)
 
 
-def sweep(root: str | None, spare: str = "") -> list[str]:
-    """Remove what dead runs left behind, but for the one called ``spare``; returns their ids. Touches no live run."""
+def sweep(
+    root: str | None, spare: str = "", salvage: Callable[[Path], None] = lambda path: None
+) -> list[str]:
+    """Remove what dead runs left behind, but for the one called ``spare``; returns their ids. Touches no live run.
+
+    ``salvage`` is called with each directory before it goes.
+    """
     base = base_dir(root)
     swept = []
     for path in sorted(base.iterdir()) if base.is_dir() else []:
@@ -168,6 +173,7 @@ def sweep(root: str | None, spare: str = "") -> list[str]:
             continue
         with _orphaned(path) as orphaned:
             if orphaned:
+                salvage(path)
                 shutil.rmtree(path, ignore_errors=True)
                 swept.append(path.name)
     _remove_if_empty(base)

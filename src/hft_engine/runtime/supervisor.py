@@ -21,7 +21,7 @@ import zmq
 
 from hft_engine.config.schema import SupervisorConfig
 from hft_engine.runtime.forkserver import ForkServer, ForkServerError
-from hft_engine.runtime.limits import SUPERVISOR_POLL_MS
+from hft_engine.runtime.limits import KILLED_GONE_S, SUPERVISOR_EXIT_S, SUPERVISOR_POLL_MS
 from hft_engine.runtime.messages import Event
 from hft_engine.runtime.plan import EXIT_FATAL, ProcessPlan
 from hft_engine.runtime.policy import RestartPolicy
@@ -327,10 +327,11 @@ class Supervisor:
         """Along the data's flow, each with a deadline, then by force."""
         if self.exit_code == 0:
             self._state.set(EngineState.STOPPING)
+        end_s = time.monotonic() + SUPERVISOR_EXIT_S - KILLED_GONE_S * (len(self.children) + 1)
         for name in self._stop_order:
             child = self.children[name]
             if child.alive:
-                self._stop_child(child)
+                self._stop_child(child, end_s)
         if self._server is not None:
             self._server.close()
         self._board.close()
@@ -338,16 +339,16 @@ class Supervisor:
         self._wake_r.close()
         self._wake_w.close()
 
-    def _stop_child(self, child: Child) -> None:
+    def _stop_child(self, child: Child, end_s: float) -> None:
         word = child.plan.bell * layout.BELL_WORDS + layout.B_STOP
         self._bells[word] = 1
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(child.pidfd, signal.SIGTERM)
-        deadline_s = self._config.stop_deadline_ms / 1e3
+        deadline_s = max(0.0, min(self._config.stop_deadline_ms / 1e3, end_s - time.monotonic()))
         if not select.select([child.pidfd], [], [], deadline_s)[0]:
             self._log.error("%s did not stop within %.1f s; killed", child.name, deadline_s)
             signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
-            select.select([child.pidfd], [], [], 1.0)
+            select.select([child.pidfd], [], [], KILLED_GONE_S)
         status = self._reap(child)
         self._log.info("stopped %s, status %d", child.name, status)
 

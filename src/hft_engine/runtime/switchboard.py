@@ -11,6 +11,7 @@ import zmq
 
 from hft_engine.runtime.control import Hub
 from hft_engine.runtime.limits import FORWARD_TIMEOUT_MS
+from hft_engine.runtime.logs import event_level
 from hft_engine.runtime.messages import (
     Command,
     Event,
@@ -24,6 +25,7 @@ from hft_engine.runtime.messages import (
 )
 from hft_engine.shm.counters import Counter
 
+SUPERVISOR = "supervisor"
 EVENT_READERS = ("publisher", "persistence")  # roles that are told of every event
 
 
@@ -70,7 +72,9 @@ class Switchboard:
         """Number it, log it, hand it to those who pass events on."""
         event = msgspec.structs.replace(event, sequence=self._events.value)
         self._events.add()
-        self._log.info("[%s] %s: %s", event.role, event.kind, event.text)
+        # A fault of an actor is in the actor's own error log already.
+        level = event_level(event.kind) if event.role == SUPERVISOR else logging.INFO
+        self._log.log(level, "[%s] %s: %s", event.role, event.kind, event.text)
         if event.kind in ("fatal", "crash"):
             self.last_error = f"{event.role}: {event.text}"
         for role in EVENT_READERS:

@@ -70,10 +70,18 @@ def header(state: dict[str, Any]) -> Panel:
         f"  {feed['frames']:,} frames  {feed['events']:,} events  {feed['rejected']:,} rejected  "
         f"{feed['gaps']:,} gaps  {feed['reconnects']:,} reconnects\n",
         (f"{state['signals']['published']:,} signals", "bold"),
+        "  ",
+        _errors(state["errors"]),
     )
     if state["trading_latch"]:
         text.append(f"\norders latched off: {state['trading_latch']}", style="bold red")
     return Panel(text, title="hft engine", title_align="left")
+
+
+def _errors(errors: dict[str, int]) -> Text:
+    if not errors["distinct"]:
+        return Text("no errors", "green")
+    return Text(f"{errors['distinct']} distinct errors, {errors['observed']:,} in all: hft errors", "red")
 
 
 def actors(rows: Sequence[dict[str, Any]]) -> Table:

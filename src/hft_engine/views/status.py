@@ -6,6 +6,7 @@ from typing import Any
 
 from hft_engine.feed.states import FEED_STATES
 from hft_engine.runtime.latch import TradingLatch
+from hft_engine.runtime.run_record import read_faults
 from hft_engine.shm import layout
 from hft_engine.shm.counters import ActorState
 from hft_engine.shm.histogram_view import summary
@@ -39,6 +40,7 @@ def snapshot(run: RunView) -> dict[str, Any]:
         "feed": _feed(run),
         "signals": {"published": run.rings["signals"].published},
         "trading_latch": TradingLatch(Path(run.manifest.data_dir)).reason(),
+        "errors": _errors(run),
         "latency_us": _latencies(run),
         "counters": {role: run.counters(role) for role in run.roles},
     }
@@ -106,6 +108,12 @@ def _feed(run: RunView) -> dict[str, Any]:
         "state": state,
         **{name: counted.get(name, 0) for name in names},
     }
+
+
+def _errors(run: RunView) -> dict[str, int]:
+    """What is in the error logs, which `hft errors` shows."""
+    faults, dropped = read_faults(run.run_dir)
+    return {"distinct": len(faults), "observed": sum(fault.count for fault in faults) + dropped}
 
 
 def _latencies(run: RunView) -> dict[str, dict[str, float]]:

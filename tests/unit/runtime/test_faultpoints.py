@@ -42,3 +42,22 @@ def test_the_environment_arms_a_process_and_kill_is_kill() -> None:
         [sys.executable, "-c", code], env={"HFT_FAULT_POINTS": "here:kill"}, check=False, timeout=60
     )
     assert done.returncode == -signal.SIGKILL
+
+
+def test_slow_takes_its_time_at_every_arrival(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[float] = []
+    monkeypatch.setattr(faultpoints.time, "sleep", taken.append)
+    faultpoints.arm("here:slow@40")
+    faultpoints.fault_point("here")
+    faultpoints.fault_point("here")
+    assert taken == [0.04, 0.04]
+
+
+def test_points_can_be_in_force_for_a_while_only(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    armed = tmp_path / "armed"
+    monkeypatch.setenv(faultpoints.WHILE, str(armed))
+    faultpoints.arm("here:error")
+    faultpoints.fault_point("here")
+    armed.touch()
+    with pytest.raises(OSError, match="No space left"):
+        faultpoints.fault_point("here")
