@@ -127,7 +127,9 @@ def serve(load: Load, parent_pid: int, channel: Connection) -> None:
     number of ticks sent and the histogram of how late each left. Then it holds the connection until told to end."""
     die_with_parent(parent_pid)
     fine_timers()
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # a venue is another machine: never on a stage's core
+    os.sched_setaffinity(
+        0, {max(os.sched_getaffinity(0))}
+    )  # a venue is another machine: never on a stage's core
     _take_precedence()
     frames, offsets = _wire_frames(load)
     _offer(-1, frames, offsets[:1], 0, 1.0, 0, new_counts())  # compiled now

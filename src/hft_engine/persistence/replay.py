@@ -102,9 +102,8 @@ class ReplayActor(BaseActor):
             count -= self._offset
 
     def _publish(self, count: int, now_ns: int) -> None:
-        self._stage.publish(self._offset, self._offset + count, now_ns)
+        self._ticks.add(self._stage.publish(self._offset, self._offset + count, now_ns))
         self._offset += count
-        self._ticks.add(count - int(np.count_nonzero(ticks["kind"] == TickKind.VOID)))
         if self._total:
             self._progress.set(self._ring.published * 1_000 // self._total)
 
