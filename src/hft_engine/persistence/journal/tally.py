@@ -117,7 +117,7 @@ class Tally:
 
     def _add_ticks(self, block: Block, stride: _Stride) -> None:
         self.holes.run(block.first_sequence, block.count)
-        stamps = block.ticks()["ts_recv_ns"]
+        stamps = block.ticks()["ts_recv_ns"].copy()  # one walk over the records, not one for each sum
         self._first_ts_ns = self._first_ts_ns or int(stamps[0])
         self._last_ts_ns = int(stamps[-1])
         self._ticks += block.count

@@ -220,7 +220,12 @@ def _from(rows: np.ndarray, sequence: int) -> np.ndarray:
 
 def _contiguous_runs(rows: np.ndarray) -> list[np.ndarray]:
     """``rows`` split where the sequence jumps, and where a run is too long for a block."""
-    jumps = np.flatnonzero(np.diff(rows["sequence"]) != 1) + 1
-    runs = np.split(rows, jumps) if len(jumps) else [rows]
     size = fmt.BLOCK_RECORDS_MAX
+    sequences = rows["sequence"]
+    if int(sequences[-1]) - int(sequences[0]) == len(rows) - 1:  # the usual case, and cheap to tell
+        runs = [rows]
+    else:
+        runs = np.split(rows, np.flatnonzero(np.diff(sequences) != 1) + 1)
+    if len(runs) == 1 and len(rows) <= size:
+        return runs
     return [run[start : start + size] for run in runs for start in range(0, len(run), size)]
