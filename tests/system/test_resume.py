@@ -23,7 +23,7 @@ from support.waiting import wait_for
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
-KILLS = int(os.environ.get("HFT_KILLS", "6"))
+KILLS = int(os.environ.get("HFT_KILLS", "4"))
 VICTIMS = ("indicators", "inference", "signals", "persistence")
 RULES = [
     ("bar_rsi_high", "bar_rsi", "sell", "above", 65.0, 60.0, 95.0),
