@@ -19,10 +19,11 @@ def in_force(configured: Sequence[str], events: Iterable[SessionEvent]) -> tuple
 def with_added(
     present: Sequence[str], wanted: Sequence[str], instruments: InstrumentTable
 ) -> tuple[str, ...]:
-    """``present`` and ``wanted``. Raises ControlError for what cannot be a subscription or is none."""
+    """``present`` and ``wanted``. Raises ControlError for what cannot be a subscription or is none.
+
+    Symbols may be named beside "*": to give that up afterwards. What the venue then sends twice is a duplicate.
+    """
     _require_names(wanted)
-    if ALL in present:
-        raise ControlError(f'everything is subscribed already ("{ALL}"); `hft unsubscribe "{ALL}"` first')
     new = [symbol for symbol in dict.fromkeys(wanted) if symbol not in present]
     if not new:
         raise ControlError(f"{_listed(wanted)}: subscribed already")
