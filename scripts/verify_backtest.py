@@ -1,7 +1,7 @@
 """Plays recorded files live through the simulated venue, then backtests the same ticks, and compares row by row.
 
     python scripts/verify_backtest.py PATH... [--layout compact] [--speed 0] [--config FILE] [--set KEY=VALUE]...
-                                              [--keep DIR]
+                                              [--keep DIR] [--kills N]
 
 Live: a whole engine of processes, a real websocket, a strategy that trades on paper, a journal and a database. Then
 ``hft backtest`` twice: of the session's journal, and of the files themselves. Signals, orders and fills must be the
@@ -19,6 +19,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -129,15 +130,18 @@ def play(arguments: argparse.Namespace, folder: Path, symbols: Sequence[str], ti
         options += ["--set", override]
     live = Live(folder, options)
     try:
-        return _until_done(live, ticks)
+        return _until_done(live, ticks, arguments.kills)
     finally:
         live.stop()
 
 
-def _until_done(live: Live, ticks: int) -> dict[str, float]:
-    """Waits until every tick is on the ring and every reader is through. Returns figures of the run."""
+def _until_done(live: Live, ticks: int, kills: int) -> dict[str, float]:
+    """Waits until every tick is on the ring and every reader is through; kills execution on the way, at even shares of
+    the ticks. Returns figures of the run.
+    """
     deadline = time.monotonic() + START_TIMEOUT_S
     first_s = 0.0
+    killed: list[int] = []
     while True:
         if time.monotonic() > deadline:
             raise NoProofError(f"the live run was not done in time: {_progress(live.status(), ticks)}")
@@ -146,10 +150,23 @@ def _until_done(live: Live, ticks: int) -> dict[str, float]:
             if not first_s:
                 first_s = time.monotonic()
                 deadline = first_s + PLAY_TIMEOUT_S
-            if _published(state, "ticks") >= ticks and not _lag(state):
+            if len(killed) < kills and _published(state, "ticks") > ticks * (len(killed) + 1) // (kills + 1):
+                _kill(state, killed)
+            elif _published(state, "ticks") >= ticks and not _lag(state):
                 _require_no_loss(state, ticks)
-                return {"live_ticks_per_s": round(ticks / (time.monotonic() - first_s))}
+                return {
+                    "live_ticks_per_s": round(ticks / (time.monotonic() - first_s)),
+                    "kills": len(killed),
+                }
         time.sleep(POLL_S)
+
+
+def _kill(state: dict[str, Any], killed: list[int]) -> None:
+    """SIGKILL to the process that trades, unless it is the one that was killed last."""
+    pid = next(int(actor["pid"]) for actor in state["actors"] if actor["role"] == "execution")
+    if pid and pid not in killed:
+        os.kill(pid, signal.SIGKILL)
+        killed.append(pid)
 
 
 def _published(state: dict[str, Any], name: str) -> int:
@@ -291,6 +308,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--layout", choices=("compact", "dedicated"), default="compact")
     parser.add_argument(
         "--speed", type=float, default=0.0, help="times real time; 0 (default): as fast as it goes"
+    )
+    parser.add_argument(
+        "--kills", type=int, default=0, help="kill -9 the process that trades so often on the way"
     )
     parser.add_argument("--config", help="configuration file")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
