@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.expects_errors("restart: .* SIGKILL", "connection lost: ", "gap of "),
 ]
 
-KILLS = int(os.environ.get("HFT_KILLS", "6"))
+KILLS = int(os.environ.get("HFT_KILLS", "4"))
 VICTIMS = ("indicators", "inference", "signals", "persistence")
 RULES = [
     ("bar_rsi_high", "bar_rsi", "sell", "above", 65.0, 60.0, 95.0),

@@ -19,11 +19,14 @@ from support.journals import RECORDED
 
 RUN_ID = "hft-session"
 TICKS = 4_000
-RULES = (
-    RuleConfig(
-        name="high", feature="tick_rsi", side="sell", when="above", enter=60.0, release=50.0, full=95.0
-    ),
-    RuleConfig(name="low", feature="tick_rsi", side="buy", when="below", enter=40.0, release=50.0, full=5.0),
+RULES = tuple(
+    RuleConfig(name=name, feature=feature, side=side, when=when, enter=enter, release=release, full=full)
+    for name, feature, side, when, enter, release, full in (
+        ("high", "tick_rsi", "sell", "above", 55.0, 50.0, 95.0),
+        ("low", "tick_rsi", "buy", "below", 45.0, 50.0, 5.0),
+        ("bids", "quote_imbalance", "buy", "above", 0.2, 0.0, 1.0),
+        ("asks", "quote_imbalance", "sell", "below", -0.2, 0.0, -1.0),
+    )
 )
 
 
@@ -94,7 +97,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, recorded: tuple[np.nda
     story.journal(ticks)
     continuation = story.go_on()
     assert continuation.ticks_again == len(ticks)
-    assert len(story.stored("signals")) > 50 and len(story.stored("bars")) > 5
+    assert len(story.stored("signals")) > 30 and len(story.stored("bars")) > 3
     return story
 
 

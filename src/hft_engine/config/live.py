@@ -29,7 +29,7 @@ _REASONS = {
     "inference": "the model changes with `hft model swap`; the rest decides which records there are",
     "signals": "records and the rules' state refer to the rules by their place",
     "persistence": "the files were opened with it",
-    "checkpoints": "the files were made with it",
+    "checkpoints": "the stages were started with it",
     "publisher": "the sockets were opened with it",
     "rings": "the rings exist already",
     "supervisor": "the supervisor was started with it",
