@@ -12,9 +12,9 @@ import itertools
 import os
 import random
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ NOT_PAIRED = (
     "flip",
 )  # ends the engine; needs a disk of its own; is for the journal's readers
 LIVE = FEED_STATES.index("live")
+VICTIM_LOOKS = 1_000  # of 10 ms
 RECOVERED_S = 45.0  # backoff cap + 5 s, and a hang that must be seen first
 QUICK = {"quiet_after_ms": 500, "dead_after_ms": 1_500, "reconnect": {"cap_ms": 2_000}}
 
@@ -144,23 +145,25 @@ def _disk_of(scenario: dict[str, Any], directory: Path) -> Iterator[None]:
 
 
 def _begin(fault: dict[str, Any], ground: Ground) -> None:
-    """Inflict it, or all that are together, and wait until it is over."""
-    threads = [threading.Thread(target=_one, args=(one, ground)) for one in fault.get("together", [fault])]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    """Inflict it, or all that are together, and wait until it is over. Raises ScenarioError for one that failed."""
+    together = fault.get("together", [fault])
+    with ThreadPoolExecutor(len(together)) as pool:
+        outcomes = [pool.submit(_one, one, ground) for one in together]
+    for one, outcome in zip(together, outcomes, strict=True):
+        if (error := outcome.exception()) is not None:
+            raise ScenarioError(f"{one['name']} could not be inflicted: {error!r}")
 
 
 def _one(fault: dict[str, Any], ground: Ground) -> None:
     time.sleep(fault.get("at", 0.0))
     role, seconds = fault.get("role", ""), float(fault.get("seconds", 1.0))
-    for _ in range(200):  # its victim may be on its way up, from the fault before
+    for _ in range(VICTIM_LOOKS):  # its victim may be on its way up, from the fault before
         try:
             inflict(fault["name"], ground, role, seconds)
             return
         except ChaosError:
             time.sleep(0.01)
+    raise ScenarioError(f"{role} did not come back")
 
 
 def _back_to_normal(made: Session, view: Any) -> None:

@@ -143,7 +143,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--rate", type=float, default=2_000.0)
     parser.add_argument("--layout", default="dedicated")
-    parser.add_argument("--svg", type=Path, default=None, help="e.g. docs/pictures/soak.svg")
+    parser.add_argument("--svg", type=Path, default=Path("logs/soak.svg"))
     given = parser.parse_args()
     with (
         private_root() as directory,
@@ -160,8 +160,9 @@ def main() -> int:
     print(table(findings))
     for fault in faults:
         print(f"error log of {fault.role}: {fault.text} ({fault.count} times)")
-    if given.svg is not None:
-        plot(given.svg, watched, f"Soak: {title}")
+    given.svg.parent.mkdir(parents=True, exist_ok=True)
+    plot(given.svg, watched, f"Soak: {title}")
+    print(f"drawn: {given.svg}")
     good = not faults and not any(one.problems for one in findings)
     print("nothing grows, nothing is left over, no errors" if good else "FAILED")
     return 0 if good else 1

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from support.engine import ROOT
 from support.proxy import Proxy
 
 CLOCK_STEP_MS = 2_000.0
+FREE_BLOCKS_MAX = 64  # that others freed since
 
 
 class SteppingVenue:
@@ -135,14 +136,16 @@ def inflict(name: str, ground: Ground, role: str, seconds: float) -> None:
 
 
 @contextmanager
-def full(folder: Path, left_bytes: int = 0) -> Iterator[None]:
-    """The (small) file system of ``folder`` full but for ``left_bytes``; only one of at most 64 MB is filled."""
+def full(folder: Path) -> Iterator[None]:
+    """The (small) file system of ``folder`` full to the last block; only one of at most 64 MB is filled."""
     found = os.statvfs(folder)
     assert found.f_blocks * found.f_frsize <= 64 << 20, f"{folder} is no small file system"
     ballast = folder / "ballast"
     try:
-        with ballast.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, max(1, found.f_bavail * found.f_frsize - left_bytes))
+        with ballast.open("wb", buffering=0) as file, suppress(OSError):
+            while True:  # others take and free blocks meanwhile
+                file.write(bytes(found.f_frsize))
+        assert os.statvfs(folder).f_bavail <= FREE_BLOCKS_MAX, f"{folder} did not fill up"
         yield
     finally:
         ballast.unlink()

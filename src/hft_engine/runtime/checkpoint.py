@@ -107,12 +107,15 @@ class CheckpointFile:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
-        words = np.frombuffer(os.pread(fd, layout.PAGE_BYTES, 0).ljust(layout.PAGE_BYTES, b"\0"), np.int64)
-        if words[layout.W_MAGIC] != layout.MAGIC:
-            os.close(fd)
-            return None
-        row_bytes, rows_max = int(words[layout.W_RECORD]), int(words[layout.W_CAPACITY])
-        return cls(path, fd, mmap.mmap(fd, 0, access=mmap.ACCESS_READ), row_bytes, rows_max)
+        try:
+            head = os.pread(fd, layout.PAGE_BYTES, 0).ljust(layout.PAGE_BYTES, b"\0")
+            words = np.frombuffer(head, np.int64)
+            if words[layout.W_MAGIC] != layout.MAGIC:
+                return None
+            buffer = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
+        finally:
+            os.close(fd)  # the mapping has one of its own, which goes with it
+        return cls(path, -1, buffer, int(words[layout.W_RECORD]), int(words[layout.W_CAPACITY]))
 
     @property
     def key(self) -> int:

@@ -218,3 +218,14 @@ def test_a_file_is_whole_or_as_it_was_wherever_its_writer_stops(tmp_path: Path, 
     assert path.read_bytes() == (b"new" if point == "file.renamed" else b"old")
     write_durably(path, b"newer")
     assert path.read_bytes() == b"newer"
+
+
+def test_reading_a_checkpoint_leaves_no_descriptor(tmp_path) -> None:
+    path = tmp_path / "a.ckpt"
+    CheckpointFile.open(path, 7, 64, 4).put(np.zeros(FACTS, np.int64), np.zeros((2, 64), np.uint8))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(20):
+        file = CheckpointFile.attach(path)
+        assert file is not None and file.newest() is not None
+        del file
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
