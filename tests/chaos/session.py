@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -105,9 +107,11 @@ def private_root() -> Iterator[Path]:
     before = os.environ.get("HFT_RUN_ROOT")
     os.environ["HFT_RUN_ROOT"] = str(root)
     data = Path(tempfile.mkdtemp(prefix="hft-chaos-"))
+    heeded = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a trial that is ended ends its engine
     try:
         yield data
     finally:
+        signal.signal(signal.SIGTERM, heeded)
         if before is None:
             del os.environ["HFT_RUN_ROOT"]
         else:
