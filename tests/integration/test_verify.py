@@ -17,8 +17,8 @@ from hft_engine.views.replay import verdict_text
 from support.engine import hft
 from support.sessions import golden_config, make_session, recorded_ticks, write_session
 
-TICKS = 5_000
-CHANGED_AT, LAPPED = 2_000, (3_000, 3_200)
+TICKS = 24_000
+CHANGED_AT, LAPPED = 8_000, (12_000, 12_200)
 CLOCK = """
 import numpy as np
 from hft_engine.indicators.extension import indicator
@@ -47,7 +47,7 @@ def happened(session: Path) -> None:
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_session(tmp_path_factory.mktemp("data"), happened=happened)
+    return make_session(tmp_path_factory.mktemp("data"), count=TICKS, happened=happened)
 
 
 def copy(session: Path, folder: Path, ticks: np.ndarray, missing: tuple[tuple[int, int], ...] = ()) -> Path:
@@ -162,8 +162,8 @@ def test_other_code_is_refused(session, monkeypatch) -> None:
 
 
 def test_a_journal_with_a_hole_proves_nothing(session, tmp_path) -> None:
-    again = copy(session, tmp_path, recorded_ticks(TICKS)[0], missing=((3_050, 3_100),))
-    with pytest.raises(VerifyRefusedError, match="ticks 3,050 to 3,099 are not in the journal"):
+    again = copy(session, tmp_path, recorded_ticks(TICKS)[0], missing=((12_050, 12_100),))
+    with pytest.raises(VerifyRefusedError, match="ticks 12,050 to 12,099 are not in the journal"):
         verify(again)
     # those very ticks the live run's indicators did not see either: the rest is in its place
     assert verify(again, force=True).identical
@@ -171,7 +171,7 @@ def test_a_journal_with_a_hole_proves_nothing(session, tmp_path) -> None:
 
 def test_a_session_that_was_cut_early_is_proven_up_to_there(session: Path) -> None:
     recorded = RecordedSession(session)
-    middle = int(recorded.tick(CHANGED_AT + 300)["ts_recv_ns"][0])
+    middle = int(recorded.tick(CHANGED_AT + 6_000)["ts_recv_ns"][0])
     verdict = verify(session, end_ns=middle)
     assert verdict.identical and 0 < verdict.signals < len(recorded.signals)
 
