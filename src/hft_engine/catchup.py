@@ -28,7 +28,7 @@ from hft_engine.sessions import CONTINUATION, CatchUp, Continuation, RingStart
 from hft_engine.shm.counters import Stats
 from hft_engine.shm.ring import Ring
 from hft_engine.shm.ring_file import place_before
-from hft_engine.topology import DTYPES, ROLES, Role
+from hft_engine.topology import OPTIONAL_RINGS, RING_DTYPES, ROLES, Role
 
 STAGES = ("indicators", "inference", "signals", "persistence")
 
@@ -50,10 +50,8 @@ class Session:
         self.rings = {
             name: self._ring(name) for name in ("ticks", "bars", "features", "predictions", "signals")
         }
-        runs = [
-            ActorRun(load(role.factory)(), self._context(role), True)
-            for role in (ROLES[name] for name in STAGES)
-        ]
+        self._actors = {name: load(ROLES[name].factory)() for name in STAGES}
+        runs = [ActorRun(actor, self._context(ROLES[name]), True) for name, actor in self._actors.items()]
         self._runner = Runner(runs)
         self._last_recv_ns = 0
 
@@ -66,8 +64,9 @@ class Session:
             for part in _runs(chunk):
                 self._take(part)
                 again += len(part)
+        stored = {name: RingStart(self._actors["persistence"].next_stored(name)) for name in OPTIONAL_RINGS}
         self._runner.stop()
-        return self._continuation(again)
+        return self._continuation(again, stored)
 
     def _take(self, rows: np.ndarray) -> None:
         ring = self.rings["ticks"]
@@ -83,8 +82,8 @@ class Session:
         while self._runner.step():
             pass
 
-    def _continuation(self, again: int) -> Continuation:
-        rings = {name: _ring_start(ring) for name, ring in self.rings.items()}
+    def _continuation(self, again: int, stored: dict[str, RingStart]) -> Continuation:
+        rings = {name: _ring_start(ring) for name, ring in self.rings.items()} | stored
         signals = self.rings["signals"].published - self._starts["signals"].start
         return Continuation(rings, tuple(self._instruments.symbols()), again, signals, self._last_recv_ns)
 
@@ -107,7 +106,7 @@ class Session:
             log=logging.getLogger(f"hft.{role.name}"),
             instruments=self._instruments,
             stats=Stats.private(),
-            rings={name: self.rings[name] for name in (*role.reads, *role.writes)},
+            rings={name: self.rings[name] for name in (*role.reads, *role.writes) if name in self.rings},
             feature_schema=feature_schema(config),
             run_id=self._run_id,
             run_dir=self._run_dir,
@@ -124,7 +123,7 @@ _DTYPES = {
     "predictions": PREDICTION_DTYPE,
     "signals": SIGNAL_DTYPE,
 }
-assert set(map(str, _DTYPES.values())) == set(map(str, DTYPES.values()))
+assert set(_DTYPES) == set(RING_DTYPES) - set(OPTIONAL_RINGS)
 
 
 def _lay_out(checkpoint: DiskCheckpoint, run_dir: Path, config: Config) -> None:

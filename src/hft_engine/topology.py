@@ -89,7 +89,7 @@ ROLES = {
     )
 }
 
-_RING_DTYPES = {
+RING_DTYPES = {
     "ticks": "TICK_DTYPE",
     "bars": "BAR_DTYPE",
     "features": "FEATURE_DTYPE",
@@ -220,7 +220,7 @@ def _grouping(layout: str, source: str, engine: list[str]) -> list[tuple[str, tu
 
 def _rings(config: Config, roles: list[Role]) -> tuple[RingEntry, ...]:
     entries = []
-    for name, dtype in _RING_DTYPES.items():
+    for name, dtype in RING_DTYPES.items():
         writers = [role.name for role in roles if name in role.writes]
         if name in OPTIONAL_RINGS and not writers:
             continue

@@ -144,6 +144,11 @@ class PersistenceActor(BaseActor):
         finally:
             self._close()
 
+    def next_stored(self, table: str) -> int:
+        """One after the highest sequence of this run that the database has; 0 without a database."""
+        store = self._store.store if self._store else None
+        return store.next_sequence(table) if store is not None else 0
+
     def _make_checkpoints(self) -> CheckpointSink | None:
         """None where there is no journal to go on from, or no run that outlives this process."""
         if self._journal is None or not (self._ctx.run_dir / rundir.LOCK).exists():

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-FOLDERS_KEPT = 3
+FOLDERS_KEPT = 8
 _IMPORT = re.compile(r"^\s*from (hft_engine[\w.]*) import ([\w, ]+|\([^)]*\))", re.MULTILINE)
 _PACKAGE = Path(__file__).resolve().parent.parent
 
