@@ -92,9 +92,8 @@ def verdict_text(verdict: Verdict) -> str:
             f"feature {each.feature} is not the same from one replay to the next, from about its record "
             f"{each.record:,} on: it reads a clock or unseeded randomness"
         )
-    lines += [
-        f"{_counted(verdict.repeated) or 'nothing'} done again; {_counted(verdict.happened) or 'nothing'} in the ticks"
-    ]
+    again, happened = _counted(verdict.repeated) or "nothing", _counted(verdict.happened) or "nothing"
+    lines.append(f"made again at the same record: {again}; in the ticks already: {happened}")
     lines += [f"note: {note}" for note in verdict.notes]
     return "\n".join(lines)
 

@@ -12,7 +12,7 @@ from hft_engine.persistence.listing import sessions
 from hft_engine.persistence.pace import Pace
 from hft_engine.persistence.replay import ReplayActor
 from hft_engine.persistence.source import JournalSource
-from hft_engine.records import SIGNAL_DTYPE, TICK_DTYPE
+from hft_engine.records import SIGNAL_DTYPE, TICK_DTYPE, TickKind
 from hft_engine.runtime.actor import FatalError
 from hft_engine.runtime.runner import ActorRun, Runner
 from hft_engine.shm.ring import Ring
@@ -143,11 +143,16 @@ def test_a_journal_plays_back_with_the_ids_of_this_run(make_ctx, writer, session
     other.id_of("TSLA")
     other.id_of("MSFT")
     source = JournalSource(session)(other)
-    ids = np.concatenate([chunk["instrument_id"] for chunk in source])
-    assert [other.symbol_of(i) for i in ids] == ["MSFT"] * 3 + ["AAPL"] * 3
-    assert source.count == 6
+    rows = [row for chunk in source for row in chunk]
+    # every tick has the place of its sequence; those that the journal lacks are void
+    assert [row["sequence"] for row in rows] == list(range(8)) and source.count == 8
+    assert [row["sequence"] for row in rows if row["kind"] == TickKind.VOID] == [3, 4]
+    real = [other.symbol_of(row["instrument_id"]) for row in rows if row["kind"] != TickKind.VOID]
+    assert real == ["MSFT"] * 3 + ["AAPL"] * 3
     actor, ctx = started(make_ctx, JournalSource(session))
     got = play(actor, ctx.ring("ticks"))
+    got = got.view(f"V{got.itemsize}")[got["kind"] != TickKind.VOID].view(got.dtype)
+    assert ctx.counter("ticks").value == 6
     assert got["instrument_id"].tolist() == [1, 1, 1, 0, 0, 0]
     assert got["ts_recv_ns"].tolist() == [make_ticks(i, 1)["ts_recv_ns"][0] for i in (0, 1, 2, 5, 6, 7)]
 
