@@ -192,7 +192,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_kind_of_file_is_refused_naming_the_known_ones(tmp_path: Path) -> None:
-    path = tmp_path / "prices.csv"
+    path = tmp_path / "prices.xml"
     path.write_text("1,2,3")
     refused(path, "Lean", "Binance")
 
