@@ -99,13 +99,19 @@ class _Within:
 
 
 def _open_journal(path: Path, instruments: InstrumentTable, part: Part) -> Iterable[np.ndarray]:
-    from hft_engine.persistence.journal import JournalReader, Selection
+    from hft_engine.persistence.journal import JournalReader
     from hft_engine.persistence.source import JournalTicks
 
-    selection = Selection(
-        end=part.end_tick or _NEVER_NS, from_ns=part.begin_ns, to_ns=part.end_ns or _NEVER_NS
-    )
-    return JournalTicks(JournalReader(path), instruments, selection, part.symbols)
+    return JournalTicks(JournalReader(path), instruments, _selection(part), part.symbols)
+
+
+def _selection(part: Part) -> Any:
+    from hft_engine.persistence.journal.selection import EVERYTHING as ALL
+    from hft_engine.persistence.journal.selection import Selection
+
+    if not (part.begin_ns or part.end_ns or part.end_tick):
+        return ALL  # a live feed's blocks hold a few ticks each: looking into every one would cost more than they
+    return Selection(end=part.end_tick or _NEVER_NS, from_ns=part.begin_ns, to_ns=part.end_ns or _NEVER_NS)
 
 
 def make_actor(paths: list[str], speed: float, part: dict[str, Any] | None = None) -> Any:
