@@ -296,9 +296,11 @@ class ExecutionActor(BaseActor):
             self._stop_trading(reason, durable=False)
         elif reason is None and account[A_LATCHED] and account[A_TRIPPED] == 0:
             account[A_LATCHED] = 0
+            self._ctx.record("latch_reset", self._ticks.position(self._reader), {})
             self._ctx.event("latch_reset", "new orders are let through again")
 
     def _stop_trading(self, reason: str, durable: bool) -> None:
+        self._ctx.record("latch", self._ticks.position(self._reader), {"reason": reason})
         self._desk.cancel_all()
         self._ctx.event("latched", f"new orders are refused, open ones cancelled: {reason}")
         if durable:

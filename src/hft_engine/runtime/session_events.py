@@ -29,8 +29,12 @@ EventKind = Literal[
     "conflation",
     "late_drop",
     "backfill",
+    "latch",
+    "latch_reset",
 ]
-DURABLE: frozenset[str] = frozenset({"resume", "model_swap", "config_change", "subscription"})
+DURABLE: frozenset[str] = frozenset(
+    {"resume", "model_swap", "config_change", "subscription", "latch", "latch_reset"}
+)
 _PREFIX, _SUFFIX = "events-", ".jsonl"
 _CRC_DIGITS = 8
 _CUT = b"#\n"  # ends a line that was cut short; not even one that lacks only its newline becomes whole by it
