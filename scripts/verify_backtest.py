@@ -126,6 +126,8 @@ def play(arguments: argparse.Namespace, folder: Path, symbols: Sequence[str], ti
         "feed.channels=[T,Q]",  # no bars of the venue: the files have none
         "feed.quiet_after_ms=60000",
         "feed.dead_after_ms=120000",
+        "feed.reconnect.cap_ms=180000",
+        "feed.reconnect.stable_reset_ms=240000",
     ):
         options += ["--set", override]
     live = Live(folder, options)

@@ -38,7 +38,7 @@ WARM_S = 3.0
 CATCH_UP_S = 2.0
 POLL_S = 0.25
 RATIO_MAX = 1.10  # p99 with the stop, of p99 without
-PATIENT = SupervisorConfig(heartbeat_limit_ms=60_000, hang_kill_ms=120_000)
+PATIENT = SupervisorConfig(heartbeat_limit_ms=12_000, hang_kill_ms=13_000, stop_deadline_ms=14_000)
 RINGS = {"held": RingsConfig(), "lapped": RingsConfig(ticks=65_536)}
 
 

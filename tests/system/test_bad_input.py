@@ -309,7 +309,7 @@ def test_start_with_a_bad_model_is_refused(tmp_path: Path, name: str) -> None:
 def test_replay_of_a_missing_file_is_refused(tmp_path: Path, layout: str) -> None:
     options = settings(tmp_path, f"engine.layout={layout}")
     answer = hft("replay", str(tmp_path / "none.hftj"), *options, timeout_s=QUICK_S)
-    assert_refused(answer, "none.hftj", "no such file", "hft journal ls")
+    assert_refused(answer, "none.hftj", "no such journal", "hft journal ls")
 
 
 def test_replay_of_what_is_no_recording_is_refused(tmp_path: Path) -> None:
@@ -361,7 +361,10 @@ def test_corrupt_journal_is_refused_with_the_command_that_repairs_it(tmp_path: P
 def test_commands_on_what_is_no_journal_are_refused(tmp_path: Path) -> None:
     notes = file_of(tmp_path, "00000000.hftj", "hello, this is no journal at all\n")
     assert_refused(
-        hft("journal", "check", str(tmp_path / "none")), "none", "no such journal", "hft journal ls"
+        hft("journal", "check", str(tmp_path / "none")),
+        "none",
+        "no such file, and no such session",
+        "hft journal ls",
     )
     assert_refused(hft("journal", "check", str(notes)), str(notes), "is not a journal segment")
     segment = write_journal(tmp_path)

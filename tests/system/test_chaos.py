@@ -14,10 +14,8 @@ SEED = int(os.environ.get("HFT_CHAOS_SEED", "4"))
 
 
 def test_nothing_is_lost_or_done_twice_by_killing_actors_under_load() -> None:
-    problems = kills.trial(
-        kills=10, minutes=0.08, rate=3_000, seed=SEED, gate_times=False, pause_ms_max=5_000
-    )
-    assert not problems
+    plan = kills.Plan(10, minutes=0.08, rate=3_000, seed=SEED, judge_times=False, pause_ms_max=5_000)
+    assert not kills.trial(plan)
 
 
 def test_a_diagonal_of_the_kill_matrix_ends_as_it_must() -> None:

@@ -21,8 +21,9 @@ SETTINGS = (
     "simulator.ticks_per_s=20000",
     "persistence.journal_segment_mb=1",
     "persistence.journal_compress=zstd",
-    "supervisor.heartbeat_limit_ms=30000",  # or it would start persistence anew, and nothing would stand still
-    "supervisor.hang_kill_ms=60000",
+    "supervisor.heartbeat_limit_ms=12000",  # or it would start persistence anew, and nothing would stand still
+    "supervisor.hang_kill_ms=13000",
+    "supervisor.stop_deadline_ms=14000",
 )
 
 

@@ -95,7 +95,7 @@ def _run(plan: ProbePlan) -> ProbeEnd:
         with tempfile.TemporaryDirectory(prefix="hft-bias-") as scratch:
             engine = msgspec.structs.replace(plan.config.engine, data_dir=scratch, log_dir=scratch)
             config = msgspec.structs.replace(plan.config, engine=engine, simulator=None)
-            arguments = {"paths": list(plan.paths), "speed": 0.0, "begin_ns": plan.begin_ns}
+            arguments = {"paths": list(plan.paths), "speed": 0.0, "part": {"begin_ns": plan.begin_ns}}
             made = inline.make(config, "replay", False, {"replay": arguments})
             observe(made).write(Path(plan.output))
     except Exception as error:  # noqa: BLE001 - of the user's code: told by the parent
