@@ -38,6 +38,7 @@ def stand_still_until_lapped(engine: Engine, run: RunView) -> None:
         os.kill(pid, signal.SIGCONT)
 
 
+@pytest.mark.expects_errors("journal_hole: ticks from")
 def test_what_persistence_missed_is_counted_and_is_a_hole_and_the_rest_is_stored(tmp_path: Path) -> None:
     with demo(tmp_path, *SETTINGS) as engine:
         run = RunView(engine.run_dir())
