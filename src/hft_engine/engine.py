@@ -37,7 +37,7 @@ from hft_engine.shm.error_log import ErrorLog
 from hft_engine.shm.ring_file import RingView, create_ring
 from hft_engine.shm.segment import Segment
 from hft_engine.summary import Summary
-from hft_engine.topology import DTYPES, PRELOAD, Process, Topology, build
+from hft_engine.topology import DTYPES, Process, Topology, build, preload
 
 SCHEMA_FACTORY = "hft_engine.engine:feature_schema"
 TICKS_FACTORY = "hft_engine.engine:journal_of"
@@ -389,7 +389,7 @@ def _supervisor(made: Run, log: logging.Logger, say: Callable[[str], None]) -> S
         made.config.supervisor,
         [_plan(made, process) for process in made.topology.start_order],
         [process.name for process in made.topology.stop_order],
-        lambda: ForkServer(PRELOAD, environment),
+        lambda: ForkServer(preload(made.topology), environment),
         made.directory.path,
         made.bells,
         log,

@@ -24,7 +24,7 @@ from hft_engine.runtime.runner import ActorRun, Runner
 from hft_engine.runtime.wait import nap
 from hft_engine.shm.counters import Stats
 from hft_engine.shm.ring import Ring
-from hft_engine.topology import DTYPES, PRELOAD, Role, Topology, build
+from hft_engine.topology import DTYPES, PRELOAD, Role, Topology, build, preload
 
 
 @dataclass
@@ -77,7 +77,7 @@ def make(
     require_known_features(config, feature_schema(config).names)
     topology = build(config, source, persistence, collected_rings(arguments))
     roles = [role for role in topology.roles if role.name != "publisher"]
-    warm_up()
+    warm_up(preload(topology))
     instruments = InstrumentTable.private(config.engine.instruments_max)
     rings = _rings(topology, [role.name for role in roles])
     actors = {role.name: load(role.factory)(**arguments.get(role.name, {})) for role in roles}
@@ -96,9 +96,9 @@ def make(
     return InlineEngine(runner, rings, stats, actors, instruments, feature_schema(config).names)
 
 
-def warm_up() -> None:
+def warm_up(modules: Sequence[str] = PRELOAD) -> None:
     """Kernels are compiled (or loaded) now, not inside somebody's measurement."""
-    for module in PRELOAD:
+    for module in modules:
         if hasattr(importlib.import_module(module), "warm"):
             importlib.import_module(module).warm()
 

@@ -123,6 +123,19 @@ PRELOAD = (
     "hft_engine.feed.simulator.actor",
 )
 
+# Of these a run needs none unless it has the role: nobody waits for kernels that nobody calls.
+_PRELOAD_OF = {
+    "hft_engine.execution.actor": "execution",
+    "hft_engine.persistence.replay_stage": "replay",
+    "hft_engine.feed.simulator.actor": "simulator",
+}
+
+
+def preload(topology: "Topology") -> tuple[str, ...]:
+    """Those modules of PRELOAD that this run needs."""
+    roles = {role.name for role in topology.roles}
+    return tuple(module for module in PRELOAD if _PRELOAD_OF.get(module) in (None, *roles))
+
 
 class TopologyError(ValueError):
     """A topology that cannot run."""
