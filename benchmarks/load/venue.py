@@ -130,7 +130,7 @@ def serve(load: Load, parent_pid: int, channel: Connection) -> None:
     os.sched_setaffinity(
         0, {max(os.sched_getaffinity(0))}
     )  # a venue is another machine: never on a stage's core
-    _take_precedence()
+    keep_apart()
     frames, offsets = _wire_frames(load)
     _offer(-1, frames, offsets[:1], 0, 1.0, 0, new_counts())  # compiled now
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -149,8 +149,10 @@ def serve(load: Load, parent_pid: int, channel: Connection) -> None:
         channel.recv()
 
 
-def _take_precedence() -> None:
-    """A venue is another machine: it keeps its schedule whatever runs here, where this user may say so."""
+def keep_apart() -> None:
+    """A venue is another machine: never on a stage's core, and it keeps its schedule whatever runs here, where this
+    user may say so."""
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     with suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 
