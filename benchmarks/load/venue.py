@@ -127,9 +127,6 @@ def serve(load: Load, parent_pid: int, channel: Connection) -> None:
     number of ticks sent and the histogram of how late each left. Then it holds the connection until told to end."""
     die_with_parent(parent_pid)
     fine_timers()
-    os.sched_setaffinity(
-        0, {max(os.sched_getaffinity(0))}
-    )  # a venue is another machine: never on a stage's core
     keep_apart()
     frames, offsets = _wire_frames(load)
     _offer(-1, frames, offsets[:1], 0, 1.0, 0, new_counts())  # compiled now
