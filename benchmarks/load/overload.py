@@ -4,11 +4,12 @@
       open loop                                     (publisher, journal and SQLite on)
 
 First the capacity: the highest rate at which, for a second or so, in one of three tries, no stage between tick and
-signal is lapped and what waits at the end is less than 20 ms of the load. Then, in the same run, half the capacity for
-a while, 1.2, 2 or 5 times the capacity, half of it again. Latency is that of the signals that came (a model of
+signal is lapped and what waits at the end is less than 20 ms of the load. Then, in the same run, half the capacity
+for a while, 1.2, 2 or 5 times the capacity, half of it again. Latency is that of the signals that came (a model of
 100 trees x 31 leaves on every tick that a stage takes up; at most one signal in 20 ms an instrument and side), from
-when their tick was due to leave the venue, so what waits at the venue or in the socket counts. Normal is back with the
-first three windows in a row of 100 ms in which p99 is no more than in the worst such window of normal load, of any before the run's bursts.
+when their tick was due to leave the venue, so what waits at the venue or in the socket counts. Normal is back with
+the first three windows in a row of 100 ms in which p99 is no more than in the worst such window of normal load, of
+any before the run's bursts.
 
 Nothing may vanish: every tick of the schedule was sent, every one sent is in the tick ring, and for every reader of
 every ring published = seen + lapped + waiting; the benchmark fails otherwise.
@@ -210,7 +211,7 @@ class Session:
         return parts
 
     def keeps_up(self, rate: float, seconds: float) -> bool:
-        """Whether one of PROBES probes is kept: a core that the host takes away for BEHIND_S is not the engine's doing."""
+        """Whether one of PROBES is kept: a core that the host takes away for BEHIND_S is not the engine's doing."""
         return any(self._keeps_up_once(rate, seconds) for _ in range(PROBES))
 
     def _keeps_up_once(self, rate: float, seconds: float) -> bool:
