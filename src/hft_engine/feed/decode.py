@@ -91,17 +91,28 @@ class _TradeWords(dict[tuple[int, ...] | None, tuple[int, int]]):
         return found
 
 
-class _QuoteConditions(dict[tuple[int | None, tuple[int, ...] | None], int]):
-    """(condition, indicators) of a quote -> its ``conditions`` field: the condition's slot, then indicators."""
+_QuoteCodes = int | None | tuple[int | None, tuple[int, ...]]
 
-    def __missing__(self, key: tuple[int | None, tuple[int, ...] | None]) -> int:
-        condition, indicators = key
+
+class _QuoteConditions(dict[_QuoteCodes, int]):
+    """Condition of a quote, or (condition, indicators) -> its ``conditions`` field: the condition's slot, then
+    indicators."""
+
+    def __missing__(self, key: _QuoteCodes) -> int:
+        condition, indicators = key if isinstance(key, tuple) else (key, None)
         found = 0 if condition is None else pack((condition,))
         if indicators:
             found |= pack(indicators[: CODES_KEPT - 1]) << 16
         if len(self) < COMBINATIONS_MAX:
             self[key] = found
         return found
+
+
+def _number(trade_id: int | str) -> int:
+    try:
+        return int(trade_id)
+    except ValueError:
+        return 0  # an id that is no number has no place in the record
 
 
 class FrameDecoder:
@@ -220,10 +231,9 @@ class FrameDecoder:
         if not (event.p > 0.0 and 0.0 <= size < INFINITY and t > 0):
             return self._reject(event, f"price {event.p}, size {size}, time {t}")
         instrument_id = self.ids[event.sym]
-        try:
-            trade_id = int(event.i)
-        except ValueError:
-            trade_id = 0  # an id that is no number has no place in the record
+        trade_id = event.i
+        if type(trade_id) is not int:
+            trade_id = _number(trade_id)
         q = event.q
         if q and q == self._last_trade_q[instrument_id] and trade_id == self._last_trade_id[instrument_id]:
             self.duplicates += 1
@@ -249,15 +259,17 @@ class FrameDecoder:
             return self._reject(event, f"bid {bid}, ask {ask}, time {t}")
         bid = bid or NAN  # no price and price 0 both say: nothing on this side
         ask = ask or NAN
-        if bid < 0.0 or ask < 0.0 or event.bs < 0.0 or event.as_ < 0.0:
-            return self._reject(event, f"bid {bid} x {event.bs}, ask {ask} x {event.as_}")
-        conditions = self._quote_conditions[event.c, event.i]
+        bid_size, ask_size, indicators = event.bs, event.as_, event.i
+        if bid < 0.0 or ask < 0.0 or bid_size < 0.0 or ask_size < 0.0:
+            return self._reject(event, f"bid {bid} x {bid_size}, ask {ask} x {ask_size}")
+        # most quotes have no indicators: a key that is no tuple costs less
+        conditions = self._quote_conditions[event.c if indicators is None else (event.c, indicators)]
         # fmt: off
         _QUOTE.pack_into(
             self._buffer, offset,
             t * 1_000_000 if MS_MIN <= t < US_MIN else to_ns(t), self._ts_recv_ns, self._ts_mono_ns,
             event.q, self.ids[event.sym], self._quote_word,
-            bid, ask, event.bs, event.as_, conditions, event.bx, event.ax, event.z,
+            bid, ask, bid_size, ask_size, conditions, event.bx, event.ax, event.z,
         )
         # fmt: on
         return ROW_BYTES
