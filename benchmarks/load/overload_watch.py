@@ -3,6 +3,7 @@
 Read-only: it takes no part in the engine and slows nobody but by the core time it needs.
 """
 
+import os
 import threading
 import time
 from dataclasses import dataclass, field
@@ -120,6 +121,7 @@ class Watch:
             return np.concatenate(self._parts)
 
     def _run(self) -> None:
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # this thread alone: off the stages' core
         while not self._stop.wait(PERIOD_S):
             if len(self.looks) % MEMORY_EVERY == 0:
                 self._mb = _memory(self._pids)

@@ -31,7 +31,9 @@ from hft_engine.shm.atomics import mono_ns, sched_yield, sleep_ns
 from hft_engine.shm.syscalls import wait_readable
 from hft_engine.shm.wiring import wire, wired, wired_rows
 
-TURN_NS = 20_000_000  # in compiled code at most this long, unless asleep: Python takes 50-100 us then, and ticks wait for it
+# In compiled code at most this long, unless asleep. Python takes 50-100 us then, and ticks wait for it: a quarter of
+# one in a hundred.
+TURN_NS = 20_000_000
 _SPIN, _YIELD, _PARK = (MODES.index(name) for name in ("spin", "yield", "park"))
 ATTENTION = -1  # what a stage returns that needs Python now
 TOUCH_NS = (
