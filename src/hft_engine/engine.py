@@ -18,6 +18,7 @@ from hft_engine import sessions
 from hft_engine.config.load import require_known_features
 from hft_engine.config.redact import redacted
 from hft_engine.config.schema import ActorTuning, Config
+from hft_engine.feed.venues import UnknownVenueError, venue_named
 from hft_engine.indicators import features
 from hft_engine.indicators.features import FeatureSchema
 from hft_engine.instruments import INSTRUMENT_DTYPE
@@ -153,12 +154,17 @@ def _resolve(config: Config, source: str) -> Config:
         return msgspec.structs.replace(config, simulator=None)
     if config.simulator is not None:
         return _with_venue(config)
-    if not config.feed.api_key:
-        raise StartError(
-            "feed.api_key is empty: set POLYGON_API_KEY in the environment or in .env, "
-            "or try the engine without a key: hft start --demo"
-        )
+    _check_venue(config)
     return config
+
+
+def _check_venue(config: Config) -> None:
+    try:
+        problem = venue_named(config.feed.venue).problem(config.feed)
+    except UnknownVenueError as error:
+        raise StartError(f"feed.venue: {error}") from None
+    if problem:
+        raise StartError(f"{problem}; or try the engine without a key: hft start --demo")
 
 
 def _with_venue(config: Config) -> Config:

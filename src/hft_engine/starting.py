@@ -104,7 +104,9 @@ def detached(config: Config, arguments: Sequence[str], overrides: Sequence[str],
 
 
 def _venue(config: Config) -> str:
-    return "the demo venue" if config.simulator is not None else redacted_url(config.feed.url)
+    if config.simulator is not None:
+        return "the demo venue"
+    return redacted_url(config.feed.url) if config.feed.url else config.feed.venue
 
 
 def warm(say: Say) -> int:

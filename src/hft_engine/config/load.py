@@ -18,16 +18,21 @@ from hft_engine.config.checks import check_config, check_rules
 from hft_engine.config.document import Document, read_document
 from hft_engine.config.errors import ConfigError
 from hft_engine.config.redact import redacted, redacted_url
-from hft_engine.config.schema import Config
+from hft_engine.config.schema import Config, FeedConfig
 from hft_engine.config.validate import SCHEMA, SECRETS, Problem, describe, problems, required, type_at
 
 __all__ = ["ENVIRONMENT", "ConfigError", "Problem", "check_rules", "load_config", "redacted", "redacted_url"]
 
-# Key path -> the variables that set it, the first one that holds text wins.
+# Key path -> the variables that set it, the first one that holds text wins. Keys of venues: ``key_variables``.
 ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
-    "feed.api_key": ("POLYGON_API_KEY", "MASSIVE_API_KEY"),
     "engine.log_level": ("LOG_LEVEL",),
     "engine.run_root": ("HFT_RUN_ROOT",),
+}
+# By venue, where it is not <VENUE>_API_KEY alone.
+_KEY_VARIABLES: Mapping[str, tuple[str, ...]] = {
+    "polygon": ("POLYGON_API_KEY", "MASSIVE_API_KEY"),
+    "polygon-options": ("POLYGON_API_KEY", "MASSIVE_API_KEY"),
+    "alphavantage": ("ALPHAVANTAGE_API_KEY", "ALPHA_VANTAGE_API_KEY"),
 }
 _OF_ITS_RUN = ("publisher", "simulator")  # sections of a recorded configuration that a replay has no use for
 _OF_ITS_ENGINE = ("actors", "run_root", "data_dir", "log_dir")
@@ -51,8 +56,18 @@ def load_config(
     document = read_document(path) if path is not None else Document("defaults", {})
     origins: dict[str, str] = {}
     data = _without_empty(copy.deepcopy(document.data), SCHEMA)
-    _apply_environment(data, origins, os.environ if env is None else env, dotenv_path)
-    return _checked(document, data, origins, overrides, cpus)
+    variables = _Variables(os.environ if env is None else env, dotenv_path)
+    for key_path, names in ENVIRONMENT.items():
+        variables.apply(data, origins, key_path, names)
+    for override in overrides:
+        _apply_override(data, origins, override)
+    _apply_key(data, origins, variables)
+    return _checked(document, data, origins, cpus)
+
+
+def key_variables(venue: str) -> tuple[str, ...]:
+    """The variables that may hold the API key of a venue."""
+    return _KEY_VARIABLES.get(venue) or (f"{venue.upper().replace('-', '_')}_API_KEY",)
 
 
 def recorded_config(data: Mapping[str, Any], source: str, overrides: Sequence[str] = ()) -> Config:
@@ -64,18 +79,18 @@ def recorded_config(data: Mapping[str, Any], source: str, overrides: Sequence[st
     engine = {key: value for key, value in kept.get("engine", {}).items() if key not in _OF_ITS_ENGINE}
     feed = {key: value for key, value in kept.get("feed", {}).items() if key not in ("api_key", "url")}
     kept = {**kept, "engine": engine, "feed": feed}
-    return _checked(Document(source, kept), kept, {}, overrides, None)
+    origins: dict[str, str] = {}
+    for override in overrides:
+        _apply_override(kept, origins, override)
+    return _checked(Document(source, kept), kept, origins, None)
 
 
 def _checked(
     document: Document,
     data: dict[str, Any],
     origins: dict[str, str],
-    overrides: Sequence[str],
     cpus: Collection[int] | None,
 ) -> Config:
-    for override in overrides:
-        _apply_override(data, origins, override)
     _refuse(problems(data), document, origins)
     config = _convert(data)
     _refuse(check_config(config, cpus), document, origins)
@@ -100,18 +115,30 @@ def _without_empty(data: Mapping[str, Any], kind: inspect.Type) -> dict[str, Any
     return filled
 
 
-def _apply_environment(
-    data: dict[str, Any], origins: dict[str, str], env: Mapping[str, str], dotenv_path: Path | None
-) -> None:
-    from_file = _read_dotenv(dotenv_path)
-    for path, variables in ENVIRONMENT.items():
-        for variable in variables:
+class _Variables:
+    """Those of the environment, then those of the .env file."""
+
+    def __init__(self, env: Mapping[str, str], dotenv_path: Path | None) -> None:
+        self._env = env
+        self._file = _read_dotenv(dotenv_path)
+        self._path = dotenv_path
+
+    def apply(self, data: dict[str, Any], origins: dict[str, str], path: str, names: Sequence[str]) -> None:
+        """Set the key from the first variable that holds text."""
+        for name in names:
             # A variable of the real environment wins over .env even where it is empty: empty means unset.
-            text = env[variable] if variable in env else from_file.get(variable)
+            text = self._env[name] if name in self._env else self._file.get(name)
             if text:
-                origins[path] = f"{variable} in {'the environment' if variable in env else dotenv_path}"
+                origins[path] = f"{name} in {'the environment' if name in self._env else self._path}"
                 _set(data, path, text.upper() if path in _UPPER_CASE else text, origins[path])
-                break
+                return
+
+
+def _apply_key(data: dict[str, Any], origins: dict[str, str], variables: _Variables) -> None:
+    feed = data.get("feed")
+    venue = feed.get("venue", FeedConfig().venue) if isinstance(feed, dict) else FeedConfig().venue
+    if "feed.api_key" not in origins and isinstance(venue, str):
+        variables.apply(data, origins, "feed.api_key", key_variables(venue))
 
 
 def _read_dotenv(path: Path | None) -> dict[str, str | None]:

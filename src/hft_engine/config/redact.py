@@ -20,7 +20,8 @@ def redacted(config: Config) -> dict[str, Any]:
         section, key = path.split(".")
         if shown[section] and shown[section][key]:
             shown[section][key] = MASK
-    shown["feed"]["url"] = redacted_url(config.feed.url)
+    if config.feed.url is not None:
+        shown["feed"]["url"] = redacted_url(config.feed.url)
     return shown
 
 

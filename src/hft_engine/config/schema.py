@@ -53,9 +53,9 @@ class ReconnectConfig(_Section, frozen=True):
 
 
 class FeedConfig(_Section, frozen=True):
-    venue: Literal["polygon"] = "polygon"
-    url: Annotated[str, Meta(pattern=r"^wss?://")] = "wss://socket.polygon.io/stocks"
-    api_key: str = ""  # better: POLYGON_API_KEY or MASSIVE_API_KEY in the environment or .env
+    venue: str = "polygon"  # a name of feed.venues
+    url: Annotated[str, Meta(pattern=r"^(wss?|https?)://")] | None = None  # None: the venue's own
+    api_key: str = ""  # better: the venue's variable in the environment or .env, see config.load
     channels: tuple[Channel, ...] = ("T", "Q", "AM")
     symbols: tuple[str, ...] = ("AAPL", "MSFT")
     connect_timeout_ms: Positive = 10_000

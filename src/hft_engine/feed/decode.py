@@ -9,13 +9,21 @@ above 0, a negative size, a number outside its field. The parser refuses NaN, in
 
 import math
 from collections.abc import Callable
-from struct import Struct as Layout
 from struct import error as LayoutError  # noqa: N812
 
 import msgspec
-import numpy as np
 
 from hft_engine.feed.conditions import CODES_KEPT, COMBINATIONS_MAX, PackedConditions, pack
+from hft_engine.feed.decoder import (
+    BAR_ROW,
+    FLAGS_SHIFT,
+    FMV_ROW,
+    LULD_ROW,
+    QUOTE_ROW,
+    ROW_BYTES,
+    TRADE_ROW,
+    RowDecoder,
+)
 from hft_engine.feed.events import (
     EVENT_TAGS,
     MS_MIN,
@@ -36,43 +44,17 @@ from hft_engine.feed.events import (
     to_ns,
 )
 from hft_engine.instruments import InstrumentTable, InstrumentTableFullError
-from hft_engine.records import TICK_DTYPE, TickFlag, TickKind
+from hft_engine.records import TickFlag, TickKind
 
-ROW_BYTES = TICK_DTYPE.itemsize
 EVENT_BYTES_MIN = 32  # {"ev":"FMV","fmv":1,"sym":"A","t":1} has more: no frame overflows the staging array
-REASONS_MAX = 16  # per frame: enough to see what is wrong, bounded
-UNKNOWN_NAMES_MAX = 32
 INFINITY = math.inf
 
-# One layout a kind. ``x`` pads are written as zeros, so a row never shows what was in the slot before.
-# ``word`` is kind, flags and venue id in one number: three fields for the price of one conversion.
-_HEADER = "<8xqqqqiI"  # (sequence), venue, recv, mono, venue_sequence, instrument, word
-_TRADE = Layout(_HEADER + "dd16xq24xQH2xH2x")
-_QUOTE = Layout(_HEADER + "dddd32xQHHH2x")
-_BAR = Layout(_HEADER + "ddddddddqd")
-_FMV = Layout(_HEADER + "d72x")
-_LULD = Layout(_HEADER + "dd48xQ4xH2x")
-assert {layout.size for layout in (_TRADE, _QUOTE, _BAR, _FMV, _LULD)} == {ROW_BYTES}
-
 # Plain ints: an IntFlag operation costs as much as packing a whole event.
-_FLAGS_SHIFT, _VENUE_SHIFT = 8, 16
-_UNKNOWN_BIT = int(TickFlag.CONDITION_UNKNOWN) << _FLAGS_SHIFT
-_OTC_BIT = int(TickFlag.OTC) << _FLAGS_SHIFT
+_UNKNOWN_BIT = int(TickFlag.CONDITION_UNKNOWN) << FLAGS_SHIFT
+_OTC_BIT = int(TickFlag.OTC) << FLAGS_SHIFT
 
 _PARSE_ERRORS = (msgspec.MsgspecError, UnicodeError, RecursionError)
 _PACK_ERRORS = (LayoutError, ValueError, OverflowError, InstrumentTableFullError)
-
-
-class _InstrumentIds(dict[str, int]):
-    """symbol -> id; a new symbol gets its id from the table."""
-
-    def __init__(self, table: InstrumentTable) -> None:
-        super().__init__()
-        self._table = table
-
-    def __missing__(self, symbol: str) -> int:
-        self[symbol] = found = self._table.id_of(symbol)
-        return found
 
 
 class _TradeWords(dict[tuple[int, ...] | None, tuple[int, int]]):
@@ -85,7 +67,7 @@ class _TradeWords(dict[tuple[int, ...] | None, tuple[int, int]]):
 
     def __missing__(self, codes: tuple[int, ...] | None) -> tuple[int, int]:
         conditions, flags = self._packed[codes]
-        found = conditions, self._word | flags << _FLAGS_SHIFT
+        found = conditions, self._word | flags << FLAGS_SHIFT
         if len(self) < COMBINATIONS_MAX:
             self[codes] = found
         return found
@@ -115,20 +97,10 @@ def _number(trade_id: int | str) -> int:
         return 0  # an id that is no number has no place in the record
 
 
-class FrameDecoder:
-    """Decodes one venue's frames into ``rows``; keeps counts of everything it did not turn into a row.
+class FrameDecoder(RowDecoder):
+    """Decodes Polygon's frames; keeps counts of everything that it did not turn into a row."""
 
-    ``rows``      staging array of ``TICK_DTYPE``; after ``decode`` returned n, ``rows[:n]`` are the frame's
-                  ticks in the venue's order, with ``sequence`` 0
-    ``statuses``  what the venue said about the session in the last frame
-    ``ids``       symbol -> instrument id of all symbols met so far, in the order they were met
-    ``last_trade_q``, ``last_trade_id``  int64[instruments_max]: of each instrument's last trade, 0 before one
-    ``reasons``   why events of the last frame were refused, at most REASONS_MAX; empty for a clean frame
-    """
-
-    # With slots, because beyond 30 attributes Python 3.11 reads them at half the speed.
     __slots__ = (
-        "_buffer",
         "_last_trade_id",
         "_last_trade_q",
         "_packers",
@@ -140,46 +112,13 @@ class FrameDecoder:
         "_trade_words",
         "_ts_mono_ns",
         "_ts_recv_ns",
-        "_words",
-        "duplicates",
-        "events",
-        "frames_rejected",
-        "ids",
-        "ignored_events",
-        "instruments",
-        "last_trade_id",
-        "last_trade_q",
-        "reasons",
-        "rejected",
-        "rows",
-        "statuses",
-        "unknown_conditions",
-        "unknown_events",
-        "unknown_names",
     )
 
     def __init__(self, instruments: InstrumentTable, venue_id: int, frame_bytes_max: int) -> None:
-        capacity = frame_bytes_max // EVENT_BYTES_MIN + 1
-        self._buffer = bytearray(capacity * ROW_BYTES)
-        self.rows: np.ndarray = np.frombuffer(self._buffer, TICK_DTYPE)
-        self.statuses: list[Status] = []
-        self.reasons: list[str] = []
-        self.events = 0  # rows written
-        self.rejected = 0  # events refused
-        self.frames_rejected = 0  # frames that are no JSON
-        self.unknown_events = 0  # of a kind we do not know
-        self.ignored_events = 0  # of a kind we know and do not use
-        self.unknown_conditions = 0  # trades with a condition code outside the table
-        self.duplicates = 0  # trades sent twice in a row: dropped
-        self.unknown_names: set[str] = set()
-        self._words = {kind: int(kind) | venue_id << _VENUE_SHIFT for kind in TickKind}
-        self._quote_word = self._words[TickKind.QUOTE]
-        self._trade_words = _TradeWords(self._words[TickKind.TRADE])
+        super().__init__(instruments, venue_id, frame_bytes_max // EVENT_BYTES_MIN + 1)
+        self._quote_word = self.words[TickKind.QUOTE]
+        self._trade_words = _TradeWords(self.words[TickKind.TRADE])
         self._quote_conditions = _QuoteConditions()
-        self.instruments = instruments
-        self.ids: dict[str, int] = _InstrumentIds(instruments)
-        self.last_trade_q = np.zeros(instruments.capacity, np.int64)
-        self.last_trade_id = np.zeros(instruments.capacity, np.int64)
         # Seen as memoryviews, because these give Python's own integers, at a third of the time.
         self._last_trade_q = self.last_trade_q.data
         self._last_trade_id = self.last_trade_id.data
@@ -204,8 +143,7 @@ class FrameDecoder:
 
     def decode(self, frame: bytes | str, ts_recv_ns: int, ts_mono_ns: int) -> int:
         """Packs the events of ``frame`` into ``rows``; returns how many rows. Never raises for a frame."""
-        self.statuses.clear()
-        self.reasons.clear()
+        self.begin()
         self._ts_recv_ns = ts_recv_ns
         self._ts_mono_ns = ts_mono_ns
         try:
@@ -218,7 +156,7 @@ class FrameDecoder:
             try:
                 offset += packers[type(event)](event, offset)
             except _PACK_ERRORS as error:
-                self._reject(event, str(error))
+                self._refuse(event, str(error))
         count = offset // ROW_BYTES
         self.events += count
         return count
@@ -229,7 +167,7 @@ class FrameDecoder:
         size = event.s if event.ds is None else float(event.ds)
         t = event.t
         if not (event.p > 0.0 and 0.0 <= size < INFINITY and t > 0):
-            return self._reject(event, f"price {event.p}, size {size}, time {t}")
+            return self._refuse(event, f"price {event.p}, size {size}, time {t}")
         instrument_id = self.ids[event.sym]
         trade_id = event.i
         if type(trade_id) is not int:
@@ -240,8 +178,8 @@ class FrameDecoder:
             return 0
         conditions, word = self._trade_words[event.c]
         # fmt: off
-        _TRADE.pack_into(
-            self._buffer, offset,
+        TRADE_ROW.pack_into(
+            self.buffer, offset,
             t * 1_000_000 if MS_MIN <= t < US_MIN else to_ns(t), self._ts_recv_ns, self._ts_mono_ns,
             q, instrument_id, word,
             event.p, size, trade_id, conditions, event.x, event.z,
@@ -256,17 +194,17 @@ class FrameDecoder:
     def _quote(self, event: Quote, offset: int) -> int:
         bid, ask, t = event.bp, event.ap, event.t
         if (bid is None and ask is None) or t <= 0:
-            return self._reject(event, f"bid {bid}, ask {ask}, time {t}")
+            return self._refuse(event, f"bid {bid}, ask {ask}, time {t}")
         bid = bid or NAN  # no price and price 0 both say: nothing on this side
         ask = ask or NAN
         bid_size, ask_size, indicators = event.bs, event.as_, event.i
         if bid < 0.0 or ask < 0.0 or bid_size < 0.0 or ask_size < 0.0:
-            return self._reject(event, f"bid {bid} x {bid_size}, ask {ask} x {ask_size}")
+            return self._refuse(event, f"bid {bid} x {bid_size}, ask {ask} x {ask_size}")
         # most quotes have no indicators: a key that is no tuple costs less
         conditions = self._quote_conditions[event.c if indicators is None else (event.c, indicators)]
         # fmt: off
-        _QUOTE.pack_into(
-            self._buffer, offset,
+        QUOTE_ROW.pack_into(
+            self.buffer, offset,
             t * 1_000_000 if MS_MIN <= t < US_MIN else to_ns(t), self._ts_recv_ns, self._ts_mono_ns,
             event.q, self.ids[event.sym], self._quote_word,
             bid, ask, bid_size, ask_size, conditions, event.bx, event.ax, event.z,
@@ -275,20 +213,20 @@ class FrameDecoder:
         return ROW_BYTES
 
     def _second_bar(self, event: SecondBar, offset: int) -> int:
-        return self._bar(event, offset, self._words[TickKind.BAR_SECOND])
+        return self._bar(event, offset, self.words[TickKind.BAR_SECOND])
 
     def _minute_bar(self, event: MinuteBar, offset: int) -> int:
-        return self._bar(event, offset, self._words[TickKind.BAR_MINUTE])
+        return self._bar(event, offset, self.words[TickKind.BAR_MINUTE])
 
     def _bar(self, event: SecondBar | MinuteBar, offset: int, word: int) -> int:
         volume = event.v if event.dv is None else float(event.dv)
         day_volume = event.av if event.dav is None else float(event.dav)
         whole = event.o > 0.0 and event.c > 0.0 and event.h >= event.l > 0.0 and event.e >= event.s > 0
         if not whole or volume < 0.0 or day_volume < 0.0 or INFINITY in (volume, day_volume):
-            return self._reject(event, "a price, volume or window bound is missing or out of range")
+            return self._refuse(event, "a price, volume or window bound is missing or out of range")
         # fmt: off
-        _BAR.pack_into(
-            self._buffer, offset,
+        BAR_ROW.pack_into(
+            self.buffer, offset,
             to_ns(event.e), self._ts_recv_ns, self._ts_mono_ns,
             0, self.ids[event.sym], word | _OTC_BIT if event.otc else word,
             event.o, event.h, event.l, event.c, volume,
@@ -299,12 +237,12 @@ class FrameDecoder:
 
     def _fair_value(self, event: FairValue, offset: int) -> int:
         if not (event.fmv > 0.0 and event.t > 0):
-            return self._reject(event, f"value {event.fmv}, time {event.t}")
+            return self._refuse(event, f"value {event.fmv}, time {event.t}")
         # fmt: off
-        _FMV.pack_into(
-            self._buffer, offset,
+        FMV_ROW.pack_into(
+            self.buffer, offset,
             to_ns(event.t), self._ts_recv_ns, self._ts_mono_ns,
-            0, self.ids[event.sym], self._words[TickKind.FMV],
+            0, self.ids[event.sym], self.words[TickKind.FMV],
             event.fmv,
         )
         # fmt: on
@@ -312,12 +250,12 @@ class FrameDecoder:
 
     def _price_band(self, event: PriceBand, offset: int) -> int:
         if not (event.h >= event.l > 0.0 and event.t > 0):
-            return self._reject(event, f"upper {event.h}, lower {event.l}, time {event.t}")
+            return self._refuse(event, f"upper {event.h}, lower {event.l}, time {event.t}")
         # fmt: off
-        _LULD.pack_into(
-            self._buffer, offset,
+        LULD_ROW.pack_into(
+            self.buffer, offset,
             to_ns(event.t), self._ts_recv_ns, self._ts_mono_ns,
-            event.q, self.ids[event.T], self._words[TickKind.LULD],
+            event.q, self.ids[event.T], self.words[TickKind.LULD],
             event.h, event.l, pack((event.i or ())[:CODES_KEPT]), event.z,
         )
         # fmt: on
@@ -328,8 +266,7 @@ class FrameDecoder:
         return 0
 
     def _ignore(self, _event: object, _offset: int) -> int:
-        self.ignored_events += 1
-        return 0
+        return self.ignore()
 
     def _take_apart(self, frame: bytes | str) -> list[Event]:
         """The sound events of a frame that failed as a whole; the others are counted."""
@@ -345,8 +282,7 @@ class FrameDecoder:
         try:
             return [self._parse_one(frame)]
         except _PARSE_ERRORS:
-            self.frames_rejected += 1
-            self._explain(f"the frame is no list of events: {error}")
+            self.reject_frame(f"the frame is no list of events: {error}")
             return []
 
     def _parse_part(self, part: bytes) -> Event | None:
@@ -355,25 +291,13 @@ class FrameDecoder:
         except _PARSE_ERRORS as error:
             name = _kind_of(part)
             if name is None or name in EVENT_TAGS:
-                self.rejected += 1
-                self._explain(f"{name or 'event'}: {error}")
+                self.reject(f"{name or 'event'}: {error}")
             else:
-                self._count_unknown(name)
+                self.count_unknown(name)
             return None
 
-    def _count_unknown(self, name: str) -> None:
-        self.unknown_events += 1
-        if len(self.unknown_names) < UNKNOWN_NAMES_MAX:
-            self.unknown_names.add(name[:UNKNOWN_NAMES_MAX])
-
-    def _reject(self, event: Event, reason: str) -> int:
-        self.rejected += 1
-        self._explain(f"{type(event).__name__} {getattr(event, 'sym', '')}: {reason}")
-        return 0
-
-    def _explain(self, reason: str) -> None:
-        if len(self.reasons) < REASONS_MAX:
-            self.reasons.append(reason[:200])
+    def _refuse(self, event: Event, reason: str) -> int:
+        return self.reject(f"{type(event).__name__} {getattr(event, 'sym', '')}: {reason}")
 
 
 def _kind_of(part: bytes) -> str | None:

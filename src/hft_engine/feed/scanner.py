@@ -14,7 +14,6 @@ import numpy as np
 from numba import njit
 
 from hft_engine.feed.conditions import CODE_MAX, CODES_KEPT
-from hft_engine.feed.decode import FrameDecoder
 from hft_engine.feed.duty import stamp
 from hft_engine.feed.events import MS_MIN
 from hft_engine.feed.frames import GUARD_BYTES
@@ -48,6 +47,7 @@ from hft_engine.feed.scan_text import (
     packed_text,
     skip,
 )
+from hft_engine.feed.venues.base import Decoder
 from hft_engine.records import TICK_DTYPE, TickKind
 from hft_engine.shm.atomics import copy_record, leading_zeros, load_word
 from hft_engine.shm.histogram import new_counts
@@ -330,7 +330,7 @@ class Scanner:
     def __init__(
         self,
         ring: Ring,
-        decoder: FrameDecoder,
+        decoder: Decoder,
         venue_id: int,
         latency: np.ndarray,
         delay: np.ndarray | None = None,

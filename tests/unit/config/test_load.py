@@ -109,6 +109,23 @@ def test_either_name_of_the_vendor_gives_the_key():
     assert load(env={"MASSIVE_API_KEY": "m", "POLYGON_API_KEY": "p"}).feed.api_key == "p"
 
 
+@pytest.mark.parametrize(
+    ("venue", "variable"),
+    [
+        ("polygon-options", "MASSIVE_API_KEY"),
+        ("finnhub", "FINNHUB_API_KEY"),
+        ("alphavantage", "ALPHAVANTAGE_API_KEY"),
+        ("alphavantage", "ALPHA_VANTAGE_API_KEY"),
+        ("their-own", "THEIR_OWN_API_KEY"),
+    ],
+)
+def test_each_venue_has_its_own_key(tmp_path, venue, variable):
+    env = {"OTHER_API_KEY": "other", variable: "theirs"}
+    assert load(write(tmp_path, f"feed: {{venue: {venue}}}\n"), env=env).feed.api_key == "theirs"
+    assert load(overrides=[f"feed.venue={venue}"], env=env).feed.api_key == "theirs"
+    assert load(overrides=[f"feed.venue={venue}", "feed.api_key=given"], env=env).feed.api_key == "given"
+
+
 def test_overrides_take_each_type_as_a_person_types_it():
     overrides = [
         "feed.symbols=[*]",
@@ -161,7 +178,7 @@ def test_loading_leaves_the_environment_alone(tmp_path, monkeypatch):
         ("engine:\n  actors:\n    feed:\n      wait: nap\n", 4, ["engine.actors.feed.wait", "spin", "'nap'"]),
         ("engine:\n  actors: {3: {}}\n", 2, ["engine.actors", "must be text"]),
         ("simulator:\n  speed: .nan\n", 2, ["simulator.speed", "nan"]),
-        ("feed:\n  url: http://x\n", 2, ["feed.url", "^wss?://"]),
+        ("feed:\n  url: ftp://x\n", 2, ["feed.url", "(wss?|https?)://"]),
         ("signals:\n  rules:\n    - name: a\n", 3, ["signals.rules[0].feature", "is missing"]),
     ],
 )

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hft_engine.feed.conditions import unpack
-from hft_engine.feed.decode import EVENT_BYTES_MIN, REASONS_MAX, FrameDecoder
+from hft_engine.feed.decode import EVENT_BYTES_MIN, FrameDecoder
+from hft_engine.feed.decoder import REASONS_MAX
 from hft_engine.feed.events import to_ns
 from hft_engine.instruments import InstrumentTable
 from hft_engine.records import TICK_DTYPE, TickFlag, TickKind

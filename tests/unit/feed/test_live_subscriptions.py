@@ -73,7 +73,7 @@ def test_a_subscription_is_recorded_and_survives_the_actor_and_a_reconnect(tmp_p
 
     later = SessionBench(server.url, tmp_path)
     later.actor.on_start(later.context())
-    assert later.actor._session.symbols == ("AAPL", "NVDA")
+    assert later.actor._line.session.symbols == ("AAPL", "NVDA")
     later.actor.on_stop()
 
 
@@ -126,7 +126,7 @@ def test_what_cannot_be_recorded_is_not_done(tmp_path: Path) -> None:
             bench.actor.on_control(Subscribe(("NVDA",)))
     finally:
         faultpoints.arm("")
-    assert bench.actor._session.symbols == ("AAPL",)
+    assert bench.actor._line.session.symbols == ("AAPL",)
     bench.actor.on_stop()
 
 

@@ -1,11 +1,14 @@
-"""What the session has to know of a venue: what to say to it, and what its answers mean."""
+"""What the feed has to know of a venue: what to say to it, what its answers mean, how its messages become ticks."""
 
 from collections.abc import Iterable
 from enum import Enum, auto
 from typing import NamedTuple, Protocol
 
+import numpy as np
+
 from hft_engine.config.schema import FeedConfig
 from hft_engine.feed.events import Status
+from hft_engine.instruments import InstrumentTable
 
 
 class Meaning(Enum):
@@ -31,17 +34,62 @@ class Verdict(NamedTuple):
     advice: str = ""
 
 
+class Decoder(Protocol):
+    """Makes ticks of one connection's messages. ``feed.decoder.RowDecoder`` is the base that has all but ``decode``.
+
+    ``rows``      TICK_DTYPE: after ``decode`` returned n, ``rows[:n]`` are the message's ticks, ``sequence`` 0
+    ``statuses``  what the venue said about the session in the last message
+    ``reasons``   why something in the last message was refused; empty for a clean one
+    """
+
+    rows: np.ndarray
+    statuses: list[Status]
+    reasons: list[str]
+    instruments: InstrumentTable
+    ids: dict[str, int]  # symbol -> instrument id, in the order they were met
+    last_trade_q: np.ndarray  # int64[instruments_max], shared with the scanner
+    last_trade_id: np.ndarray
+    events: int
+    rejected: int
+    frames_rejected: int
+    unknown_events: int
+    ignored_events: int
+    unknown_conditions: int
+    duplicates: int
+
+    def decode(self, frame: bytes, ts_recv_ns: int, ts_mono_ns: int) -> int:
+        """Rows made. Never raises for a message, whatever it holds."""
+        ...
+
+
 class Venue(Protocol):
-    """Stateless. A *pair* is what one subscription and its acknowledgement name, such as ``T.AAPL``."""
+    """Stateless. A *pair* is what one subscription and its acknowledgement name, such as ``T.AAPL``.
+
+    ``name`` is what ``feed.venue`` says, and the name of its entry point in the group ``hft_engine.venues``.
+    """
 
     name: str
+    venue_id: int  # what a tick's ``venue_id`` holds: 1 to 999 ours, 1000 to 65535 other packages'
+    transport: str  # how its messages come, a name in ``feed.dialing.DIALERS``
     greets: bool  # it speaks first
     authenticates: bool  # it wants a message with the key
     acknowledges: bool  # it confirms each pair
+    answers_pings: bool  # silence can be asked about; else ``silence_max_ms`` alone ends it
+    silence_max_ms: int  # without any message for so long it is dead; 0 = feed.dead_after_ms and pings tell
+    pairs_max: int  # symbols that one connection may hold; 0 = no limit known
+    scans: bool  # its frames are those of the compiled scanner
+
+    def url(self, config: FeedConfig) -> str:
+        """Where to connect to. It may hold the key: never log it."""
+        ...
 
     def pairs(self, config: FeedConfig) -> tuple[str, ...]: ...
-    def problem(self, config: FeedConfig) -> str | None: ...
+    def problem(self, config: FeedConfig) -> str | None:
+        """Why this configuration cannot work, with the remedy, or None."""
+        ...
+
     def auth_text(self, api_key: str) -> str: ...
     def subscribe_texts(self, pairs: Iterable[str]) -> list[str]: ...
     def unsubscribe_texts(self, pairs: Iterable[str]) -> list[str]: ...
     def verdict(self, status: Status) -> Verdict: ...
+    def decoder(self, instruments: InstrumentTable, config: FeedConfig) -> Decoder: ...

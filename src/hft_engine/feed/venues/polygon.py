@@ -9,8 +9,10 @@ from collections.abc import Iterable
 import msgspec
 
 from hft_engine.config.schema import FeedConfig
+from hft_engine.feed.decode import FrameDecoder
 from hft_engine.feed.events import Status
 from hft_engine.feed.venues.base import Meaning, Verdict
+from hft_engine.instruments import InstrumentTable
 
 PAIRS_PER_MESSAGE_MAX = 500  # keeps a subscribe message of long option symbols under 16 KiB
 _SUBSCRIBED = "subscribed to: "
@@ -23,12 +25,22 @@ class _Action(msgspec.Struct):
 
 
 class Polygon:
-    """See ``venues.base.Venue``."""
+    """Stocks; see ``venues.base.Venue``."""
 
     name = "polygon"
+    venue_id = 1
+    transport = "websocket"
     greets = True
     authenticates = True
     acknowledges = True
+    answers_pings = True
+    silence_max_ms = 0
+    pairs_max = 0
+    scans = True
+    address = "wss://socket.polygon.io/stocks"
+
+    def url(self, config: FeedConfig) -> str:
+        return config.url or self.address
 
     def pairs(self, config: FeedConfig) -> tuple[str, ...]:
         """What to subscribe to, as ``channel.symbol``, each once: repeated pairs are not acknowledged."""
@@ -38,12 +50,15 @@ class Polygon:
     def problem(self, config: FeedConfig) -> str | None:
         """Why this configuration cannot work, with the remedy, or None."""
         if not config.api_key:
-            return "no API key: set POLYGON_API_KEY (or MASSIVE_API_KEY) in the environment or in .env"
+            return "feed.api_key is empty: set POLYGON_API_KEY (or MASSIVE_API_KEY) in the environment or in .env"
         if not self.pairs(config):
             return (
                 "nothing to subscribe to: feed.channels or feed.symbols is empty; name at least one of each"
             )
         return None
+
+    def decoder(self, instruments: InstrumentTable, config: FeedConfig) -> FrameDecoder:
+        return FrameDecoder(instruments, self.venue_id, config.frame_bytes_max)
 
     def auth_text(self, api_key: str) -> str:
         return _text("auth", api_key)
@@ -63,6 +78,15 @@ class Polygon:
         if status.status == "error":
             return _error(status.message)
         return _BY_STATUS.get(status.status, Verdict(Meaning.OTHER))
+
+
+class PolygonOptions(Polygon):
+    """Options: the same protocol on another path, with at most 1,000 contracts a connection."""
+
+    name = "polygon-options"
+    venue_id = 2
+    pairs_max = 1_000  # of quotes; the documentation's figure, confirmed live in 2026
+    address = "wss://socket.polygon.io/options"
 
 
 _WRONG_KEY = Verdict(

@@ -1,0 +1,121 @@
+"""What every venue's decoder has in common: staging rows, instrument ids, counts, what was refused and why."""
+
+from struct import Struct as Layout
+
+import numpy as np
+
+from hft_engine.feed.events import Status
+from hft_engine.instruments import InstrumentTable
+from hft_engine.records import TICK_DTYPE, TickKind
+
+ROW_BYTES = TICK_DTYPE.itemsize
+REASONS_MAX = 16  # per frame: enough to see what is wrong, bounded
+REASON_CHARACTERS_MAX = 200
+UNKNOWN_NAMES_MAX = 32
+FLAGS_SHIFT, VENUE_SHIFT = 8, 16
+
+# One layout a kind. ``x`` pads are written as zeros, so a row never shows what was in the slot before.
+# ``word`` is kind, flags and venue id in one number: three fields for the price of one conversion.
+_HEADER = "<8xqqqqiI"  # (sequence), venue, recv, mono, venue_sequence, instrument, word
+TRADE_ROW = Layout(_HEADER + "dd16xq24xQH2xH2x")  # price, size, trade_id, conditions, exchange, tape
+QUOTE_ROW = Layout(_HEADER + "dddd32xQHHH2x")  # bid, ask, bid_size, ask_size, conditions, exchanges, tape
+BAR_ROW = Layout(_HEADER + "ddddddddqd")  # o, h, l, c, volume, vwap, day volume, day vwap, start, day open
+FMV_ROW = Layout(_HEADER + "d72x")
+LULD_ROW = Layout(_HEADER + "dd48xQ4xH2x")  # upper, lower, conditions, tape
+assert {row.size for row in (TRADE_ROW, QUOTE_ROW, BAR_ROW, FMV_ROW, LULD_ROW)} == {ROW_BYTES}
+
+
+class InstrumentIds(dict[str, int]):
+    """symbol -> id; a new symbol gets its id from the table. Raises InstrumentTableFullError."""
+
+    def __init__(self, table: InstrumentTable) -> None:
+        super().__init__()
+        self._table = table
+
+    def __missing__(self, symbol: str) -> int:
+        self[symbol] = found = self._table.id_of(symbol)
+        return found
+
+
+class RowDecoder:
+    """Base of ``venues.base.Decoder``: subclasses pack rows into ``buffer`` at multiples of ROW_BYTES.
+
+    ``rows``      staging array of ``TICK_DTYPE`` over ``buffer``; after ``decode`` returned n, ``rows[:n]`` are the
+                  frame's ticks in the venue's order, with ``sequence`` 0
+    ``words``     by TickKind: the header word of a row of this kind without flags
+    ``statuses``  what the venue said about the session in the last frame
+    ``ids``       symbol -> instrument id of all symbols met so far, in the order they were met
+    ``last_trade_q``, ``last_trade_id``  int64[instruments_max]: of each instrument's last trade, 0 before one
+    ``reasons``   why events of the last frame were refused, at most REASONS_MAX; empty for a clean frame
+    """
+
+    # With slots, because beyond 30 attributes Python 3.11 reads them at half the speed.
+    __slots__ = (
+        "buffer",
+        "duplicates",
+        "events",
+        "frames_rejected",
+        "ids",
+        "ignored_events",
+        "instruments",
+        "last_trade_id",
+        "last_trade_q",
+        "reasons",
+        "rejected",
+        "rows",
+        "statuses",
+        "unknown_conditions",
+        "unknown_events",
+        "unknown_names",
+        "words",
+    )
+
+    def __init__(self, instruments: InstrumentTable, venue_id: int, rows_max: int) -> None:
+        self.buffer = bytearray(rows_max * ROW_BYTES)
+        self.rows: np.ndarray = np.frombuffer(self.buffer, TICK_DTYPE)
+        self.words = {kind: int(kind) | venue_id << VENUE_SHIFT for kind in TickKind}
+        self.statuses: list[Status] = []
+        self.reasons: list[str] = []
+        self.events = 0  # rows written
+        self.rejected = 0  # events refused
+        self.frames_rejected = 0  # frames that cannot be read at all
+        self.unknown_events = 0  # of a kind we do not know
+        self.ignored_events = 0  # of a kind we know and do not use
+        self.unknown_conditions = 0  # trades with a condition code outside the table
+        self.duplicates = 0  # trades sent twice in a row: dropped
+        self.unknown_names: set[str] = set()
+        self.instruments = instruments
+        self.ids: dict[str, int] = InstrumentIds(instruments)
+        self.last_trade_q = np.zeros(instruments.capacity, np.int64)
+        self.last_trade_id = np.zeros(instruments.capacity, np.int64)
+
+    def begin(self) -> None:
+        """A new frame: forget what was said about the last."""
+        self.statuses.clear()
+        self.reasons.clear()
+
+    def reject(self, reason: str) -> int:
+        """Count an event as refused; returns 0, the bytes it makes."""
+        self.rejected += 1
+        self.explain(reason)
+        return 0
+
+    def reject_frame(self, reason: str) -> None:
+        """Count a frame as unreadable."""
+        self.frames_rejected += 1
+        self.explain(reason)
+
+    def ignore(self) -> int:
+        """Count an event of a kind that we know and do not use; returns 0, the bytes it makes."""
+        self.ignored_events += 1
+        return 0
+
+    def count_unknown(self, name: str) -> None:
+        """Count an event of a kind that we do not know."""
+        self.unknown_events += 1
+        if len(self.unknown_names) < UNKNOWN_NAMES_MAX:
+            self.unknown_names.add(name[:UNKNOWN_NAMES_MAX])
+
+    def explain(self, reason: str) -> None:
+        if len(self.reasons) < REASONS_MAX:
+            self.reasons.append(reason[:REASON_CHARACTERS_MAX])

@@ -1,0 +1,269 @@
+"""A line of the feed: one session with one venue, over one connection at a time, and the decoder of its messages.
+
+Plain messages go from the socket to the ring in compiled code (``feed.wire``); what that leaves - the session, control
+frames, messages the scanner refuses - is ``tend``'s. A line never waits.
+"""
+
+import time
+from random import Random
+
+from hft_engine.config.schema import FeedConfig
+from hft_engine.feed.dialing import DIALERS, Link, Opening
+from hft_engine.feed.duty import TickStage
+from hft_engine.feed.events import Status
+from hft_engine.feed.frames import FrameReader
+from hft_engine.feed.quarantine import Quarantine
+from hft_engine.feed.scanner import Scanner
+from hft_engine.feed.session import Action, Close, Connect, Fatal, FeedState, Ping, Report, Send, Session
+from hft_engine.feed.transport import TransportError, place
+from hft_engine.feed.venues import venue_named
+from hft_engine.feed.wire import Wire
+from hft_engine.runtime.actor import ActorContext, FatalError
+
+FRAMES_MAX = 64  # messages that Python takes at a time
+WORK_NS_MAX = 800_000  # and for how long; one message over it still leaves the cycle near a millisecond
+REFUSAL_EVERY_NS = 60_000_000_000  # refused events are counted each, one is told with its reason
+JOIN_S = 0.2  # for a dialer's thread at stop; it is a daemon and may outlive us by its time-outs
+
+_ANNOUNCED = (FeedState.CONNECTING, FeedState.AUTHENTICATING, FeedState.SUBSCRIBING, FeedState.STOPPED)
+
+
+class Line:
+    """Writes the ``ticks`` ring in turn with the other lines of its actor.
+
+    ``config``: the line's own, its symbols those in force. ``last_data_ns``: CLOCK_MONOTONIC when the line before this
+    one in the same place saw data last, 0 for none: its silence until now is a gap too.
+    """
+
+    def __init__(
+        self, config: FeedConfig, ctx: ActorContext, quarantine: Quarantine, last_data_ns: int = 0
+    ) -> None:
+        self._ctx = ctx
+        self._config = config
+        self._venue = venue = venue_named(config.venue)
+        self._quarantine = quarantine
+        self._frames = self._bytes = 0  # that Python took
+        self._heard = 0  # messages that the session knows of
+        self._refusal_due_ns = 0
+        self._state: FeedState | None = None
+        self._connection: Link | None = None
+        self._dialer: Opening | None = None
+        self.decoder = venue.decoder(ctx.instruments, config)
+        self._ticks = ticks = ctx.ring("ticks")
+        histograms = ctx.histogram("feed"), ctx.histogram("venue_to_socket")
+        self._stage = TickStage(ticks, self.decoder.rows, *histograms)
+        self.scanner = Scanner(ticks, self.decoder, venue.venue_id, *histograms)
+        self.wire = self._no_wire = Wire(self.scanner, FrameReader(0), encrypted=False, scans=False)
+        self._last_frame_ns = last_data_ns
+        # Jitter must differ between programs that lose the venue together: seeded by the system.
+        self.session = Session(venue, config, Random(), last_data_ns or None)
+        self._reconnects = 0  # of the session, recorded
+        self._connected_at = ticks.published  # sequence of the first tick that this connection may bring
+        self.dirty = False  # something besides messages changed since the owner took the counts
+        self.more = False  # there is more to take than the socket tells
+
+    # ---- what its owner drives
+
+    def start(self) -> None:
+        self._apply(self.session.start(time.monotonic_ns()))
+
+    def tend(self) -> None:
+        """What is left to Python. Raises FatalError when the session has failed for good."""
+        try:
+            if self._connection is not None:
+                self._serve(self._connection)
+            elif self._dialer is not None:
+                self._take_connection(self._dialer)
+        except TransportError as error:
+            self._lose(str(error))
+        actions = self.session.tick(time.monotonic_ns())  # after the socket was read: no silence lies there
+        if actions:
+            self._apply(actions)
+
+    def change(self, symbols: tuple[str, ...]) -> None:
+        """From now on subscribe to exactly these symbols."""
+        self._apply(self.session.change(symbols))
+        self.dirty = True
+
+    def stop(self) -> None:
+        self._apply(self.session.stop())
+        if self._dialer is not None:
+            self._dialer.abandon()
+            self._dialer.join(JOIN_S)
+
+    def fileno(self) -> int | None:
+        """What to wait on for input."""
+        return None if self._connection is None else self._connection.fileno()
+
+    # ---- what its owner counts
+
+    @property
+    def messages(self) -> int:
+        """Messages handled, by compiled code and by Python."""
+        return self._frames + self.scanner.messages
+
+    @property
+    def message_bytes(self) -> int:
+        return self._bytes + self.scanner.message_bytes
+
+    @property
+    def last_frame_ns(self) -> int:
+        """CLOCK_MONOTONIC of the last message, 0 before any."""
+        return max(self._last_frame_ns, self.scanner.last_mono_ns)
+
+    def counts(self) -> tuple[int, ...]:
+        """In the order of ``feed.actor.COUNTED``."""
+        decoder, scanner, session = self.decoder, self.scanner, self.session
+        return (
+            self.messages,
+            self.message_bytes,
+            decoder.events + scanner.events,
+            decoder.rejected,
+            decoder.frames_rejected,
+            decoder.unknown_events,
+            decoder.ignored_events,
+            decoder.unknown_conditions,
+            decoder.duplicates + scanner.duplicates,
+            session.acks,
+            session.quiets,
+            session.losses,
+            session.reconnects,
+            session.gaps,
+            session.gap_ns_total // 1_000_000,
+        )
+
+    # ---- messages
+
+    def _serve(self, connection: Link) -> None:
+        """Take what compiled code left, in its order; tell the session of signs of life."""
+        controls, left = connection.controls, FRAMES_MAX
+        deadline_ns = time.monotonic_ns() + WORK_NS_MAX
+        while left > 0 and connection is self._connection:
+            if self.wire.blocked:
+                message = connection.next_message()
+                if message is not None:
+                    self._handle(connection, message)
+            elif not (connection.encrypted and connection.read()):
+                break  # a plain socket is read by compiled code
+            self.wire.unblock()
+            left = left - 1 if time.monotonic_ns() < deadline_ns else 0
+        if connection is self._connection:
+            if left <= 0:
+                self.wire.block()  # there may be more
+            connection.check()
+            if self.messages != self._heard:
+                # Not the frame's stamp: a pause of our own while more waits in the socket is no silence of theirs.
+                self.session.data(time.monotonic_ns())
+                self._heard = self.messages
+            connection.flush()
+            if connection.controls != controls:
+                self.session.pong(connection.ts_mono_ns)
+        self.more = self.wire.blocked
+
+    def _handle(self, connection: Link, message: bytes) -> None:
+        ts_recv_ns, ts_mono_ns = connection.ts_recv_ns, connection.ts_mono_ns
+        count = self.decoder.decode(message, ts_recv_ns, ts_mono_ns)
+        if count:
+            self._stage.publish(count, ts_mono_ns)
+        self.scanner.learn()
+        self.session.data(ts_mono_ns)
+        self._last_frame_ns = ts_mono_ns
+        self._frames += 1
+        self._bytes += len(message)
+        self._heed(message, ts_recv_ns, ts_mono_ns)
+
+    def _heed(self, message: bytes, ts_recv_ns: int, ts_mono_ns: int) -> None:
+        """What the decoder found beside ticks."""
+        decoder = self.decoder
+        if decoder.reasons:
+            self._keep(message, ts_recv_ns)
+        if decoder.statuses:
+            self._hear(decoder.statuses, ts_mono_ns)
+
+    def _hear(self, statuses: list[Status], now_ns: int) -> None:
+        for status in list(statuses):
+            self._apply(self.session.status(now_ns, status))
+
+    def _keep(self, message: bytes, ts_recv_ns: int) -> None:
+        known_trouble = self._quarantine.trouble
+        self._quarantine.keep(message, ts_recv_ns, self.decoder.reasons)
+        if self._quarantine.trouble != known_trouble:
+            self._tell(f"quarantine: {self._quarantine.trouble}", fault=True)
+        now_ns = time.monotonic_ns()
+        if now_ns >= self._refusal_due_ns:
+            self._refusal_due_ns = now_ns + REFUSAL_EVERY_NS
+            reason, kept = self.decoder.reasons[0], self._quarantine.path
+            self._tell(f"an event was refused: {reason}; such are counted, and kept in {kept}", fault=True)
+
+    # ---- connection
+
+    def _take_connection(self, dialer: Opening) -> None:
+        connection = dialer.result()
+        if connection is not None:
+            self._dialer = None
+            self._connection = connection
+            scans = self._venue.scans and self._config.scanner
+            self.wire = Wire(self.scanner, connection.frames, connection.encrypted, scans)
+            self._apply(self.session.opened(time.monotonic_ns()))
+
+    def _apply(self, actions: list[Action]) -> None:
+        try:
+            for action in actions:
+                self._carry_out(action)
+        except TransportError as error:
+            self._lose(str(error))
+        self._announce()
+
+    def _carry_out(self, action: Action) -> None:
+        match action:
+            case Connect():
+                self._dialer = DIALERS[self._venue.transport](self._venue, self._config)
+            case Close():
+                self.hang_up()
+            case Report(text, fault):
+                self._tell(text, fault)
+            case Fatal(reason):
+                self.hang_up()
+                raise FatalError(f"the feed cannot work: {reason}")
+            case Send(text) if self._connection is not None:
+                self._connection.send(text)
+            case Ping() if self._connection is not None:
+                self._connection.ping()
+
+    def _lose(self, reason: str) -> None:
+        self.hang_up()
+        self._apply(self.session.closed(time.monotonic_ns(), reason))
+
+    def hang_up(self) -> None:
+        """Drop the connection, or the attempt at one."""
+        if self._dialer is not None:
+            self._dialer.abandon()
+            self._dialer = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+            self.wire = self._no_wire
+
+    # ---- what is told
+
+    def _announce(self) -> None:
+        state = self.session.state
+        if state is self._state:
+            return
+        self._state = state
+        self.dirty = True
+        self._record_connection(state)
+        if state in _ANNOUNCED:
+            self._tell(f"{state.name.lower()}: {place(self._venue.url(self._config))}")
+
+    def _record_connection(self, state: FeedState) -> None:
+        if state is FeedState.SUBSCRIBING:
+            self._connected_at = self._ticks.published
+        elif self.session.reconnects > self._reconnects:
+            self._reconnects = self.session.reconnects
+            gap = self.session.last_gap
+            gap_ms = (gap.end_ns - gap.start_ns) // 1_000_000 if gap is not None else 0
+            self._ctx.record("reconnect", self._connected_at, {"gap_ms": gap_ms})
+
+    def _tell(self, text: str, fault: bool = False) -> None:
+        self._ctx.event("feed", text, fault)
