@@ -35,6 +35,7 @@ class TickKind(IntEnum):
     BAR_MINUTE = 4
     FMV = 5
     LULD = 6
+    HEALTH = 7  # how good the data of an instrument's channel are from here on; written by the feed (docs/health.md)
 
 
 class TickFlag(IntFlag):
@@ -47,6 +48,51 @@ class TickFlag(IntFlag):
     CONDITIONS_TRUNCATED = 8  # more than four condition codes came; the first four are kept
     OTC = 16
     EXTENDED_HOURS = 32
+    UNFIT = 64  # the instrument is STALE, GAPPED or HALTED: of a HEALTH tick, and of features and predictions since
+    BACKFILL = 128  # a bar that was asked for afterwards, to repair a gap
+
+
+class HealthState(IntEnum):
+    """How good the data of one channel of an instrument are; the higher of two is the worse."""
+
+    WAITING = 0  # nothing has come yet
+    LIVE = 1
+    QUIET = 2  # silent for longer than it usually is, or its market is closed: no harm
+    REPAIRED = 3  # what was missing was filled in afterwards
+    LAGGING = 4  # comes later than it usually does
+    GAPPED = 5  # something is missing
+    STALE = 6  # silent for far longer than it ever is, or too late to be used, or its connection is lost
+    HALTED = 7  # the market has stopped trading it
+
+
+UNFIT_FROM = HealthState.GAPPED  # this state and the worse ones are not to be acted on
+
+
+class HealthChannel(IntEnum):
+    """What a state is of; also the place of a channel's cell."""
+
+    TRADE = 0
+    QUOTE = 1
+    BAR = 2
+
+
+class HealthCause(IntEnum):
+    """Why the state is another one."""
+
+    NONE = 0
+    DATA = 1  # data came as they should
+    SILENCE = 2
+    LINE_SILENCE = 3  # of everything that the venue sends us
+    CLOSED = 4  # outside the session
+    LAG = 5
+    CONNECTION = 6  # lost, or without an answer
+    SEQUENCE = 7  # of the venue's numbers some are missing
+    AUDIT = 8  # the venue's bar has another volume than its trades
+    BACKFILL = 9  # what was missing has been asked for and came
+    BANDS = 10  # the quote is at a price band: limit state
+    PAUSE = 11  # it stayed there for 15 s: trading pause
+    RESUMED = 12  # a trade ended the halt
+    ELAPSED = 13  # the bars that the gap touched are over
 
 
 def _tick_dtype() -> np.dtype:
@@ -58,6 +104,11 @@ def _tick_dtype() -> np.dtype:
     #   BAR_*    open   high   low       close     volume   vwap   day_volume  day_vwap ts_start_ns day_open
     #   FMV      price  -      -         -         -        -      -           -        -           -
     #   LULD     upper  lower  -         -         -        -      -           -        conditions  exchanges
+    #   HEALTH   states from   to        lag       silence  missing -          -        -           -
+    #
+    # A HEALTH tick's ``gap_from_ns`` and ``gap_to_ns`` (venue time) say which stretch is incomplete: 0 and 0, none;
+    # ``gap_to_ns`` 0, everything from there on. A bar with the flag BACKFILL has ``trade_count`` in slot 96, and
+    # neither ``day_*`` field.
     #
     # In slot 104 a trade or a quote has ``ts_publish_ns``; of the other kinds, which cause nothing, nobody asks.
     #
@@ -88,12 +139,22 @@ def _tick_dtype() -> np.dtype:
         ("volume", "<f8", 80),
         ("vwap", "<f8", 88),
         ("day_volume", "<f8", 96),
+        ("trade_count", "<i8", 96),
         ("day_vwap", "<f8", 104),
         ("ts_publish_ns", "<i8", 104),
         ("ts_start_ns", "<i8", 112),
         ("day_open", "<f8", 120),
         ("upper", "<f8", 48),
         ("lower", "<f8", 56),
+        ("health_state", "u1", 48),  # HealthState
+        ("health_channel", "u1", 49),  # HealthChannel
+        ("health_cause", "u1", 50),  # HealthCause
+        ("health_before", "u1", 51),  # HealthState
+        ("gap_from_ns", "<i8", 56),
+        ("gap_to_ns", "<i8", 64),
+        ("lag_ns", "<i8", 72),  # ts_recv_ns - ts_venue_ns beyond its baseline
+        ("silence_ns", "<i8", 80),  # since the last one came
+        ("missing", "<i8", 88),  # venue sequences that have not come
         ("conditions", "<u8", 112),
         ("exchange", "<u2", 120),
         ("exchange_ask", "<u2", 122),
@@ -125,9 +186,12 @@ class BarKind(IntEnum):
 class BarFlag(IntFlag):
     NONE = 0
     NO_PRICE = 1  # only ineligible prints fell into the window: volume counts, OHLC are NaN
+    REPAIRED = 2  # the venue's own bar, asked for afterwards, in the place of one built from incomplete data
+    REVISION = 4  # of a bar of the same instrument, kind and start, which it replaces
+    GAPPED = 8  # data are missing in its window
 
 
-# A bar built here from trades, written once, when it is final.
+# A bar built here from trades, written when it is final; what changes it later is another record, a REVISION.
 BAR_DTYPE = np.dtype(
     [
         ("sequence", "<i8"),
@@ -282,6 +346,7 @@ class Refusal(IntEnum):
     POSITION = 8
     PRICE_COLLAR = 9
     WORKING = 10  # too many open orders
+    UNFIT = 11  # the instrument's data are not to be acted on
 
 
 class Liquidity(IntEnum):

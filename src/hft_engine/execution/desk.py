@@ -22,7 +22,7 @@ from hft_engine.execution.state import (
 from hft_engine.execution.strategies import Follow
 from hft_engine.execution.strategy import Bar, Fill, Signal, Strategy, Tick
 from hft_engine.instruments import InstrumentTable
-from hft_engine.records import BAR_DTYPE, SIGNAL_DTYPE, TICK_DTYPE, TickKind
+from hft_engine.records import BAR_DTYPE, SIGNAL_DTYPE, TICK_DTYPE, BarFlag, TickKind
 from hft_engine.shm.wiring import wire
 
 TICKS_MAX = 4_096  # taken up at once: half a megabyte
@@ -44,6 +44,7 @@ def _fields(dtype: np.dtype, names: Sequence[str]) -> np.dtype:
 _TICK_VIEW = _fields(TICK_DTYPE, Tick._fields)
 _BAR_VIEW = _fields(BAR_DTYPE, Bar._fields)
 _SIGNAL_VIEW = _fields(SIGNAL_DTYPE, Signal._fields)
+_REVISION = int(BarFlag.REVISION)
 _CAUSES = (int(TickKind.TRADE), int(TickKind.QUOTE))
 
 
@@ -182,8 +183,9 @@ class Desk:
             tell(row)
 
     def _tell_bar(self, row: tuple) -> None:
-        if self._on_bar:
-            self.strategy.on_bar(self.context, Bar._make(row))
+        bar = Bar._make(row)
+        if self._on_bar and not bar.flags & _REVISION:
+            self.strategy.on_bar(self.context, bar)
 
     def _tell_signal(self, row: tuple) -> None:
         if self._on_signal:

@@ -28,10 +28,11 @@ from hft_engine.execution.state import (
     TERMS_DTYPE,
     WORKING_DTYPE,
 )
-from hft_engine.records import FILL_DTYPE, ORDER_DTYPE, SIGNAL_DTYPE, TICK_DTYPE, TickKind
+from hft_engine.records import FILL_DTYPE, ORDER_DTYPE, SIGNAL_DTYPE, TICK_DTYPE, TickFlag, TickKind
 from hft_engine.shm.wiring import wired
 
-_TRADE, _QUOTE = int(TickKind.TRADE), int(TickKind.QUOTE)
+_TRADE, _QUOTE, _HEALTH = int(TickKind.TRADE), int(TickKind.QUOTE), int(TickKind.HEALTH)
+_UNFIT = int(TickFlag.UNFIT)
 _TICKS, _SIGNALS = 8, 9  # in the wiring, behind the account's arrays
 
 
@@ -72,6 +73,12 @@ def _sample(b: Any, ts_ns: int) -> None:
 @njit(nogil=True, inline="always")
 def _step(b: Any, tick: Any) -> None:
     a = b.account
+    if tick.kind == _HEALTH:  # no event of the market: its time stands
+        a[A_SOURCE] = tick.sequence
+        if 0 <= tick.instrument_id < len(b.rows):
+            b.rows[tick.instrument_id].unfit = tick.flags & _UNFIT
+        a[A_TICKS] += 1
+        return
     ts_ns = tick.ts_venue_ns
     a[A_SOURCE], a[A_NOW] = tick.sequence, ts_ns
     if ts_ns > a[A_CLOCK]:

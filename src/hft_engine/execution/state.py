@@ -41,7 +41,8 @@ ROW_DTYPE = np.dtype(
         ("open_sell", "<i8"),
         ("first", "<i8"),  # 1 + slot of its first open order; 0: none
         ("traded", "<i8"),  # quantity of all fills
-        ("fills", "<i8"),
+        ("fills", "<i4"),
+        ("unfit", "<i4"),  # not 0: the instrument's data are not to be acted on
         ("held", "<i8"),  # 1 + place in ``holdings`` order: an instrument that was ever traded; 0: never
     ]
 )

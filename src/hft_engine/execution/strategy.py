@@ -57,6 +57,7 @@ class Bar(NamedTuple):
     volume: float
     vwap: float
     trade_count: int
+    flags: int  # records.BarFlag: GAPPED where data are missing in it
 
 
 class Signal(NamedTuple):
@@ -100,7 +101,7 @@ class Strategy:
         """After each trade and quote. Dear."""
 
     def on_bar(self, ctx: "Context", bar: Bar) -> None:
-        """After the tick that ended the bar."""
+        """After the tick that ended the bar. What revises it later is not told: it was acted on."""
 
     def on_signal(self, ctx: "Context", signal: Signal) -> None:
         """After the tick that caused it, and the bars it ended."""

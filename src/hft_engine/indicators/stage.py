@@ -169,10 +169,17 @@ def _batch(
                 if row.new_bar != 0 or p.on_bars == 0:
                     sequence = features_first + written
                     step.write_features(row, tick, features_slots[sequence & (len(features_slots) - 1)])
+                    counts[step.N_UNFIT] += row.unfit != 0
                     row.new_bar = 0
                     written += 1
             else:
                 counts[step.N_OUT_OF_RANGE] += 1
+        elif step.tells_of_data(tick) and 0 <= tick.instrument_id < len(state):
+            if control[EPOCH] != 0:
+                keep_row(control, marks, tick.instrument_id)
+            claim(bars_head, bars_slots, bar_count + 1)
+            row = state[tick.instrument_id]
+            bar_count += step.take_told(row, tick, clock, bars_slots, bars_first + bar_count, counts)
         i += 1
     now_ns: int = stamp_ns()
     if bar_count > 0:

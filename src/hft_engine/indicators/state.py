@@ -57,6 +57,7 @@ BUILDER_DTYPE = np.dtype(
         ("prints", "<i8"),  # prints that moved the price
         ("trade_count", "<i8"),
         ("late_count", "<i8"),
+        ("gapped", "<i8"),  # 1: data are missing in the window
         ("first_ns", "<i8"),  # event times of open and close
         ("last_ns", "<i8"),
         ("open", "<f8"),
@@ -88,6 +89,8 @@ STATE_DTYPE = _whole_lines(
         ("vwap_volume", "<f8"),
         ("sizes_count", "<i8"),
         ("new_bar", "<i8"),  # 1: a bar has come into the features since the last feature record
+        ("unfit", "<i8"),  # TickFlag.UNFIT while the data are not to be acted on, else 0
+        ("hole", "<i8"),  # 1: data are missing from here on, so of every bar that begins
         ("values", "<f8", (FEATURES_MAX,)),
         ("second", BUILDER_DTYPE),
         ("minute", BUILDER_DTYPE),
@@ -99,6 +102,8 @@ STATE_DTYPE = _whole_lines(
         ("atr_close", "<f8"),
         ("sizes_rolling", ROLLING_DTYPE),
         ("sizes", "<f8", (WINDOW_MAX,)),
+        ("second_before", BUILDER_DTYPE),  # as they were closed, for what comes late
+        ("minute_before", BUILDER_DTYPE),
     ]
 )
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from hft_engine.indicators.bars import add_trade
+from hft_engine.indicators.bars import add_trade, is_backfill, take_health, write_backfill
 from hft_engine.indicators.calls import LINE_BYTES, call_extension, prefetch_lines
 from hft_engine.indicators.features import BUILT_IN_FEATURES
 from hft_engine.indicators.kernels import (
@@ -35,6 +35,8 @@ COUNTERS = (
     "condition_unknown",  # of these, prints with a condition code outside the table
     "bad_trades",  # prints without a positive finite price: they move nothing
     "instrument_out_of_range",  # ticks of an instrument id that the state has no row for: skipped
+    "unfit_features",  # records published while the instrument's data were not to be acted on
+    "backfilled_bars",  # bars asked for afterwards that were published as revisions
 )
 (
     N_TICKS,
@@ -45,9 +47,11 @@ COUNTERS = (
     _N_UNKNOWN,
     _N_BAD,
     N_OUT_OF_RANGE,
+    N_UNFIT,
+    _N_BACKFILLED,
 ) = range(len(COUNTERS))
 
-_TRADE, _QUOTE = int(TickKind.TRADE), int(TickKind.QUOTE)
+_TRADE, _QUOTE, _HEALTH = int(TickKind.TRADE), int(TickKind.QUOTE), int(TickKind.HEALTH)
 _UNKNOWN = int(TickFlag.CONDITION_UNKNOWN)
 _NO_PRICE = int(TickFlag.NO_PRICE_UPDATE) | _UNKNOWN
 _NO_VOLUME = int(TickFlag.NO_VOLUME_UPDATE)
@@ -70,6 +74,26 @@ _DOUBLE_BYTES = 8
 def gives_features(tick: Any) -> bool:
     """Trades and quotes do; the venue's own bars, fair values and price bands pass by."""
     return tick.kind == _TRADE or tick.kind == _QUOTE
+
+
+@njit(nogil=True, error_model="numpy")
+def tells_of_data(tick: Any) -> bool:
+    """What is no market event but about them: their health, and bars that were missing."""
+    return tick.kind == _HEALTH or is_backfill(tick)
+
+
+@njit(nogil=True, error_model="numpy")
+def take_told(row: Any, tick: Any, clock: np.ndarray, bars: np.ndarray, at: int, counts: np.ndarray) -> int:
+    """Such a tick into its instrument. Returns how many bars it wrote, from sequence ``at`` on. Event time stands."""
+    if row.seen == 0:
+        start_row(row)
+        clock[C_INSTRUMENTS] = max(clock[C_INSTRUMENTS], tick.instrument_id + 1)
+    if tick.kind == _HEALTH:
+        take_health(row, tick)
+        return 0
+    write_backfill(row, tick, bars, at)
+    counts[_N_BACKFILLED] += 1
+    return 1
 
 
 @njit(nogil=True, error_model="numpy")
@@ -177,7 +201,7 @@ def write_features(row: Any, tick: Any, out: Any) -> None:
     out.ts_tick_ns = tick.ts_publish_ns
     out.instrument_id = tick.instrument_id
     out.kind = tick.kind
-    out.flags = tick.flags
+    out.flags = tick.flags | row.unfit
     out.venue_id = tick.venue_id
     out.price = row.last_price if row.last_price == row.last_price else row.mid
     for k in range(FEATURES_MAX):

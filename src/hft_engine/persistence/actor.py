@@ -14,7 +14,7 @@ from hft_engine.persistence.sinks.checkpoints import CheckpointSink
 from hft_engine.persistence.sinks.housekeeping import Housekeeper
 from hft_engine.persistence.sinks.journal import JournalSink, run_metadata
 from hft_engine.persistence.sinks.store import BATCH_ROWS, StoreSink
-from hft_engine.records import TickKind
+from hft_engine.records import TickFlag, TickKind
 from hft_engine.runtime import rundir
 from hft_engine.runtime.actor import ActorContext, BaseActor, FatalError
 from hft_engine.runtime.limits import STOP_DRAIN_S
@@ -188,8 +188,8 @@ class PersistenceActor(BaseActor):
         return len(rows)
 
     def _add_venue_bars(self, rows: np.ndarray) -> None:
-        kinds = rows["kind"]
-        bars = rows[(kinds == TickKind.BAR_MINUTE) | (kinds == TickKind.BAR_SECOND)]
+        kinds, filled_in = rows["kind"], rows["flags"] & TickFlag.BACKFILL != 0
+        bars = rows[((kinds == TickKind.BAR_MINUTE) | (kinds == TickKind.BAR_SECOND)) & ~filled_in]
         if len(bars):
             self._add("venue_bars", bars)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from hft_engine.persistence.journal import JournalError, JournalReader, SegmentMetadata, Selection
 from hft_engine.persistence.journal.session import DRAFT_SUFFIX
-from hft_engine.records import Side, TickKind
+from hft_engine.records import Side, TickFlag, TickKind
 
 What = Literal["ticks", "signals", "bars"]
 GROUP_ROWS = (
@@ -23,6 +23,7 @@ GROUP_ROWS = (
 )
 
 _TRADE, _QUOTE = (TickKind.TRADE,), (TickKind.QUOTE,)
+_HEALTH = (TickKind.HEALTH,)
 _BAR, _FMV, _LULD = (TickKind.BAR_SECOND, TickKind.BAR_MINUTE), (TickKind.FMV,), (TickKind.LULD,)
 # Payload columns of the tick table, and for which kinds each holds: fields of a record share their bytes.
 _TICK_COLUMNS: dict[str, tuple[TickKind, ...]] = {
@@ -37,6 +38,8 @@ _TICK_COLUMNS: dict[str, tuple[TickKind, ...]] = {
     **dict.fromkeys(("day_volume", "day_vwap", "day_open"), _BAR),
     "ts_start_ns": _BAR,
     **dict.fromkeys(("upper", "lower"), _LULD),
+    **dict.fromkeys(("health_state", "health_before", "health_channel", "health_cause"), _HEALTH),
+    **dict.fromkeys(("gap_from_ns", "gap_to_ns", "lag_ns", "silence_ns", "missing"), _HEALTH),
 }
 _BAR_TIMES = ("ts_start_ns", "ts_end_ns")
 _BAR_QUERY = """
@@ -168,8 +171,11 @@ def _tick_table(arrow: Any, rows: np.ndarray, symbols: tuple[str, ...]) -> Any:
         "flags": arrow.array(rows["flags"]),
         "venue_sequence": arrow.array(rows["venue_sequence"]),
     }
+    filled_in = rows["flags"] & TickFlag.BACKFILL != 0
     for name, holding in _TICK_COLUMNS.items():
         absent = ~np.isin(kinds, [int(kind) for kind in holding])
+        if name.startswith("day_"):
+            absent |= filled_in
         if name == "ts_start_ns":
             columns["ts_start"] = _times(arrow, rows[name], absent)
         else:

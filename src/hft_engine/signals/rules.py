@@ -8,6 +8,7 @@ What a rule does with a value of its input, in this order (``enter`` and ``relea
     past enter, strength too small    counted ``weak`` once; stays armed, fires when strong enough
     past enter, in cooldown           counted ``cooldown``, disarmed: this crossing is over
     past enter, a stronger one fires  counted ``suppressed``, disarmed
+    past enter, the data are unfit    counted ``suppressed_unfit``, disarmed: what they say is not acted on
     past enter                        the signal; disarmed, and its side's cooldown begins
     at or past release                re-armed
 
@@ -21,7 +22,7 @@ import numpy as np
 from numba import njit
 
 from hft_engine.config.schema import RuleConfig, SignalsConfig
-from hft_engine.records import HOP_NS_MAX, Side
+from hft_engine.records import HOP_NS_MAX, Side, TickFlag
 
 PROBABILITY, PROBABILITY_DOWN = -1, -2  # ``RULE_DTYPE.input`` besides an index into ``values``
 
@@ -54,9 +55,15 @@ COUNTERS = (
     "unpriced",
     "late",
     "unknown_instruments",
+    "suppressed_unfit",
 )
-C_PREDICTIONS, C_SIGNALS, C_SUPPRESSED, C_COOLDOWN, C_WEAK, C_UNPRICED, C_LATE, C_UNKNOWN = range(8)
-C_RULES = 8  # + rule index: signals by rule
+# fmt: off
+(
+    C_PREDICTIONS, C_SIGNALS, C_SUPPRESSED, C_COOLDOWN, C_WEAK, C_UNPRICED, C_LATE, C_UNKNOWN, C_UNFIT,
+) = range(len(COUNTERS))
+# fmt: on
+C_RULES = len(COUNTERS)  # + rule index: signals by rule
+_UNFIT = int(TickFlag.UNFIT)
 
 
 def rule_table(config: SignalsConfig, feature_names: Sequence[str]) -> np.ndarray:
@@ -177,6 +184,9 @@ def decide(
         if strength > best:
             winner = r
             best = strength
+    if winner >= 0 and predictions[i]["flags"] & _UNFIT:
+        counts[C_UNFIT] += 1
+        return -1
     if winner >= 0:
         row = predictions[i]["instrument_id"]
         if rules[winner]["side"] > 0:

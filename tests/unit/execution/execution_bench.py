@@ -35,6 +35,12 @@ def quote(bid: float, ask: float, at_ms: int = 0, sizes: tuple[float, float] = (
     return row
 
 
+def health(flags: int) -> np.ndarray:
+    row = np.zeros(1, TICK_DTYPE)
+    row["kind"], row["flags"] = TickKind.HEALTH, flags
+    return row
+
+
 def signal(source: int, side: int, at_ms: int = 0, sequence: int = 0, instrument: int = 0) -> np.ndarray:
     row = np.zeros(1, SIGNAL_DTYPE)
     row["sequence"], row["source_sequence"], row["side"] = sequence, source, side

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hft_engine.execution.strategies import EmaCross, Follow
 from hft_engine.execution.strategy import Strategy, StrategyError
-from hft_engine.records import join_ticks
+from hft_engine.records import BarFlag, join_ticks
 
 
 class Diary(Strategy):
@@ -45,6 +45,16 @@ def test_a_tick_comes_before_what_it_caused_and_a_fill_before_its_tick() -> None
         ("fill", 1, 11.0, 10.0),
         ("tick", 2),
     ]
+
+
+def test_a_bar_that_revises_another_is_not_told() -> None:
+    diary = Diary()
+    bench = Bench(diary)
+    revised = bar(source=0, close=10.7)
+    revised["flags"] = BarFlag.REVISION
+    bench.desk.bars.put(revised)
+    bench.feed(trade(10.0))
+    assert diary.lines == [("tick", 0)]
 
 
 def test_what_a_missed_tick_caused_comes_before_the_next_tick() -> None:

@@ -1,11 +1,11 @@
 """Every rule of the gate refuses what it is there for, says so, and lets its neighbour pass."""
 
 import pytest
-from execution_bench import Bench, quote, signal, trade
+from execution_bench import Bench, health, quote, signal, trade
 
 from hft_engine.execution.state import A_LATCHED, A_TRIPPED
 from hft_engine.execution.strategy import Strategy
-from hft_engine.records import OrderStatus, Refusal
+from hft_engine.records import OrderStatus, Refusal, TickFlag
 
 
 @pytest.fixture
@@ -34,6 +34,16 @@ def test_a_position_counts_with_every_open_order_of_its_side_filled(bench: Bench
     assert bench.refusal(bench.ctx.buy("AAA", 201)) is Refusal.POSITION
     assert bench.ctx.sell("AAA", 500) > 0, "the other side has room of its own"
     assert bench.ctx.buy("AAA", 200) > 0
+
+
+def test_an_instrument_whose_data_are_unfit_takes_no_order_until_they_are_fit(bench: Bench) -> None:
+    now_ns = bench.ctx.now_ns
+    bench.feed(health(TickFlag.UNFIT))
+    assert bench.refusal(bench.ctx.buy("AAA", 10)) is Refusal.UNFIT
+    assert bench.refusal(bench.ctx.buy("BBB", 10)) is not Refusal.UNFIT
+    assert bench.ctx.now_ns == now_ns
+    bench.feed(health(TickFlag.NONE))
+    assert bench.ctx.buy("AAA", 10) > 0
 
 
 def test_out_of_a_position_is_always_possible(bench: Bench) -> None:

@@ -103,7 +103,7 @@ def test_evaluated_on_bars_an_instrument_gives_a_record_at_its_first_tick_from_e
     bench = Bench(tmp_path, config, inference=InferenceConfig(evaluate="bars")).start()
     bench.ticks.publish_rows(ticks.copy())
     got, got_bars = bench.run()
-    feeding = bars[(bars["kind"] == BarKind[bar.upper()]) & (bars["flags"] != BarFlag.NO_PRICE)]
+    feeding = bars[(bars["kind"] == BarKind[bar.upper()]) & (bars["flags"] == BarFlag.NONE)]
     first = set()
     for closed in feeding:
         own = every["source_sequence"][every["instrument_id"] == closed["instrument_id"]]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from signals_bench import FEATURES, MS, T0, Bench, records, rule, signals_config
 
 from hft_engine.config.schema import SignalsConfig
-from hft_engine.records import Side
+from hft_engine.records import Side, TickFlag
 from hft_engine.signals.rules import rule_table
 
 NAN = math.nan
@@ -105,6 +105,14 @@ def test_of_several_rules_the_strongest_wins_and_the_others_are_counted(bench):
 
 def test_of_equal_rules_the_first_wins(bench):
     assert bench(rule("a"), rule("b")).run(records([1.5]))["reason"] == [0]
+
+
+def test_what_unfit_data_say_is_counted_not_emitted_and_that_crossing_is_over(bench):
+    made = bench(rule(), cooldown_ms=10_000)
+    rows = records([2.0, 2.0, 0.0, 2.0])
+    rows["flags"][0] = TickFlag.UNFIT
+    assert list(made.run(rows)["source_sequence"]) == [rows["source_sequence"][3]]
+    assert made.counters()["suppressed_unfit"] == 1
 
 
 def test_a_side_in_cooldown_leaves_the_other_side_free(bench):

@@ -12,6 +12,7 @@ from hft_engine.execution.risk.order_size import is_too_large
 from hft_engine.execution.risk.position import is_beyond_position
 from hft_engine.execution.risk.price_collar import is_outside_collar
 from hft_engine.execution.risk.stale_signal import is_stale
+from hft_engine.execution.risk.unfit import is_unfit
 from hft_engine.execution.risk.working import is_crowded
 from hft_engine.execution.state import A_LATCHED, A_NOW, A_TRIPPED
 from hft_engine.records import Refusal
@@ -24,7 +25,7 @@ _NONE, _INVALID, _LATCHED, _LOSS = (
 )
 _STALE, _NO_PRICE, _SIZE = int(Refusal.STALE_SIGNAL), int(Refusal.NO_PRICE), int(Refusal.ORDER_SIZE)
 _NOTIONAL, _POSITION = int(Refusal.ORDER_NOTIONAL), int(Refusal.POSITION)
-_COLLAR, _WORKING = int(Refusal.PRICE_COLLAR), int(Refusal.WORKING)
+_COLLAR, _WORKING, _UNFIT = int(Refusal.PRICE_COLLAR), int(Refusal.WORKING), int(Refusal.UNFIT)
 
 
 @njit(nogil=True)
@@ -55,4 +56,6 @@ def refusal(b: Any, order: Any) -> int:
         return _POSITION
     if is_outside_collar(order, row, mark, terms):
         return _COLLAR
-    return _WORKING if is_crowded(b) else _NONE
+    if is_crowded(b):
+        return _WORKING
+    return _UNFIT if is_unfit(row) else _NONE

@@ -1,0 +1,10 @@
+"""The instrument's data are STALE, GAPPED or HALTED (docs/health.md): its price may be anything, out as well as in."""
+
+from typing import Any
+
+from numba import njit
+
+
+@njit(nogil=True)
+def is_unfit(row: Any) -> bool:
+    return row.unfit != 0
