@@ -16,6 +16,7 @@ from hft_engine.feed.recorded import Recording, open_recording
 from hft_engine.feed.simulator.encode import Encoder
 from hft_engine.feed.simulator.generator import SyntheticMarket
 from hft_engine.feed.simulator.options import VenueOptions
+from hft_engine.feed.simulator.scenario import Scenario
 from hft_engine.feed.simulator.serving import RunningVenue
 from hft_engine.feed.simulator.source import RecordedSource, open_source
 from hft_engine.instruments import InstrumentTable
@@ -166,7 +167,7 @@ def test_a_wrong_key_raises_the_clients_auth_error() -> None:
 
 def test_a_plan_without_websocket_raises_the_clients_auth_error() -> None:
     with (
-        RunningVenue(CONFIG, options=VenueOptions(websocket_in_plan=False)) as venue,
+        RunningVenue(CONFIG, scenario=Scenario(venue=VenueOptions(websocket_in_plan=False))) as venue,
         pytest.raises(AuthError, match="plan doesn't include websocket access"),
     ):
         client_of(venue, ["T.AAPL"]).run(lambda events: None)
@@ -181,6 +182,6 @@ def test_odd_but_observed_events_do_not_upset_the_client(market: tuple[tuple[str
         split_acks=True,
     )
     source = RecordedSource(Recording.of(*market), market[0], speed=0)
-    with RunningVenue(CONFIG, options=options, source=source) as venue:
+    with RunningVenue(CONFIG, scenario=Scenario(venue=options), source=source) as venue:
         got = received_from(venue, ["T.*", "A.*"], 1_000)
     assert {type(event) for event in got} == {EquityTrade, EquityAgg}

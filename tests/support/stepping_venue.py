@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hft_engine.config.schema import SimulatorConfig
-from hft_engine.feed.simulator.serving import LOOPBACK, describe_address, serve
+from hft_engine.feed.simulator.serving import make_venue, serve
 from hft_engine.feed.simulator.source import open_source
 
 
@@ -23,6 +23,7 @@ class SteppingSource:
         self._source = source
         self.offset_ns = 0
         self.symbols, self.paced, self.description = source.symbols, source.paced, source.description
+        self.with_bars = True
 
     @property
     def finished(self) -> bool:
@@ -50,12 +51,8 @@ def main() -> None:
         stop.set()
 
     threading.Thread(target=listen, daemon=True).start()
-    serve(
-        config,
-        source=source,
-        stop=stop,
-        on_ready=lambda port: print(describe_address(LOOPBACK, port), flush=True),
-    )
+    venue = make_venue(config, source=source)
+    serve(venue, stop=stop, on_ready=lambda address: print(address.url, flush=True))
     os._exit(0)
 
 

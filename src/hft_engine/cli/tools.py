@@ -19,7 +19,7 @@ from hft_engine.cli.options import (
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def sim(arguments: tuple[str, ...]) -> None:
     """Run a venue simulator of its own: hft sim polygon --port 8765."""
-    from hft_engine.feed.simulator.serving import main as simulate
+    from hft_engine.feed.simulator.command import main as simulate
 
     sys.exit(simulate(list(arguments)))
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from hft_engine.feed.simulator.serving import main
+from hft_engine.feed.simulator.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -4,9 +4,10 @@ import asyncio
 import time
 
 from hft_engine.feed.recorded import RecordingError
-from hft_engine.feed.simulator.polygon import PolygonVenue, VenueError
-from hft_engine.feed.simulator.serving import LOOPBACK, describe_address
+from hft_engine.feed.simulator.polygon import PolygonVenue
+from hft_engine.feed.simulator.serving import LOOPBACK, address_of
 from hft_engine.feed.simulator.source import open_source
+from hft_engine.feed.simulator.venue import VenueError
 from hft_engine.runtime.actor import ActorContext, BaseActor, FatalError
 
 STEP_TICKS_MAX = 128  # some 0.5 ms of encoding
@@ -43,7 +44,7 @@ class SimulatorActor(BaseActor):
         except (RecordingError, VenueError) as error:
             self._close_loop()
             raise FatalError(str(error)) from error
-        ctx.log.info("serving %s: %s", describe_address(LOOPBACK, port), source.description)
+        ctx.log.info("serving %s: %s", address_of(self._venue, LOOPBACK, port), source.description)
 
     def do_work(self) -> int:
         """Hands out what is due, then lets the event loop do what it can without waiting."""

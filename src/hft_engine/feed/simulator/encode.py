@@ -185,7 +185,7 @@ class Encoder:
         q: int,
         tape: int,
         packed: int,
-    ) -> _Trade:
+    ) -> Struct:
         self._trades += 1
         every = self._options.trade_id_as_number_every
         whole = int(size)
@@ -203,7 +203,7 @@ class Encoder:
     def _quote(
         self, who: int, bid_at: int, ask_at: int, bid: float, ask: float, bid_size: float, ask_size: float,
         ts: int, q: int, tape: int, packed: int,
-    ) -> _Quote:  # fmt: skip
+    ) -> Struct:  # fmt: skip
         self._quotes += 1
         codes = self._codes(packed)
         return _Quote(

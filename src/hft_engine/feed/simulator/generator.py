@@ -67,6 +67,8 @@ class SyntheticMarket:
     the regimes did. ``next_ns`` is where the next block begins.
     """
 
+    what = "instruments"
+
     def __init__(self, config: SimulatorConfig, start_ns: int) -> None:
         rng = np.random.default_rng(config.seed)
         count = config.instruments

@@ -1,33 +1,31 @@
-"""The simulated venue: a websocket server that speaks the Polygon stocks protocol.
+"""The simulated Polygon stocks websocket.
 
 The rules, and where they were observed: handshake and statuses of the vendor's own clients; acknowledgement per
 pair, silence for an unknown channel and for a pair already held, refusals that name no pair; ends without a close
 frame for a bad key and for a slow reader; a late ``max_connections`` with close code 1008.
-
-``pump`` hands out what is due and never waits; everything else happens in the event loop that ``start`` ran in.
 """
 
 import asyncio
-import errno
-from http import HTTPStatus
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 import msgspec
-from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.exceptions import ConnectionClosed
-from websockets.http11 import Request, Response
+from msgspec import Struct
 
-from hft_engine.config.schema import SimulatorConfig
 from hft_engine.feed.simulator.encode import Encoder
-from hft_engine.feed.simulator.options import HEALTHY, VenueOptions
-from hft_engine.feed.simulator.routes import Routes, pairs_of
-from hft_engine.feed.simulator.session import POLICY_VIOLATION, Session, VenueCounts, status
-from hft_engine.feed.simulator.source import Source
+from hft_engine.feed.simulator.options import VenueOptions
+from hft_engine.feed.simulator.routes import KINDS
+from hft_engine.feed.simulator.scenario import AuthFailure
+from hft_engine.feed.simulator.session import Session
+from hft_engine.feed.simulator.venue import Venue
 
-PATH = "/stocks"
-PUMP_TICKS_MAX = 512  # about a millisecond of encoding
-UNPACED_BYTES_MAX = 256_000  # waiting per connection before a replay at full speed pauses
-REQUEST_BYTES_MAX = 1_000_000  # a subscribe of some 100,000 pairs
-CLOSE_TIMEOUT_S = 0.5  # for the client's half of the closing handshake: a stop must not hang on a dead one
+POLICY_VIOLATION = 1008
+
+
+def status(kind: str, message: str) -> bytes:
+    return msgspec.json.encode({"ev": "status", "status": kind, "message": message})
+
+
 CONNECTED = status("connected", "Connected Successfully")
 AUTHENTICATED = status("auth_success", "authenticated")
 AUTH_FAILED = status("auth_failed", "authentication failed")
@@ -47,189 +45,132 @@ MAX_CONNECTIONS = status(
     "Maximum number of websocket connections exceeded. You have reached the connection limit for your account. "
     "Please contact support at https://polygon.io/contact to increase your limit.",
 )
+_Pair = tuple[str, str]
 
 
-class VenueError(Exception):
-    """The venue cannot be started; the text names the cause and the remedy."""
-
-
-class _Request(msgspec.Struct):
+class _Request(Struct):
     action: str
     params: str = ""
 
 
-class PolygonVenue:
-    """``start`` it in a running loop, call ``pump`` often, ``close`` it in the same loop."""
+class PolygonVenue(Venue):
+    path = "/stocks"
+    channels: ClassVar[frozenset[str]] = frozenset(KINDS)
 
-    def __init__(self, config: SimulatorConfig, source: Source, options: VenueOptions = HEALTHY) -> None:
-        self.counts = VenueCounts()
-        self.source = source
-        self._config = config
-        self._options = options
-        self._encoder = Encoder(source.symbols, options)
-        self._routes = Routes(source.symbols)
-        self._sessions: list[Session] = []  # authenticated, oldest first
-        self._server: Server | None = None
-        self._started = False
-        self._now_ns = 0  # of the latest pump
-        self._decode = msgspec.json.Decoder(_Request).decode
+    _decode = staticmethod(msgspec.json.Decoder(_Request).decode)
 
-    async def start(self, host: str, port: int) -> int:
-        """Listens and returns the port (port 0: any free one). Raises VenueError where it cannot."""
+    def encoder(self, symbols: Sequence[str], options: VenueOptions) -> Encoder:
+        return Encoder(symbols, options)
+
+    def pack(self, events: list[bytes]) -> bytes:
+        return array(events)
+
+    async def greet(self, session: Session) -> bool:
+        await session.reply(array([CONNECTED]))
         try:
-            self._server = await serve(
-                self._converse, host, port, process_request=_check_path, compression=None,
-                ping_interval=None, max_size=REQUEST_BYTES_MAX, close_timeout=CLOSE_TIMEOUT_S, server_header=None,
-            )  # fmt: skip
-        except OSError as error:
-            raise VenueError(_explain(error, host, port)) from error
-        found: int = next(iter(self._server.sockets)).getsockname()[1]
-        return found
-
-    async def close(self) -> None:
-        """Says goodbye to every client (1001) and stops listening."""
-        if self._server is not None:
-            self._server.close(code=1001, reason="the simulated venue is stopping")
-            await self._server.wait_closed()
-            self._server = None
-
-    def pump(self, now_ns: int, ticks_max: int = PUMP_TICKS_MAX) -> int:
-        """Puts what is due at ``now_ns`` (UTC) into the outboxes; returns how many ticks were due."""
-        self._now_ns = now_ns
-        if not self.source.paced and any(
-            session.bytes_waiting > UNPACED_BYTES_MAX for session in self._sessions
-        ):
-            return 0
-        ticks = self.source.take(now_ns, ticks_max)
-        if not len(ticks) or not self._sessions:
-            return len(ticks)
-        wanted = self._routes.select(ticks)
-        if len(wanted):
-            keys = zip(wanted["kind"].tolist(), wanted["instrument_id"].tolist(), strict=True)
-            for key, event in zip(keys, self._encoder.encode(wanted), strict=True):
-                for session in self._routes.receivers(*key):
-                    session.outbox.put(event)
-            self._kill_slow()
-        return len(ticks)
-
-    def _kill_slow(self) -> None:
-        # The venue's way: what it sends comes late, then the connection ends, without a status or a close frame.
-        for session in [s for s in self._sessions if s.bytes_waiting > self._options.buffer_bytes_max]:
-            self.counts.slow_consumer_kills += 1
-            session.abort()
-            self._leave(session)
-
-    async def _converse(self, socket: ServerConnection) -> None:
-        session = Session(socket, self._options, self._config.events_per_frame_max, self.counts)
-        self.counts.connections += 1
-        try:
-            await session.reply(CONNECTED)
-            if not await self._authenticate(session):
-                return
-            self._sessions.append(session)
-            sender = asyncio.create_task(session.send_data())
-            try:
-                await self._serve(session)
-            finally:
-                sender.cancel()
-                await asyncio.gather(sender, return_exceptions=True)
-        except ConnectionClosed:
-            pass
-        finally:
-            self._leave(session)
-
-    def _leave(self, session: Session) -> None:
-        if session in self._sessions:
-            self._sessions.remove(session)
-            self._routes.rebuild(self._sessions)
-
-    async def _authenticate(self, session: Session) -> bool:
-        try:
-            async with asyncio.timeout(self._options.auth_timeout_ms / 1000):
-                while (request := await self._receive(session)).action != "auth":
-                    self.counts.bad_requests += 1
+            async with asyncio.timeout(self.conduct.options.auth_timeout_ms / 1000):
+                while (
+                    request := self._read(await session.socket.recv())
+                ) is None or request.action != "auth":
+                    self.counts.bad_requests += request is not None
         except TimeoutError:
-            await session.reply(AUTH_TIMEOUT)
+            await session.reply(array([AUTH_TIMEOUT]))
             return False
-        if not self._options.websocket_in_plan or request.params != self._config.api_key:
+        refusal = self._refusal(request.params)
+        if refusal is not None:
             self.counts.auth_failures += 1
-            await session.reply(NO_WEBSOCKET if not self._options.websocket_in_plan else AUTH_FAILED)
+            await session.reply(array([refusal]))
             await session.drop()
             return False
-        await session.reply(AUTHENTICATED)
+        await session.reply(array([AUTHENTICATED]))
         return True
 
-    async def _receive(self, session: Session) -> _Request:
-        while True:
-            try:
-                return self._decode(await session.socket.recv())
-            except msgspec.MsgspecError:
-                self.counts.bad_requests += 1
+    def _refusal(self, key: str) -> bytes | None:
+        if not self.conduct.options.websocket_in_plan:
+            return NO_WEBSOCKET
+        if key != self.config.api_key or self.conduct.answer(AuthFailure) is not None:
+            return AUTH_FAILED
+        return None
 
-    async def _serve(self, session: Session) -> None:
-        while True:
-            request = await self._receive(session)
-            if request.action == "subscribe":
-                await self._subscribe(session, request.params)
-            elif request.action == "unsubscribe":
-                await self._unsubscribe(session, request.params)
-            else:
-                self.counts.bad_requests += 1
+    def _read(self, message: str | bytes) -> _Request | None:
+        try:
+            return self._decode(message)
+        except msgspec.MsgspecError:
+            self.counts.bad_requests += 1
+            return None
+
+    async def hear(self, session: Session, message: str | bytes) -> None:
+        request = self._read(message)
+        if request is None:
+            return
+        if request.action == "subscribe":
+            await self._subscribe(session, request.params)
+        elif request.action == "unsubscribe":
+            await self._unsubscribe(session, request.params)
+        else:
+            self.counts.bad_requests += 1
 
     async def _subscribe(self, session: Session, params: str) -> None:
-        if not self._options.realtime_in_plan:
-            await session.reply(NO_REALTIME)
+        options = self.conduct.options
+        if not options.realtime_in_plan:
+            await session.reply(array([NO_REALTIME]))
             return
-        asked = [pair for pair in pairs_of(params) if pair not in session.pairs]
-        granted = [pair for pair in asked if pair[0] in self._options.channels_in_plan]
+        asked = [pair for pair in self._pairs(params) if pair not in session.pairs]
+        refusals = self.refusals(session, asked)
+        if refusals:
+            await self._acknowledge(session, refusals)
+            return
+        granted = [pair for pair in asked if pair[0] in options.channels_in_plan]
         # The refusal comes first and names no pair.
         refusals = [NOT_AUTHORIZED] * (len(asked) - len(granted))
         await self._acknowledge(session, refusals + [_ack("subscribed to", pair) for pair in granted])
         session.pairs.update(granted)
-        self._routes.rebuild(self._sessions)
-        if granted and not self._started:
-            self._started = True
-            self.source.start(self._now_ns)
+        self.subscribed()
         await self._enforce_connection_cap(session)
 
+    def refusals(self, session: Session, asked: list[_Pair]) -> list[bytes]:
+        """Statuses that refuse the whole request; none: it is looked at pair by pair."""
+        return []
+
+    def _pairs(self, params: str) -> list[_Pair]:
+        """The pairs of a request, each once, in its order; what is no channel of ours is passed over in silence, as
+        the venue does.
+        """
+        split = (text.strip().partition(".") for text in params.split(","))
+        pairs = ((channel, symbol) for channel, _, symbol in split if channel in self.channels and symbol)
+        return [pair for pair in dict.fromkeys(pairs) if self.offers(pair)]
+
+    def offers(self, pair: _Pair) -> bool:
+        return True
+
     async def _unsubscribe(self, session: Session, params: str) -> None:
-        held = [pair for pair in pairs_of(params) if pair in session.pairs]
+        held = [pair for pair in self._pairs(params) if pair in session.pairs]
         session.pairs.difference_update(held)
-        self._routes.rebuild(self._sessions)
+        self.subscribed()
         await self._acknowledge(session, [_ack("unsubscribed to", pair) for pair in held])
 
     async def _acknowledge(self, session: Session, statuses: list[bytes]) -> None:
         if not statuses:
             return
-        if not self._options.split_acks:
-            await session.reply(*statuses)
-            return
-        for one in statuses:
-            await session.reply(one)
+        whole = [[one] for one in statuses] if self.conduct.options.split_acks else [statuses]
+        for part in whole:
+            await session.reply(array(part))
 
     async def _enforce_connection_cap(self, session: Session) -> None:
         # Late, as observed: the new connection was let in and subscribed before one of the two is closed.
-        if not self._options.connections_max or len(self._sessions) <= self._options.connections_max:
-            return
-        victim = session if self._options.connection_cap_closes == "newer" else self._sessions[0]
-        self._leave(victim)
-        await victim.reply(MAX_CONNECTIONS)
-        await victim.socket.close(POLICY_VIOLATION, "max_connections")
+        options = self.conduct.options
+        if options.connections_max and len(self.sessions) > options.connections_max:
+            await self.kick(session if options.connection_cap_closes == "newer" else self.sessions[0])
+
+    async def kick(self, session: Session) -> None:
+        self.leave(session)
+        await session.reply(array([MAX_CONNECTIONS]))
+        await session.close(POLICY_VIOLATION, "max_connections")
 
 
-def _ack(what: str, pair: tuple[str, str]) -> bytes:
+def array(events: Iterable[bytes]) -> bytes:
+    return b"[" + b",".join(events) + b"]"
+
+
+def _ack(what: str, pair: _Pair) -> bytes:
     return status("success", f"{what}: {pair[0]}.{pair[1]}")
-
-
-async def _check_path(socket: ServerConnection, request: Request) -> Response | None:
-    if request.path.split("?")[0].rstrip("/") == PATH:
-        return None
-    return socket.respond(
-        HTTPStatus.NOT_FOUND, f"no market at {request.path}: this simulated venue has {PATH}\n"
-    )
-
-
-def _explain(error: OSError, host: str, port: int) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"simulator: {host}:{port} is in use; stop what listens there or set another port (0 = any)"
-    return f"simulator: cannot listen on {host}:{port} ({error.strerror or error}); check host and simulator.port"

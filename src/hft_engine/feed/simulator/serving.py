@@ -1,52 +1,90 @@
-"""The simulated venue as a program of its own: ``serve`` blocks until it is told to stop."""
+"""A simulated venue with its websocket and its REST side, in a loop of its own: ``serve`` blocks, ``RunningVenue``
+is a thread.
+"""
 
 import asyncio
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
-import click
-import msgspec
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import IO, NamedTuple
 
 from hft_engine.config.schema import SimulatorConfig
-from hft_engine.feed.recorded import RecordingError
-from hft_engine.feed.simulator.options import HEALTHY, VenueOptions
-from hft_engine.feed.simulator.polygon import PUMP_TICKS_MAX, PolygonVenue, VenueError
+from hft_engine.feed.simulator.history import History
+from hft_engine.feed.simulator.scenario import CALM, Fault, Halt, Scenario, StreamStep
 from hft_engine.feed.simulator.session import VenueCounts
 from hft_engine.feed.simulator.source import Source, open_source
+from hft_engine.feed.simulator.tape import Tape, is_capture
+from hft_engine.feed.simulator.truth import Truth
+from hft_engine.feed.simulator.vendors import VENDORS, Vendor
+from hft_engine.feed.simulator.venue import PUMP_TICKS_MAX, Venue, VenueError
 
 PUMP_EVERY_S = 0.001
 LOOPBACK = "127.0.0.1"
 
 
-def serve(
+class Address(NamedTuple):
+    """Where clients find the venue; empty: it has no such side."""
+
+    url: str
+    rest_url: str = ""
+
+
+def make_venue(
     config: SimulatorConfig,
+    vendor: str = "polygon",
+    scenario: Scenario = CALM,
+    *,
+    source: Source | Tape | None = None,
+    rest: bool = False,
+    truth_file: IO[bytes] | None = None,
+    watched: bool = False,
+) -> Venue:
+    """``rest``: it keeps a history to answer from; ``watched``: its truth is kept even without a scenario.
+
+    Raises RecordingError, VenueError.
+    """
+    kind = VENDORS[vendor]
+    source = source or _open(config, kind)
+    if isinstance(source, Tape) and any(isinstance(step, StreamStep | Halt) for step in scenario.steps):
+        raise VenueError(
+            f"simulator: {config.source} is a raw capture, whose frames are sent as they are; take the steps on ticks "
+            "(mute, loss, lag, halt, ...) out of the scenario, or name a recording of ticks"
+        )
+    truth = Truth(source.symbols, truth_file) if watched or truth_file or scenario.steps else None
+    history = History(source.symbols) if rest else None
+    return kind.venue(config, source, scenario, history=history, truth=truth)
+
+
+def _open(config: SimulatorConfig, vendor: Vendor) -> Source | Tape:
+    if is_capture(config.source):
+        return Tape(Path(config.source), config.speed)
+    return open_source(config, time.time_ns(), vendor.market)
+
+
+def serve(
+    venue: Venue,
     host: str = LOOPBACK,
     port: int | None = None,
     *,
-    on_ready: Callable[[int], None] = lambda port: None,
+    on_ready: Callable[[Address], None] = lambda address: None,
     stop: threading.Event | None = None,
-    options: VenueOptions = HEALTHY,
-    source: Source | None = None,
 ) -> VenueCounts:
     """Serve until ``stop`` is set; returns what was counted.
 
-    ``port`` None: that of the configuration. ``on_ready`` is called with the port once clients can connect.
-    Raises RecordingError (before listening) and VenueError (port in use).
+    ``port`` None: that of the configuration. ``on_ready`` is called once clients can connect. Raises VenueError
+    (port in use).
     """
-    source = source or open_source(config, time.time_ns())
-    venue = PolygonVenue(config, source, options)
-    return asyncio.run(
-        _run(venue, host, config.port if port is None else port, on_ready, stop or threading.Event())
-    )
+    port = venue.config.port if port is None else port
+    return asyncio.run(_run(venue, host, port, on_ready, stop or threading.Event()))
 
 
 async def _run(
-    venue: PolygonVenue, host: str, port: int, on_ready: Callable[[int], None], stop: threading.Event
+    venue: Venue, host: str, port: int, on_ready: Callable[[Address], None], stop: threading.Event
 ) -> VenueCounts:
-    on_ready(await venue.start(host, port))
+    found = await venue.start(host, port)
+    on_ready(Address(address_of(venue, host, found)))
     try:
         while not stop.is_set():
             due = venue.pump(time.time_ns())
@@ -56,26 +94,54 @@ async def _run(
     return venue.counts
 
 
-class RunningVenue:
-    """A venue on a thread of this process, for notebooks and tests: ``with RunningVenue(config) as venue: ...``
+def address_of(venue: Venue, host: str, port: int) -> str:
+    return f"ws://{host}:{port}{venue.path}"
 
-    Inside the block ``port``, ``url`` and ``counts`` hold; after it the thread is gone. Errors: as ``serve``.
+
+class RunningVenue:
+    """A venue on a thread of this process, for notebooks and tests: ``with RunningVenue(config) as running: ...``
+
+    Inside the block ``port``, ``url``, ``rest_url`` hold, and ``counts``, ``truth``, ``history`` of the venue; after
+    it the thread is gone. Arguments and errors: as ``make_venue`` and ``serve``.
     """
 
     def __init__(
-        self, config: SimulatorConfig, *, options: VenueOptions = HEALTHY, source: Source | None = None
+        self,
+        config: SimulatorConfig,
+        vendor: str = "polygon",
+        scenario: Scenario = CALM,
+        *,
+        source: Source | Tape | None = None,
+        rest: bool = False,
     ) -> None:
         self.port = config.port
-        self._venue = PolygonVenue(config, source or open_source(config, time.time_ns()), options)
-        self.counts = self._venue.counts
+        self.url = self.rest_url = ""
+        self.venue = make_venue(config, vendor, scenario, source=source, rest=rest, watched=True)
+        self.counts = self.venue.counts
+        self.history = self.venue.history
+        self.symbols = self.venue.source.symbols
         self._stop = threading.Event()
         self._ready = threading.Event()
         self._failure: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._serve, name="simulated venue")
 
     @property
-    def url(self) -> str:
-        return describe_address(LOOPBACK, self.port)
+    def truth(self) -> Truth:
+        assert self.venue.truth is not None
+        return self.venue.truth
+
+    def inflict(self, step: Fault, begins: bool = True) -> None:
+        """Begins (or ends) a step of a scenario now; returns when it is done."""
+        assert self._loop is not None
+        done: Future[None] = Future()
+
+        def strike() -> None:
+            self.venue.inflict(step, begins)
+            done.set_result(None)
+
+        self._loop.call_soon_threadsafe(strike)
+        done.result(timeout=10)
 
     def __enter__(self) -> "RunningVenue":
         self._thread.start()
@@ -91,88 +157,13 @@ class RunningVenue:
 
     def _serve(self) -> None:
         try:
-            asyncio.run(_run(self._venue, LOOPBACK, self.port, self._listening, self._stop))
+            serve(self.venue, port=self.port, on_ready=self._listening, stop=self._stop)
         except VenueError as error:
             self._failure = error
             self._ready.set()
 
-    def _listening(self, port: int) -> None:
-        self.port = port
+    def _listening(self, address: Address) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.url, self.rest_url = address
+        self.port = int(self.url.rpartition(":")[2].partition("/")[0])
         self._ready.set()
-
-
-def describe_address(host: str, port: int) -> str:
-    return f"ws://{host}:{port}/stocks"
-
-
-_DEFAULTS = SimulatorConfig()
-
-
-@click.command(
-    name="sim", help="Serve a simulated Polygon stocks websocket on this machine until interrupted."
-)
-@click.argument("venue", type=click.Choice(["polygon"]), default="polygon")
-@click.option("--host", default=LOOPBACK, show_default=True)
-@click.option("--port", default=_DEFAULTS.port, show_default=True, help="0 = any free one")
-@click.option(
-    "--source",
-    default=_DEFAULTS.source,
-    show_default=True,
-    help='"synthetic" or recorded files, comma between',
-)
-@click.option(
-    "--speed",
-    default=_DEFAULTS.speed,
-    show_default=True,
-    help="of a recording: 1 = real time, 0 = full speed",
-)
-@click.option("--seed", default=_DEFAULTS.seed, show_default=True)
-@click.option("--instruments", default=_DEFAULTS.instruments, show_default=True)
-@click.option("--ticks-per-s", default=_DEFAULTS.ticks_per_s, show_default=True)
-@click.option("--api-key", default=_DEFAULTS.api_key, show_default=True)
-@click.option("--events-per-frame-max", default=_DEFAULTS.events_per_frame_max, show_default=True)
-def command(venue: str, host: str, **settings: object) -> None:
-    try:
-        config = msgspec.convert(settings, SimulatorConfig)
-        _serve_until_signal(config, host)
-    except (msgspec.ValidationError, RecordingError, VenueError) as error:
-        raise click.ClickException(str(error)) from error
-
-
-@contextmanager
-def _stopping_at_signal(stop: threading.Event) -> Iterator[None]:
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
-
-
-def _serve_until_signal(config: SimulatorConfig, host: str) -> None:
-    stop = threading.Event()
-    source = open_source(config, time.time_ns())
-    click.echo(f"source: {source.description}")
-
-    def announce(port: int) -> None:
-        click.echo(f"serving {describe_address(host, port)}, key {config.api_key!r}; Ctrl-C stops")
-
-    with _stopping_at_signal(stop):
-        counts = serve(config, host, source=source, stop=stop, on_ready=announce)
-    click.echo(
-        f"stopped: {counts.connections} connections, {counts.frames} frames, {counts.events} events, "
-        f"{counts.auth_failures} refused keys, {counts.slow_consumer_kills} slow readers dropped"
-    )
-
-
-def main(argv: list[str] | None = None) -> int:
-    """``hft sim``. Returns the exit code."""
-    try:
-        command.main(args=argv, prog_name="hft sim", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except click.Abort:
-        return 130
-    return 0

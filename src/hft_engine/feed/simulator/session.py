@@ -2,25 +2,15 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import msgspec
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
-from hft_engine.feed.simulator.options import VenueOptions
-
-POLICY_VIOLATION = 1008
 FLUSH_TIMEOUT_S = 1.0  # for the last status before a drop
 TEXT_FINAL = 0x81  # first byte of an unfragmented websocket text frame
-
-
-def status(kind: str, message: str) -> bytes:
-    return msgspec.json.encode({"ev": "status", "status": kind, "message": message})
-
-
-def array(events: list[bytes]) -> bytes:
-    return b"[" + b",".join(events) + b"]"
+Undelivered = Callable[[Sequence[bytes]], None]
 
 
 @dataclass
@@ -33,19 +23,27 @@ class VenueCounts:
     auth_failures: int = 0
     slow_consumer_kills: int = 0
     bad_requests: int = 0  # not JSON, not an object, an unknown action, or a subscribe before auth
+    rest_requests: int = 0
+    rest_failures: int = 0  # answered with an error
+    live_max: int = 0  # authenticated connections at the same time
 
 
 class Outbox:
-    """Encoded events that wait for the socket, in order; ``bytes_waiting`` is bounded by whoever puts them in."""
+    """Encoded events that wait for the socket, in order; ``bytes_waiting`` is bounded by whoever puts them in.
 
-    def __init__(self) -> None:
+    ``undelivered`` is told what will not be sent.
+    """
+
+    def __init__(self, undelivered: Undelivered) -> None:
         self._events: deque[bytes] = deque()
         self._filled = asyncio.Event()
+        self._undelivered = undelivered
         self.bytes_waiting = 0
-        self.closed = False  # True: what is put in is dropped
+        self.closed = False
 
     def put(self, event: bytes) -> None:
         if self.closed:
+            self._undelivered([event])
             return
         self._events.append(event)
         self.bytes_waiting += len(event)
@@ -60,67 +58,93 @@ class Outbox:
             self._filled.clear()
         return events
 
+    def close(self) -> None:
+        """Nothing more is sent."""
+        self.closed = True
+        if self._events:
+            self._undelivered(list(self._events))
+        self._events.clear()
+        self._filled.clear()
+        self.bytes_waiting = 0
+
 
 class Session:
-    """``pairs`` are the subscriptions (channel, symbol), the symbol perhaps "*"."""
+    """``pairs`` are the subscriptions (channel, symbol), the symbol perhaps "*".
+
+    ``pack`` makes a data frame of events; ``undelivered`` is told what was not sent when a connection ended.
+    """
 
     def __init__(
-        self, socket: ServerConnection, options: VenueOptions, events_per_frame_max: int, counts: VenueCounts
+        self,
+        socket: ServerConnection,
+        pack: Callable[[list[bytes]], bytes],
+        events_per_frame_max: int,
+        counts: VenueCounts,
+        undelivered: Undelivered,
     ) -> None:
         self.socket = socket
         self.pairs: set[tuple[str, str]] = set()
-        self.outbox = Outbox()
-        self._frames = 0
+        self.outbox = Outbox(undelivered)
+        self.half_frame = False  # True: the next data frame is cut in two, and nothing follows
+        self._pack = pack
         self._counts = counts
-        self._options = options
         self._events_max = events_per_frame_max
+        self._undelivered = undelivered
 
     @property
     def bytes_waiting(self) -> int:
         return self.outbox.bytes_waiting + self.socket.transport.get_write_buffer_size()
 
-    async def reply(self, *statuses: bytes) -> None:
-        """One frame of status events, past the outbox: the venue's answers do not queue behind its data."""
-        await self.socket.send(array(list(statuses)), text=True)
+    async def reply(self, frame: bytes) -> None:
+        """Past the outbox: a venue's answers do not queue behind its data."""
+        if not self.outbox.closed:
+            await self.socket.send(frame, text=True)
 
     async def send_data(self) -> None:
         """Sends the outbox, frame by frame, until the connection ends or a fault stops it."""
-        try:
-            while not self.outbox.closed:
-                await self._send_frame(await self.outbox.take(self._events_max))
-        except ConnectionClosed:
-            self.outbox.closed = True
+        while True:
+            events = await self.outbox.take(self._events_max)
+            if self.half_frame:
+                self._send_half(events)
+                return
+            try:
+                await self.socket.send(self._pack(events), text=True)
+            except ConnectionClosed:
+                self._undelivered(events)
+                self.outbox.close()
+                return
+            self._counts.frames += 1
+            self._counts.events += len(events)
 
-    async def _send_frame(self, events: list[bytes]) -> None:
-        if self._frames_reach(self._options.half_frame_after_frames):
-            self.outbox.closed = True
-            self._send_half(array(events))
-            return
-        await self.socket.send(array(events), text=True)
-        self._frames += 1
-        self._counts.frames += 1
-        self._counts.events += len(events)
-        if self._frames_reach(self._options.drop_after_frames):
-            self.outbox.closed = True
-            await self.drop()
-
-    def _frames_reach(self, limit: int) -> bool:
-        return 0 < limit <= self._frames
-
-    def _send_half(self, frame: bytes) -> None:
+    def _send_half(self, events: list[bytes]) -> None:
         # By hand, under the library: its own senders cannot be talked into half a frame.
+        frame = self._pack(events)
         whole = bytes((TEXT_FINAL, 127)) + len(frame).to_bytes(8) + frame
         self.socket.transport.write(whole[: len(whole) // 2])
+        self._undelivered(events)
+        self.outbox.close()
+
+    def hold(self) -> None:
+        """Half open: nothing is sent, nothing is read, no ping is answered."""
+        self.outbox.close()
+        self.socket.transport.pause_reading()
 
     async def drop(self) -> None:
         """Ends the TCP connection without a close frame, as the venue does, once what was sent has left."""
+        self.outbox.close()
         try:
             async with asyncio.timeout(FLUSH_TIMEOUT_S):
                 while self.socket.transport.get_write_buffer_size():
                     await asyncio.sleep(0.001)
         except TimeoutError:
             pass
-        self.abort()
+        self.socket.transport.abort()
 
     def abort(self) -> None:
+        """As ``drop``, and what has not left does not leave."""
+        self.outbox.close()
         self.socket.transport.abort()
+
+    async def close(self, code: int, reason: str) -> None:
+        self.outbox.close()
+        await self.socket.close(code, reason)

@@ -1,6 +1,6 @@
 """Where the venue's ticks come from and when each is due: a live synthetic market, or a recording at any speed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -12,12 +12,24 @@ from hft_engine.feed.simulator.generator import SyntheticMarket
 from hft_engine.instruments import InstrumentTable
 from hft_engine.records import TICK_DTYPE
 
+SYNTHETIC = ("synthetic", "demo")  # names of the market that is made here
 RECORDED_SYMBOLS_MAX = 1_000  # files merged into one replay; far more than anybody names on a command line
 
 
-class Source(Protocol):
-    """``symbols[i]`` is the symbol of instrument id i. ``paced``: ticks fall due by the clock; else as fast as they
-    are taken, and the venue must wait for its readers. ``finished``: nothing will come any more.
+class LiveMarket(Protocol):
+    """``block()`` returns the next stretch of ticks in time order, ``next_ns`` is where it begins."""
+
+    symbols: tuple[str, ...]
+    what: str  # it trades, in the plural
+
+    @property
+    def next_ns(self) -> int: ...
+    def block(self) -> np.ndarray: ...
+
+
+class Paced(Protocol):
+    """``symbols[i]`` is the symbol of instrument id i. ``paced``: what it has falls due by the clock; else as fast as
+    it is taken, and the venue must wait for its readers. ``finished``: nothing will come any more.
     """
 
     symbols: tuple[str, ...]
@@ -28,7 +40,13 @@ class Source(Protocol):
     def finished(self) -> bool: ...
 
     def start(self, now_ns: int) -> None:
-        """The first subscriber has come. Called once; ``take`` returns nothing before."""
+        """The first subscriber has come. Called once; there is nothing before."""
+
+
+class Source(Paced, Protocol):
+    """Ticks. ``with_bars``, to be set before the first ``take``: bars of the trades are among them."""
+
+    with_bars: bool
 
     def take(self, now_ns: int, limit: int) -> np.ndarray:
         """The next ticks due at ``now_ns`` (UTC ns), at most ``limit``, in order."""
@@ -61,12 +79,13 @@ class SyntheticSource:
 
     paced = True
     finished = False
+    with_bars = True
 
-    def __init__(self, config: SimulatorConfig, start_ns: int) -> None:
-        self.market = SyntheticMarket(config, start_ns)
-        self.symbols = self.market.symbols
+    def __init__(self, config: SimulatorConfig, market: LiveMarket) -> None:
+        self.market = market
+        self.symbols = market.symbols
         self.description = (
-            f"synthetic market of {config.instruments} instruments, {config.ticks_per_s:g} ticks/s, "
+            f"synthetic market of {len(self.symbols)} {market.what}, {config.ticks_per_s:g} ticks/s, "
             f"seed {config.seed}"
         )
         self._bars = BarMaker(len(self.symbols))
@@ -77,7 +96,8 @@ class SyntheticSource:
 
     def take(self, now_ns: int, limit: int) -> np.ndarray:
         if not len(self._buffer) and self.market.next_ns <= now_ns:
-            self._buffer.fill(self._bars.push(self.market.block()))
+            block = self.market.block()
+            self._buffer.fill(self._bars.push(block) if self.with_bars else block)
         return self._buffer.take(now_ns, limit)
 
 
@@ -86,6 +106,8 @@ class RecordedSource:
 
     Venue times stay those of the recording.
     """
+
+    with_bars = True
 
     def __init__(self, recording: Recording, symbols: tuple[str, ...], speed: float) -> None:
         self.symbols = symbols
@@ -119,13 +141,20 @@ class RecordedSource:
             return
         if self._first_ns is None:
             self._first_ns = int(chunk["ts_recv_ns"][0])
-        self._buffer.fill(self._bars.push(chunk))
+        self._buffer.fill(self._bars.push(chunk) if self.with_bars else chunk)
 
 
-def open_source(config: SimulatorConfig, now_ns: int) -> Source:
-    """What ``config.source`` names: "synthetic", or recorded files, comma between. Raises RecordingError."""
-    if config.source == "synthetic":
-        return SyntheticSource(config, now_ns)
+def open_source(
+    config: SimulatorConfig,
+    now_ns: int,
+    market: Callable[[SimulatorConfig, int], LiveMarket] = SyntheticMarket,
+) -> Source:
+    """What ``config.source`` names: "synthetic" (or "demo"), which is ``market``, or recorded files, comma between.
+
+    Raises RecordingError.
+    """
+    if config.source in SYNTHETIC:
+        return SyntheticSource(config, market(config, now_ns))
     instruments = InstrumentTable.private(RECORDED_SYMBOLS_MAX)
     recording = open_recording([path.strip() for path in config.source.split(",")], instruments)
     return RecordedSource(recording, tuple(instruments.symbols()), config.speed)

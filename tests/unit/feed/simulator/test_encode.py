@@ -9,6 +9,7 @@ import pytest
 from hft_engine.config.schema import SimulatorConfig
 from hft_engine.feed.decode import FrameDecoder
 from hft_engine.feed.simulator.encode import Encoder
+from hft_engine.feed.simulator.generator import SyntheticMarket
 from hft_engine.feed.simulator.options import VenueOptions
 from hft_engine.feed.simulator.source import SyntheticSource
 from hft_engine.instruments import InstrumentTable
@@ -20,7 +21,8 @@ START_NS = 1_700_000_040_000_000_000
 
 @pytest.fixture(scope="module")
 def source() -> SyntheticSource:
-    return SyntheticSource(SimulatorConfig(instruments=5, ticks_per_s=200.0), START_NS)
+    config = SimulatorConfig(instruments=5, ticks_per_s=200.0)
+    return SyntheticSource(config, SyntheticMarket(config, START_NS))
 
 
 @pytest.fixture(scope="module")

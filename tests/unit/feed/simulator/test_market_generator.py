@@ -39,7 +39,7 @@ def test_the_same_seed_gives_the_same_events_and_another_seed_others() -> None:
 
 def test_how_events_are_fetched_does_not_change_them() -> None:
     def fetched(step_ns: int, limit: int) -> np.ndarray:
-        source = SyntheticSource(CONFIG, START_NS)
+        source = SyntheticSource(CONFIG, SyntheticMarket(CONFIG, START_NS))
         parts, now_ns = [], START_NS
         while now_ns < START_NS + 3_000_000_000:
             now_ns += step_ns

@@ -11,7 +11,8 @@ import pytest
 
 from hft_engine.config.schema import SimulatorConfig
 from hft_engine.feed.recorded import RecordingError
-from hft_engine.feed.simulator.serving import RunningVenue, main, serve
+from hft_engine.feed.simulator.command import main
+from hft_engine.feed.simulator.serving import Address, RunningVenue, make_venue, serve
 
 CUT = Path(__file__).parents[3] / "data/binance/usdm_btcusdt_20240808_cut.jsonl.gz"
 SRC = Path(__file__).parents[4] / "src"
@@ -54,20 +55,20 @@ def test_a_port_in_use_ends_with_one_clear_message(capsys: pytest.CaptureFixture
 
 def test_serve_blocks_until_stopped_and_returns_the_counts() -> None:
     stop = threading.Event()
-    ports: list[int] = []
+    addresses: list[Address] = []
 
-    def ready(port: int) -> None:
-        ports.append(port)
+    def ready(address: Address) -> None:
+        addresses.append(address)
         stop.set()
 
-    counts = serve(SimulatorConfig(), on_ready=ready, stop=stop)
-    assert len(ports) == 1
+    counts = serve(make_venue(SimulatorConfig()), on_ready=ready, stop=stop)
+    assert len(addresses) == 1
     assert counts.connections == 0
 
 
-def test_serve_refuses_an_unreadable_source_before_it_listens() -> None:
+def test_an_unreadable_source_is_refused_before_anything_listens() -> None:
     with pytest.raises(RecordingError):
-        serve(SimulatorConfig(source="nope.jsonl"), on_ready=lambda port: pytest.fail("listening"))
+        make_venue(SimulatorConfig(source="nope.jsonl"))
 
 
 def test_a_running_venue_leaves_no_thread() -> None:
@@ -78,5 +79,5 @@ def test_a_running_venue_leaves_no_thread() -> None:
 
 
 def test_the_simulator_needs_no_compiler() -> None:
-    code = "import sys, hft_engine.feed.simulator.serving; sys.exit('numba' in sys.modules)"
+    code = "import sys, hft_engine.feed.simulator.command; sys.exit('numba' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(SRC)})

@@ -7,6 +7,7 @@ import pytest
 
 from hft_engine.config.schema import SimulatorConfig
 from hft_engine.feed.recorded import Recording, RecordingError
+from hft_engine.feed.simulator.generator import SyntheticMarket
 from hft_engine.feed.simulator.source import RecordedSource, SyntheticSource, open_source
 from hft_engine.records import TICK_DTYPE, TickKind, join_ticks
 
@@ -53,7 +54,8 @@ def test_receive_times_that_step_back_do_not_hold_up_the_rest() -> None:
 
 
 def test_a_synthetic_market_gives_what_is_due_and_nothing_of_the_future() -> None:
-    source = SyntheticSource(SimulatorConfig(ticks_per_s=5_000.0), NOW_NS)
+    config = SimulatorConfig(ticks_per_s=5_000.0)
+    source = SyntheticSource(config, SyntheticMarket(config, NOW_NS))
     got = []
     for ms in range(0, 1_500, 7):
         now_ns = NOW_NS + ms * 1_000_000
