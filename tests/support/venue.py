@@ -13,7 +13,8 @@ from support.engine import ROOT
 @contextmanager
 def venue(api_key: str, *options: str) -> Iterator[str]:
     """The url of a running venue that accepts ``api_key``."""
-    command = [sys.executable, "-m", "hft_engine", "sim", "polygon", "--api-key", api_key, *options]
+    command = [sys.executable, "-m", "hft_engine", "sim", "polygon", "--no-rest", "--api-key", api_key]
+    command += options
     environment = {name: value for name, value in os.environ.items() if name != "HFT_RUN_ROOT"}
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:

@@ -23,6 +23,8 @@ _DEFAULTS = SimulatorConfig()
 @click.argument("vendor", type=click.Choice(list(VENDORS)), default="polygon")
 @click.option("--host", default=LOOPBACK, show_default=True)
 @click.option("--port", default=_DEFAULTS.port, show_default=True, help="of the websocket; 0 = any free one")
+@click.option("--rest-port", default=0, show_default=True, help="of the REST side; 0 = any free one")
+@click.option("--rest/--no-rest", default=True, show_default=True, help="whether there is a REST side")
 @click.option(
     "--source",
     default="demo",
@@ -44,16 +46,24 @@ _DEFAULTS = SimulatorConfig()
 @click.option("--ticks-per-s", default=_DEFAULTS.ticks_per_s, show_default=True)
 @click.option("--api-key", default=_DEFAULTS.api_key, show_default=True)
 @click.option("--events-per-frame-max", default=_DEFAULTS.events_per_frame_max, show_default=True)
-def command(vendor: str, host: str, scenario: str, truth: Path | None, **settings: object) -> None:
+def command(
+    vendor: str,
+    host: str,
+    rest_port: int,
+    rest: bool,
+    scenario: str,
+    truth: Path | None,
+    **settings: object,
+) -> None:
     try:
         config = msgspec.convert(settings, SimulatorConfig)
         with ExitStack() as files:
             file = files.enter_context(truth.open("wb")) if truth else None
             plot = load_scenario(scenario) if scenario else CALM
-            venue = make_venue(config, vendor, plot, truth_file=file)
+            venue = make_venue(config, vendor, plot, rest=rest, truth_file=file)
             if plot.about:
                 click.echo(f"scenario: {plot.about}")
-            _serve_until_signal(venue, host)
+            _serve_until_signal(venue, host, rest_port)
     except (msgspec.ValidationError, RecordingError, ScenarioError, VenueError, OSError) as error:
         raise click.ClickException(str(error)) from error
 
@@ -69,15 +79,16 @@ def _stopping_at_signal(stop: threading.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _serve_until_signal(venue: Venue, host: str) -> None:
+def _serve_until_signal(venue: Venue, host: str, rest_port: int) -> None:
     stop = threading.Event()
     click.echo(f"source: {venue.source.description}")
 
     def announce(address: Address) -> None:
-        click.echo(f"serving {address.url}, key {venue.config.api_key!r}; Ctrl-C stops")
+        where = " and ".join(filter(None, address))
+        click.echo(f"serving {where}, key {venue.config.api_key!r}; Ctrl-C stops")
 
     with _stopping_at_signal(stop):
-        counts = serve(venue, host, stop=stop, on_ready=announce)
+        counts = serve(venue, host, rest_port=rest_port, stop=stop, on_ready=announce)
     click.echo(
         f"stopped: {counts.connections} connections, {counts.frames} frames, {counts.events} events, "
         f"{counts.auth_failures} refused keys, {counts.slow_consumer_kills} slow readers dropped"

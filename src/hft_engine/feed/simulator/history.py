@@ -45,11 +45,21 @@ class History:
 
     def of(self, symbol: str, kind: TickKind) -> np.ndarray:
         """TICK_DTYPE[n] of one symbol; empty for one nobody trades."""
+        return self._ticks[self._rows(symbol, kind)]
+
+    def numbered(self, symbol: str, kind: TickKind) -> tuple[np.ndarray, np.ndarray]:
+        """As ``of``, with the number of each tick, which it keeps for ever: int64[n], TICK_DTYPE[n]."""
+        rows = self._rows(symbol, kind)
+        return rows + self.forgotten, self._ticks[rows]
+
+    def last(self, symbol: str, kind: TickKind) -> np.void | None:
+        """The latest one."""
+        rows = self._rows(symbol, kind)
+        return self._ticks[rows[-1]].copy() if len(rows) else None
+
+    def _rows(self, symbol: str, kind: TickKind) -> np.ndarray:
         known = self._ticks[: self._count]
-        if symbol not in self._ids:
-            return known[:0].copy()
-        found: np.ndarray = known[(known["instrument_id"] == self._ids[symbol]) & (known["kind"] == kind)]
-        return found
+        return np.flatnonzero((known["instrument_id"] == self._ids.get(symbol, -1)) & (known["kind"] == kind))
 
     @property
     def now_ns(self) -> int:

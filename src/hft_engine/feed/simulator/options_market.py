@@ -59,7 +59,7 @@ class OptionsMarket:
         self._underlying = np.array([contract.underlying_id for contract in self.contracts])
         self._strike = np.array([contract.strike for contract in self.contracts])
         self._is_call = np.array([contract.kind == "call" for contract in self.contracts])
-        self._expires_ns = np.array([_expiry_ns(contract) for contract in self.contracts])
+        self._expires_ns = np.array([expiry_ns(contract) for contract in self.contracts])
         self._sequence = 0
 
     @property
@@ -122,6 +122,6 @@ class OptionsMarket:
         ticks["exchange_ask"][is_quote] = rng.choice(EXCHANGES, count)[is_quote]
 
 
-def _expiry_ns(contract: Contract) -> int:
+def expiry_ns(contract: Contract) -> int:
     closes = datetime(*contract.expires.timetuple()[:3], tzinfo=UTC) + timedelta(hours=CLOSE_HOUR_UTC)
     return int(closes.timestamp()) * 1_000_000_000

@@ -7,7 +7,7 @@ frame for a bad key and for a slow reader; a late ``max_connections`` with close
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 from msgspec import Struct
@@ -18,6 +18,9 @@ from hft_engine.feed.simulator.routes import KINDS
 from hft_engine.feed.simulator.scenario import AuthFailure
 from hft_engine.feed.simulator.session import Session
 from hft_engine.feed.simulator.venue import Venue
+
+if TYPE_CHECKING:
+    from hft_engine.feed.simulator.rest.front import Vendor as RestVendor
 
 POLICY_VIOLATION = 1008
 
@@ -161,6 +164,11 @@ class PolygonVenue(Venue):
         options = self.conduct.options
         if options.connections_max and len(self.sessions) > options.connections_max:
             await self.kick(session if options.connection_cap_closes == "newer" else self.sessions[0])
+
+    def rest_side(self) -> "RestVendor":
+        from hft_engine.feed.simulator.rest.polygon import PolygonRest
+
+        return PolygonRest(self)
 
     async def kick(self, session: Session) -> None:
         self.leave(session)

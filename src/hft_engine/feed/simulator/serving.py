@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 from hft_engine.config.schema import SimulatorConfig
 from hft_engine.feed.simulator.history import History
@@ -19,6 +20,9 @@ from hft_engine.feed.simulator.tape import Tape, is_capture
 from hft_engine.feed.simulator.truth import Truth
 from hft_engine.feed.simulator.vendors import VENDORS, Vendor
 from hft_engine.feed.simulator.venue import PUMP_TICKS_MAX, Venue, VenueError
+
+if TYPE_CHECKING:  # of an extra
+    from hft_engine.feed.simulator.rest.front import RestServer
 
 PUMP_EVERY_S = 0.001
 LOOPBACK = "127.0.0.1"
@@ -46,6 +50,8 @@ def make_venue(
     Raises RecordingError, VenueError.
     """
     kind = VENDORS[vendor]
+    if kind.venue.path is None and not rest:
+        raise VenueError(f"simulator: {vendor} is REST and nothing else; it cannot be without it")
     source = source or _open(config, kind)
     if isinstance(source, Tape) and any(isinstance(step, StreamStep | Halt) for step in scenario.steps):
         raise VenueError(
@@ -67,6 +73,7 @@ def serve(
     venue: Venue,
     host: str = LOOPBACK,
     port: int | None = None,
+    rest_port: int = 0,
     *,
     on_ready: Callable[[Address], None] = lambda address: None,
     stop: threading.Event | None = None,
@@ -74,28 +81,49 @@ def serve(
     """Serve until ``stop`` is set; returns what was counted.
 
     ``port`` None: that of the configuration. ``on_ready`` is called once clients can connect. Raises VenueError
-    (port in use).
+    (port in use, extra ``web`` missing).
     """
     port = venue.config.port if port is None else port
-    return asyncio.run(_run(venue, host, port, on_ready, stop or threading.Event()))
+    rest = _rest_of(venue) if venue.history is not None else None
+    return asyncio.run(_run(venue, rest, host, (port, rest_port), on_ready, stop or threading.Event()))
+
+
+def _rest_of(venue: Venue) -> "RestServer":
+    try:
+        from hft_engine.feed.simulator.rest.front import RestServer, application
+
+        return RestServer(application(venue, venue.rest_side()))
+    except ImportError as error:
+        raise VenueError(
+            f"the simulator's REST side needs {error.name}: pip install 'hft-engine[web]', or do without it (--no-rest)"
+        ) from error
 
 
 async def _run(
-    venue: Venue, host: str, port: int, on_ready: Callable[[Address], None], stop: threading.Event
+    venue: Venue,
+    rest: "RestServer | None",
+    host: str,
+    ports: tuple[int, int],
+    on_ready: Callable[[Address], None],
+    stop: threading.Event,
 ) -> VenueCounts:
-    found = await venue.start(host, port)
-    on_ready(Address(address_of(venue, host, found)))
+    url = address_of(venue, host, await venue.start(host, ports[0]))
     try:
+        rest_url = "" if rest is None else f"http://{host}:{await rest.start(host, ports[1])}"
+        on_ready(Address(url, rest_url))
         while not stop.is_set():
             due = venue.pump(time.time_ns())
             await asyncio.sleep(0 if due >= PUMP_TICKS_MAX else PUMP_EVERY_S)
     finally:
+        if rest is not None:
+            await rest.close()
         await venue.close()
     return venue.counts
 
 
 def address_of(venue: Venue, host: str, port: int) -> str:
-    return f"ws://{host}:{port}{venue.path}"
+    """Of the websocket, empty where there is none."""
+    return f"ws://{host}:{port}{venue.path}" if venue.path is not None else ""
 
 
 class RunningVenue:
@@ -165,5 +193,5 @@ class RunningVenue:
     def _listening(self, address: Address) -> None:
         self._loop = asyncio.get_running_loop()
         self.url, self.rest_url = address
-        self.port = int(self.url.rpartition(":")[2].partition("/")[0])
+        self.port = urlsplit(self.url or self.rest_url).port or 0
         self._ready.set()

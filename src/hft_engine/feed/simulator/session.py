@@ -85,6 +85,7 @@ class Session:
         self.socket = socket
         self.pairs: set[tuple[str, str]] = set()
         self.outbox = Outbox(undelivered)
+        self.frames = 0  # of data, sent
         self.half_frame = False  # True: the next data frame is cut in two, and nothing follows
         self._pack = pack
         self._counts = counts
@@ -113,6 +114,7 @@ class Session:
                 self._undelivered(events)
                 self.outbox.close()
                 return
+            self.frames += 1
             self._counts.frames += 1
             self._counts.events += len(events)
 

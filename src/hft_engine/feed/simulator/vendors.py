@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from hft_engine.config.schema import SimulatorConfig
+from hft_engine.feed.simulator.alphavantage import AlphaVantageVenue
+from hft_engine.feed.simulator.finnhub import FinnhubVenue
 from hft_engine.feed.simulator.generator import SyntheticMarket
 from hft_engine.feed.simulator.options_market import OptionsMarket
 from hft_engine.feed.simulator.polygon import PolygonVenue
@@ -20,4 +22,6 @@ class Vendor(NamedTuple):
 VENDORS = {
     "polygon": Vendor(PolygonVenue, SyntheticMarket),
     "polygon-options": Vendor(PolygonOptionsVenue, OptionsMarket),
+    "finnhub": Vendor(FinnhubVenue, SyntheticMarket),
+    "alphavantage": Vendor(AlphaVantageVenue, SyntheticMarket),
 }

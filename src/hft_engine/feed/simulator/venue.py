@@ -8,7 +8,7 @@ import asyncio
 import errno
 from collections.abc import Coroutine, Sequence
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -38,6 +38,9 @@ from hft_engine.feed.simulator.source import Source
 from hft_engine.feed.simulator.tape import Tape, TapeFlow
 from hft_engine.feed.simulator.truth import Truth
 
+if TYPE_CHECKING:  # of an extra
+    from hft_engine.feed.simulator.rest.front import Vendor as RestVendor
+
 PUMP_TICKS_MAX = 512  # about a millisecond of encoding
 UNPACED_BYTES_MAX = 256_000  # waiting per connection before a replay at full speed pauses
 REQUEST_BYTES_MAX = 1_000_000  # a subscribe of some 100,000 pairs
@@ -55,7 +58,7 @@ class Venue:
     where they are given.
     """
 
-    path: ClassVar[str]
+    path: ClassVar[str | None]  # of the websocket; None: it has none
 
     def __init__(
         self,
@@ -101,6 +104,7 @@ class Venue:
 
     def admit(self, request: Request) -> tuple[HTTPStatus, str] | None:
         """The refusal of a connection before it is one, or None."""
+        assert self.path is not None
         if request.path.split("?")[0].rstrip("/") == self.path.rstrip("/"):
             return None
         return HTTPStatus.NOT_FOUND, f"no market at {request.path}: this simulated venue has {self.path}\n"
@@ -117,10 +121,19 @@ class Venue:
         """Ends a connection as one too many."""
         raise NotImplementedError
 
+    def rest_side(self) -> "RestVendor":
+        """What its REST says; needs ``history`` and the extra ``web``."""
+        raise NotImplementedError
+
     # ---- life
 
     async def start(self, host: str, port: int) -> int:
-        """Listens and returns the port (port 0: any free one). Raises VenueError where it cannot."""
+        """Listens and returns the port (port 0: any free one; 0 where there is no websocket).
+
+        Raises VenueError where it cannot.
+        """
+        if self.path is None:
+            return 0
         try:
             self._server = await serve(
                 self._converse, host, port, process_request=self._admit, compression=None,
@@ -212,7 +225,12 @@ class Venue:
     def subscribed(self) -> None:
         """Pairs of some session have changed."""
         self._flow.rebuild(self.sessions)
-        if not self._streaming and any(session.pairs for session in self.sessions):
+        if any(session.pairs for session in self.sessions):
+            self.stream()
+
+    def stream(self) -> None:
+        """The source begins, if it has not yet."""
+        if not self._streaming:
             self._streaming = True
             self.source.start(self._now_ns)
 
@@ -247,27 +265,28 @@ class Venue:
         match step:
             case Drop():
                 self.leave(session)
-                self._later(session.drop())
+                self.later(session.drop())
             case Close():
                 self.leave(session)
-                self._later(session.close(step.code, ""))
+                self.later(session.close(step.code, ""))
             case Kick():
-                self._later(self.kick(session))
+                self.later(self.kick(session))
             case SlowConsumerKill():
                 self._kill(session)
             case HalfOpen():
                 session.hold()
-                self._later(self._abort_after(session, step.lasts_s))
+                self.later(self._abort_after(session, step.lasts_s))
             case HalfFrame():
                 session.half_frame = True
-                self._later(self._abort_after(session, step.lasts_s))
+                self.later(self._abort_after(session, step.lasts_s))
 
     async def _abort_after(self, session: Session, seconds: float) -> None:
         if seconds:
             await asyncio.sleep(seconds)
             session.abort()
 
-    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Does it beside everything else; given up when the venue closes."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -24,7 +24,8 @@ def test_it_says_where_it_serves_and_ends_at_sigterm_with_its_counts() -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         assert "4002 trades and 19998 quotes" in process.stdout.readline()
-        assert "serving ws://127.0.0.1:" in process.stdout.readline()
+        serving = process.stdout.readline()
+        assert "serving ws://127.0.0.1:" in serving and " and http://127.0.0.1:" in serving
         process.send_signal(signal.SIGTERM)
         rest, _ = process.communicate(timeout=20)
     assert process.returncode == 0
@@ -78,6 +79,7 @@ def test_a_running_venue_leaves_no_thread() -> None:
     assert threading.active_count() == before
 
 
-def test_the_simulator_needs_no_compiler() -> None:
-    code = "import sys, hft_engine.feed.simulator.command; sys.exit('numba' in sys.modules)"
+def test_the_simulator_needs_no_compiler_and_without_rest_no_web_server() -> None:
+    unwanted = "{'numba', 'starlette', 'uvicorn'}"
+    code = f"import sys, hft_engine.feed.simulator.command; sys.exit(len({unwanted} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(SRC)})
