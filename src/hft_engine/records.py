@@ -36,6 +36,7 @@ class TickKind(IntEnum):
     FMV = 5
     LULD = 6
     HEALTH = 7  # how good the data of an instrument's channel are from here on; written by the feed (docs/health.md)
+    BAR_DAY = 8
 
 
 class TickFlag(IntFlag):
@@ -114,7 +115,8 @@ def _tick_dtype() -> np.dtype:
     #
     # ``conditions`` packs up to four 16-bit codes, each stored as code + 1 so that 0 means none, first code
     # lowest; of a quote the first is its condition, the others its indicators. ``exchange`` is the trade's or
-    # the bid's exchange id, ``exchange_ask`` the ask's, ``tape`` 1-3.
+    # the bid's exchange id, ``exchange_ask`` the ask's, ``tape`` 1-3. ``side`` is who crossed the spread in a trade
+    # (``Side``), 0 where the venue does not say.
     fields: list[tuple[str, str, int]] = [
         ("sequence", "<i8", 0),
         ("ts_venue_ns", "<i8", 8),
@@ -159,6 +161,7 @@ def _tick_dtype() -> np.dtype:
         ("exchange", "<u2", 120),
         ("exchange_ask", "<u2", 122),
         ("tape", "<u2", 124),
+        ("side", "i1", 126),
     ]
     names, formats, offsets = zip(*fields, strict=True)
     return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": 128})

@@ -21,6 +21,8 @@ from hft_engine.runtime.limits import STOP_DRAIN_S
 from hft_engine.runtime.messages import Publish
 from hft_engine.shm.ring import Ring
 
+_BARS = [int(kind) for kind in (TickKind.BAR_SECOND, TickKind.BAR_MINUTE, TickKind.BAR_DAY)]
+
 STORED = (
     "bars",
     "signals",
@@ -189,7 +191,7 @@ class PersistenceActor(BaseActor):
 
     def _add_venue_bars(self, rows: np.ndarray) -> None:
         kinds, filled_in = rows["kind"], rows["flags"] & TickFlag.BACKFILL != 0
-        bars = rows[((kinds == TickKind.BAR_MINUTE) | (kinds == TickKind.BAR_SECOND)) & ~filled_in]
+        bars = rows[np.isin(kinds, _BARS) & ~filled_in]
         if len(bars):
             self._add("venue_bars", bars)
 

@@ -24,12 +24,14 @@ GROUP_ROWS = (
 
 _TRADE, _QUOTE = (TickKind.TRADE,), (TickKind.QUOTE,)
 _HEALTH = (TickKind.HEALTH,)
-_BAR, _FMV, _LULD = (TickKind.BAR_SECOND, TickKind.BAR_MINUTE), (TickKind.FMV,), (TickKind.LULD,)
+_BAR = (TickKind.BAR_SECOND, TickKind.BAR_MINUTE, TickKind.BAR_DAY)
+_FMV, _LULD = (TickKind.FMV,), (TickKind.LULD,)
 # Payload columns of the tick table, and for which kinds each holds: fields of a record share their bytes.
 _TICK_COLUMNS: dict[str, tuple[TickKind, ...]] = {
     "price": _TRADE + _FMV,
     "size": _TRADE,
     "trade_id": _TRADE,
+    "side": _TRADE,
     **dict.fromkeys(("bid", "ask", "bid_size", "ask_size", "exchange_ask"), _QUOTE),
     "conditions": _TRADE + _QUOTE + _LULD,
     "exchange": _TRADE + _QUOTE,

@@ -19,7 +19,11 @@ from hft_engine.runtime.messages import Event
 Row = tuple[object, ...]
 
 _KIND_NAMES = {kind.value: kind.name.lower() for kind in BarKind}
-_VENUE_KIND_NAMES = {TickKind.BAR_SECOND.value: "second", TickKind.BAR_MINUTE.value: "minute"}
+_VENUE_KIND_NAMES = {
+    TickKind.BAR_SECOND.value: "second",
+    TickKind.BAR_MINUTE.value: "minute",
+    TickKind.BAR_DAY.value: "day",
+}
 _SIDE_NAMES = {side.value: side.name.lower() for side in Side}
 _OHLCV = ("open", "high", "low", "close", "volume", "vwap")
 
@@ -75,7 +79,7 @@ class SqliteStore:
         self._add("bars", rows, kinds, *(rows[name].tolist() for name in names))
 
     def add_venue_bars(self, rows: np.ndarray) -> None:
-        """``rows``: ``TICK_DTYPE``, only BAR_SECOND and BAR_MINUTE."""
+        """``rows``: ``TICK_DTYPE``, only kinds BAR_*."""
         names = ("ts_start_ns", "ts_venue_ns", *_OHLCV, "day_volume", "day_vwap", "day_open")
         kinds = [_VENUE_KIND_NAMES[kind] for kind in rows["kind"].tolist()]
         self._add("venue_bars", rows, kinds, *(rows[name].tolist() for name in names))
