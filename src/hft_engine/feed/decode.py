@@ -280,14 +280,14 @@ class FrameDecoder(RowDecoder):
     def _lone_event(self, frame: bytes | str, error: Exception) -> list[Event]:
         # The protocol says array; a single object is understood as well.
         try:
-            return [self._parse_one(frame)]
+            return [self._parse_leniently(frame)]
         except _PARSE_ERRORS:
             self.reject_frame(f"the frame is no list of events: {error}")
             return []
 
     def _parse_part(self, part: bytes) -> Event | None:
         try:
-            return self._parse_one(part)
+            return self._parse_leniently(part)
         except _PARSE_ERRORS as error:
             name = _kind_of(part)
             if name is None or name in EVENT_TAGS:
@@ -295,6 +295,13 @@ class FrameDecoder(RowDecoder):
             else:
                 self.count_unknown(name)
             return None
+
+    def _parse_leniently(self, part: bytes | str) -> Event:
+        """Numbers may be text. Raises one of _PARSE_ERRORS, also for text that is no finite number."""
+        event: Event = self._parse_one(part)
+        if any(type(value) is float and math.isinf(value) for value in msgspec.structs.astuple(event)):
+            raise msgspec.ValidationError("a number is infinite")
+        return event
 
     def _refuse(self, event: Event, reason: str) -> int:
         return self.reject(f"{type(event).__name__} {getattr(event, 'sym', '')}: {reason}")
