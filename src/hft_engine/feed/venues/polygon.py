@@ -12,6 +12,7 @@ from hft_engine.config.schema import FeedConfig
 from hft_engine.feed.decode import FrameDecoder
 from hft_engine.feed.events import Status
 from hft_engine.feed.venues.base import Meaning, Verdict
+from hft_engine.feed.venues.polygon_hosts import address, host_problem
 from hft_engine.instruments import InstrumentTable
 
 PAIRS_PER_MESSAGE_MAX = 500  # keeps a subscribe message of long option symbols under 16 KiB
@@ -37,10 +38,11 @@ class Polygon:
     silence_max_ms = 0
     pairs_max = 0
     scans = True
-    address = "wss://socket.polygon.io/stocks"
+    market = "stocks"
+    channels: tuple[str, ...] = ("T", "Q", "A", "AM", "FMV", "LULD")
 
     def url(self, config: FeedConfig) -> str:
-        return config.url or self.address
+        return config.url or address("socket", self.market)
 
     def pairs(self, config: FeedConfig) -> tuple[str, ...]:
         """What to subscribe to, as ``channel.symbol``, each once: repeated pairs are not acknowledged."""
@@ -55,7 +57,10 @@ class Polygon:
             return (
                 "nothing to subscribe to: feed.channels or feed.symbols is empty; name at least one of each"
             )
-        return None
+        absent = [channel for channel in config.channels if channel not in self.channels]
+        if absent:
+            return f"feed.channels: {self.name} has no {absent[0]}; it has {', '.join(self.channels)}"
+        return host_problem(self.url(config), config.channels)
 
     def decoder(self, instruments: InstrumentTable, config: FeedConfig) -> FrameDecoder:
         return FrameDecoder(instruments, self.venue_id, config.frame_bytes_max)
@@ -78,15 +83,6 @@ class Polygon:
         if status.status == "error":
             return _error(status.message)
         return _BY_STATUS.get(status.status, Verdict(Meaning.OTHER))
-
-
-class PolygonOptions(Polygon):
-    """Options: the same protocol on another path, with at most 1,000 contracts a connection."""
-
-    name = "polygon-options"
-    venue_id = 2
-    pairs_max = 1_000  # of quotes; the documentation's figure, confirmed live in 2026
-    address = "wss://socket.polygon.io/options"
 
 
 _WRONG_KEY = Verdict(
