@@ -18,7 +18,7 @@ from hft_engine import sessions
 from hft_engine.config.load import require_known_features
 from hft_engine.config.redact import redacted
 from hft_engine.config.schema import ActorTuning, Config
-from hft_engine.feed.venues import UnknownVenueError, venue_named
+from hft_engine.feed.venues import UnknownVenueError, venue_of
 from hft_engine.indicators import features
 from hft_engine.indicators.features import FeatureSchema
 from hft_engine.instruments import INSTRUMENT_DTYPE
@@ -160,9 +160,9 @@ def _resolve(config: Config, source: str) -> Config:
 
 def _check_venue(config: Config) -> None:
     try:
-        problem = venue_named(config.feed.venue).problem(config.feed)
+        problem = venue_of(config.feed).problem(config.feed)
     except UnknownVenueError as error:
-        raise StartError(f"feed.venue: {error}") from None
+        raise StartError(str(error)) from None
     if problem:
         raise StartError(f"{problem}; or try the engine without a key: hft start --demo")
 

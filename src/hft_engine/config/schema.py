@@ -16,7 +16,7 @@ ClockTime = Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 WaitName = Literal["spin", "yield", "park", "sleep", "auto"]
 Layout = Literal["dedicated", "compact", "inline"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
-Channel = Literal["T", "Q", "A", "AM", "FMV", "LULD"]
+Channel = Literal["T", "Q", "A", "AM", "D", "FMV", "LULD"]
 
 
 class _Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -52,9 +52,21 @@ class ReconnectConfig(_Section, frozen=True):
     attempts_max: NonNegative = 0  # 0 = never give up
 
 
+class PollConfig(_Section, frozen=True):
+    """How a venue that is polled is asked; the calls are all that the feed makes of it."""
+
+    every_ms: Positive = 60_000  # between two questions for the same symbol, where the limits below let it
+    calls_per_second: Positive = 1
+    calls_per_minute: Positive = 5
+    calls_per_day: NonNegative = 25  # in any 24 hours; 0 = no limit
+    bar_stamp: Literal["start", "end"] = "start"  # what the time of a minute bar names
+
+
 class FeedConfig(_Section, frozen=True):
     venue: str = "polygon"  # a name of feed.venues
     url: Annotated[str, Meta(pattern=r"^(wss?|https?)://")] | None = None  # None: the venue's own
+    map: str | None = None  # of venue generic: a file, or the name of a map that comes with the engine
+    poll: PollConfig = PollConfig()  # of venues that are polled
     api_key: str = ""  # better: the venue's variable in the environment or .env, see config.load
     channels: tuple[Channel, ...] = ("T", "Q", "AM")
     symbols: tuple[str, ...] = ("AAPL", "MSFT")

@@ -18,11 +18,14 @@ FLAGS_SHIFT, VENUE_SHIFT = 8, 16
 # ``word`` is kind, flags and venue id in one number: three fields for the price of one conversion.
 _HEADER = "<8xqqqqiI"  # (sequence), venue, recv, mono, venue_sequence, instrument, word
 TRADE_ROW = Layout(_HEADER + "dd16xq24xQH2xH2x")  # price, size, trade_id, conditions, exchange, tape
+SIDED_TRADE_ROW = Layout(_HEADER + "dd16xq24xQH2xHbx")  # the same, and side
 QUOTE_ROW = Layout(_HEADER + "dddd32xQHHH2x")  # bid, ask, bid_size, ask_size, conditions, exchanges, tape
 BAR_ROW = Layout(_HEADER + "ddddddddqd")  # o, h, l, c, volume, vwap, day volume, day vwap, start, day open
 FMV_ROW = Layout(_HEADER + "d72x")
 LULD_ROW = Layout(_HEADER + "dd48xQ4xH2x")  # upper, lower, conditions, tape
-assert {row.size for row in (TRADE_ROW, QUOTE_ROW, BAR_ROW, FMV_ROW, LULD_ROW)} == {ROW_BYTES}
+assert {row.size for row in (TRADE_ROW, SIDED_TRADE_ROW, QUOTE_ROW, BAR_ROW, FMV_ROW, LULD_ROW)} == {
+    ROW_BYTES
+}
 
 
 class InstrumentIds(dict[str, int]):

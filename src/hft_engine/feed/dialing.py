@@ -54,6 +54,12 @@ def _websocket(venue: Venue, config: FeedConfig) -> Dialer:
     return Dialer(venue.url(config), config.connect_timeout_ms, config.frame_bytes_max)
 
 
-DIALERS: dict[str, Callable[[Venue, FeedConfig], Opening]] = {"websocket": _websocket}
+def _polling(venue: Venue, config: FeedConfig) -> Opening:
+    from hft_engine.feed.poller import PollDialer  # its HTTP library is only loaded where somebody polls
+
+    return PollDialer(venue, config)
+
+
+DIALERS: dict[str, Callable[[Venue, FeedConfig], Opening]] = {"websocket": _websocket, "polling": _polling}
 
 __all__ = ["DIALERS", "Link", "Opening"]

@@ -16,7 +16,7 @@ from hft_engine.feed.quarantine import Quarantine
 from hft_engine.feed.scanner import Scanner
 from hft_engine.feed.session import Action, Close, Connect, Fatal, FeedState, Ping, Report, Send, Session
 from hft_engine.feed.transport import TransportError, place
-from hft_engine.feed.venues import venue_named
+from hft_engine.feed.venues import venue_of
 from hft_engine.feed.wire import Wire
 from hft_engine.runtime.actor import ActorContext, FatalError
 
@@ -40,7 +40,7 @@ class Line:
     ) -> None:
         self._ctx = ctx
         self._config = config
-        self._venue = venue = venue_named(config.venue)
+        self._venue = venue = venue_of(config)
         self._quarantine = quarantine
         self._frames = self._bytes = 0  # that Python took
         self._heard = 0  # messages that the session knows of

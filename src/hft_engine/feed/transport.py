@@ -24,7 +24,7 @@ from hft_engine.feed.frames import FrameError, FrameReader, Opcode, StreamWord
 OUTBOX_BYTES_MAX = 1_000_000  # what a peer that reads nothing may make us hold
 CLOSE_REASON_MAX = 120
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError, InterruptedError)
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class TransportError(Exception):
@@ -195,7 +195,7 @@ class Dialer:
             self._client.connect(  # type: ignore[no-untyped-call]
                 self._url,
                 redirect_limit=0,  # the address is in the configuration; a venue does not change it
-                **(_direct(host) if host in _LOOPBACK else {}),
+                **(_direct(host) if host in LOOPBACK else {}),
                 suppress_origin=True,
             )
             connection = Connection(self._client, self._frame_bytes_max)

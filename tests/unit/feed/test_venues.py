@@ -7,8 +7,12 @@ import pytest
 
 from hft_engine.config.schema import FeedConfig
 from hft_engine.feed.dialing import DIALERS
-from hft_engine.feed.venues import UnknownVenueError, venue_named, venue_names
+from hft_engine.feed.venues import UnknownVenueError, venue_names, venue_of
+from hft_engine.feed.venues.fieldmap import shipped_maps
 from hft_engine.instruments import InstrumentTable
+
+VENUES = [FeedConfig(venue=name, map="binance") for name in venue_names()]
+MAPS = [FeedConfig(venue="generic", map=name) for name in shipped_maps()]
 
 THEIRS = """
 from hft_engine.feed.venues.polygon import Polygon
@@ -33,32 +37,32 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     sys.modules.pop("their_feed", None)
 
 
-@pytest.mark.parametrize("name", venue_names())
-def test_every_venue_of_ours_is_whole(name: str) -> None:
-    venue = venue_named(name)
-    assert venue.name == name and 0 < venue.venue_id < 1_000
+@pytest.mark.parametrize("config", VENUES + MAPS, ids=lambda config: f"{config.venue}-{config.map}")
+def test_every_venue_of_ours_is_whole(config: FeedConfig) -> None:
+    venue = venue_of(config)
+    assert venue.name == config.venue and 0 < venue.venue_id < 1_000
     assert venue.transport in DIALERS
-    assert venue.url(FeedConfig(venue=name)).partition("://")[0] in ("ws", "wss", "http", "https")
-    decoder = venue.decoder(InstrumentTable.private(4), FeedConfig(venue=name))
+    assert venue.url(config).partition("://")[0] in ("ws", "wss", "http", "https")
+    decoder = venue.decoder(InstrumentTable.private(4), config)
     assert decoder.decode(b"\xff no message of anybody's", 1, 2) == 0
     assert decoder.frames_rejected + decoder.ignored_events + decoder.unknown_events == 1
 
 
 def test_ids_of_venues_differ() -> None:
-    ids = [venue_named(name).venue_id for name in venue_names()]
+    ids = [venue_of(config).venue_id for config in (*VENUES[:-1], *MAPS)]
     assert len(set(ids)) == len(ids)
 
 
 def test_another_packages_venue_is_found_by_its_entry_point(package: Path) -> None:
-    assert venue_named("theirs").venue_id == 1_000
+    assert venue_of(FeedConfig(venue="theirs")).venue_id == 1_000
     assert "theirs" in venue_names()
 
 
 def test_a_venue_that_cannot_be_loaded_names_its_package(package: Path) -> None:
     with pytest.raises(UnknownVenueError, match=r"spoilt.*their_feed:Missing"):
-        venue_named("spoilt")
+        venue_of(FeedConfig(venue="spoilt"))
 
 
 def test_an_unknown_venue_names_those_there_are() -> None:
     with pytest.raises(UnknownVenueError, match=r"'nasdaq'; known: polygon, polygon-options"):
-        venue_named("nasdaq")
+        venue_of(FeedConfig(venue="nasdaq"))
