@@ -32,7 +32,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from hft_engine.feed.recorded import open_recording
+from hft_engine.feed.recorded import RecordingError, open_recording
 from hft_engine.instruments import InstrumentTable
 from hft_engine.runtime.rundir import SHM, RunError
 from hft_engine.views.status import collect
@@ -323,7 +323,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     try:
         found = verify(_arguments(argv))
-    except NoProofError as error:
+    except (NoProofError, RecordingError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     show(found)

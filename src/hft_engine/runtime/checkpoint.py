@@ -21,6 +21,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from hft_engine.runtime.durable import sync_folder
 from hft_engine.runtime.faultpoints import fault_point
 from hft_engine.shm import layout
 from hft_engine.shm.segment import SegmentError
@@ -230,13 +231,4 @@ def write_durably(path: Path, data: bytes) -> None:
     fault_point("file.synced")
     draft.replace(path)
     fault_point("file.renamed")
-    sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make names in it durable. Raises OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    sync_folder(path.parent)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from hft_engine.runtime.durable import sync_folder
 from hft_engine.runtime.faultpoints import fault_point
 
 LATCH_FILE = "trading.latch"
@@ -94,7 +95,7 @@ class TradingLatch:
         """Take the latch off, durably. Fine where there is none. Raises LatchError."""
         try:
             self._path.unlink(missing_ok=True)
-            self._sync_directory()
+            sync_folder(self._path.parent)
         except OSError as error:
             raise LatchError(f"{self._path}: not taken off: {error.strerror}") from error
         with contextlib.suppress(LatchError):  # the disk may still be full: then the next start prepares
@@ -118,18 +119,11 @@ class TradingLatch:
         fault_point("latch.rename")
         self._reserve.rename(self._path)
         fault_point("latch.sync")
-        self._sync_directory()
+        sync_folder(self._path.parent)
 
     def _touch(self) -> None:
         try:
             os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640))
-            self._sync_directory()
+            sync_folder(self._path.parent)
         except OSError as error:
             raise LatchError(f"{self._path}: {error.strerror}: new orders cannot be latched off") from error
-
-    def _sync_directory(self) -> None:
-        fd = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)

@@ -12,10 +12,10 @@ import signal
 import sys
 from pathlib import Path
 
-from hft_engine.persistence.journal.durable import sync_folder
 from hft_engine.persistence.journal.format import JournalError
 from hft_engine.persistence.journal.session import DRAFT_SUFFIX
 from hft_engine.persistence.journal.zstd_file import FRAME_BYTES, SeekableZstd, compress
+from hft_engine.runtime.durable import sync_folder
 from hft_engine.runtime.faultpoints import fault_point
 
 IDLE_NICE = 19

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from hft_engine.persistence.journal.session import DRAFT_SUFFIX
+from hft_engine.runtime.durable import sync_folder
 from hft_engine.runtime.faultpoints import fault_point
 
 
@@ -22,12 +23,3 @@ def write_whole(path: Path, data: bytes, point: str) -> None:
         draft.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames and removals in it durable. Raises OSError."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

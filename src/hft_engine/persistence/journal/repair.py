@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from hft_engine.persistence.journal.durable import sync_folder
 from hft_engine.persistence.journal.format import JournalError
 from hft_engine.persistence.journal.segment import read_blocks, read_header
 from hft_engine.persistence.journal.session import DRAFT_SUFFIX, index_path, plain_path
 from hft_engine.persistence.journal.zstd_file import open_segment, size_of
+from hft_engine.runtime.durable import sync_folder
 from hft_engine.runtime.faultpoints import fault_point
 
 COPY_BYTES = 1 << 20

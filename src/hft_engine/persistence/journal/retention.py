@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hft_engine.persistence.journal.durable import sync_folder
 from hft_engine.persistence.journal.format import JournalError
 from hft_engine.persistence.journal.segment import read_header
 from hft_engine.persistence.journal.session import (
@@ -22,6 +21,7 @@ from hft_engine.persistence.journal.session import (
     session_paths,
 )
 from hft_engine.persistence.journal.zstd_file import open_segment
+from hft_engine.runtime.durable import sync_folder
 from hft_engine.runtime.faultpoints import fault_point
 
 KEEP_FROM = "keep-from-*"

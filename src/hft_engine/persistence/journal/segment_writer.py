@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 
 from hft_engine.persistence.journal import format as fmt
-from hft_engine.persistence.journal.durable import sync_folder
 from hft_engine.persistence.journal.format import Block, BlockKind, SegmentHeader
 from hft_engine.persistence.journal.index import write_index
 from hft_engine.persistence.journal.metadata import SegmentMetadata
 from hft_engine.persistence.journal.session import segment_path
 from hft_engine.persistence.journal.tally import Tally
+from hft_engine.runtime.durable import sync_folder
 from hft_engine.runtime.faultpoints import fault_point
 
 

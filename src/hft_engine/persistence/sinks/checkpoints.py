@@ -26,7 +26,8 @@ from hft_engine.persistence.checkpoints import (
     path_of,
 )
 from hft_engine.runtime.actor import ActorContext
-from hft_engine.runtime.checkpoint import SUFFIX, Checkpoint, CheckpointFile, sync_directory, write_durably
+from hft_engine.runtime.checkpoint import SUFFIX, Checkpoint, CheckpointFile, write_durably
+from hft_engine.runtime.durable import sync_folder
 from hft_engine.runtime.faultpoints import fault_point
 from hft_engine.shm.layout import PAGE_BYTES
 
@@ -201,7 +202,7 @@ class Steps:
         fault_point("checkpoint.disk.synced")
         self._path.replace(path_of(self._session, ticks))
         fault_point("checkpoint.disk.renamed")
-        sync_directory(self._session)
+        sync_folder(self._session)
         self._let_go()
 
     def _let_go(self) -> None:
