@@ -15,7 +15,7 @@ import numpy as np
 from hft_engine import records
 from hft_engine.runtime.actor import Actor, ActorContext, FatalError
 from hft_engine.runtime.instruments_file import open_instruments
-from hft_engine.runtime.linux import fine_timers
+from hft_engine.runtime.linux import fine_timers, steady_heap
 from hft_engine.runtime.logs import logger
 from hft_engine.runtime.messages import Command, Event, Reply
 from hft_engine.runtime.plan import BELLS_FILE, EXIT_FATAL, INSTRUMENTS_FILE, ProcessPlan, RolePlan
@@ -135,6 +135,7 @@ def _prepare(plan: ProcessPlan) -> None:
     if plan.hot:
         gc.disable()
     else:
+        steady_heap()
         os.nice(BACKGROUND_NICE)
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # waking, it interrupts nobody
 

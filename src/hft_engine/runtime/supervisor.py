@@ -22,6 +22,7 @@ import zmq
 from hft_engine.config.schema import SupervisorConfig
 from hft_engine.runtime.forkserver import ForkServer, ForkServerError
 from hft_engine.runtime.limits import KILLED_GONE_S, SUPERVISOR_EXIT_S, SUPERVISOR_POLL_MS
+from hft_engine.runtime.linux import steady_heap
 from hft_engine.runtime.messages import Event
 from hft_engine.runtime.plan import EXIT_FATAL, ProcessPlan
 from hft_engine.runtime.policy import RestartPolicy
@@ -111,6 +112,7 @@ class Supervisor:
     ) -> int:
         """Start everything, watch until told to stop (or ``finished``), stop everything. Returns the exit code."""
         self._catch_signals()
+        steady_heap()
         try:
             self._state.set(EngineState.STARTING)
             self._start_fork_server()
