@@ -24,6 +24,7 @@ ARRIVALS = {"journal.header": 2, "journal.roll": 1, "journal.open": 2}  # of tho
 OFTEN = {"memory_ms": 250, "disk_ms": 500}  # so that every point of a checkpoint is come by within seconds
 RATE = 3_000.0
 SECONDS = 6.0
+TABLES, TRADED = ("bars", "venue_bars", "signals"), ("orders", "fills")
 # Not come by in a session without trouble or commands, or only at its end. Their own tests arm them.
 ELSEWHERE = (
     "latch.", "journal.cut", "journal.delete", "journal.end", "journal.zstd", "events.", "file.", "told.",
@@ -51,15 +52,16 @@ def trial(point: str, seconds: float = SECONDS) -> tuple[int, list[str]]:
         armed.touch()
         os.environ[ENVIRONMENT], os.environ[WHILE] = f"{point}:kill@{arrival}", str(armed)
         try:
+            trades = {"execution": {"strategy": "follow"}} if point.startswith("execution.") else {}
             with session(
-                directory / "s", RATE, persistence={"journal_segment_mb": 1}, checkpoints=OFTEN
+                directory / "s", RATE, persistence={"journal_segment_mb": 1}, checkpoints=OFTEN, **trades
             ) as running:
-                return _watched(running, armed, seconds)
+                return _watched(running, armed, seconds, TABLES + (TRADED if trades else ()))
         finally:
             del os.environ[ENVIRONMENT], os.environ[WHILE]
 
 
-def _watched(running: Session, armed: Path, seconds: float) -> tuple[int, list[str]]:
+def _watched(running: Session, armed: Path, seconds: float, tables: tuple[str, ...]) -> tuple[int, list[str]]:
     view = running.view()
     time.sleep(seconds)
     armed.unlink()
@@ -73,7 +75,7 @@ def _watched(running: Session, armed: Path, seconds: float) -> tuple[int, list[s
     problems += proof.accounts_hold(running.data_dir, run_id)
     other = running.directory / "undisturbed.db"
     proof.reference(running, journal, other)
-    found = proof.compare(running.data_dir / "market_data.db", other)
+    found = proof.compare(running.data_dir / "market_data.db", other, tables)
     return kills, problems + [str(difference) for difference in found if not difference.none]
 
 
