@@ -252,6 +252,7 @@ class SimulatorConfig(_Section, frozen=True):
     port: Port = 0  # 0 = any free one
     api_key: str = "demo"
     source: str = "synthetic"  # or a recorded file
+    scenario: str = ""  # what goes wrong: a shipped one or a file, docs/simulators.md; "" = nothing
     speed: Annotated[float, Meta(ge=0.0)] = 1.0  # of a recorded file: 1 = real time, 0 = as fast as possible
     seed: NonNegative = 7
     instruments: Annotated[int, Meta(ge=1, le=10_000)] = 50

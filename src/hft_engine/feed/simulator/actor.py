@@ -4,17 +4,16 @@ import asyncio
 import time
 
 from hft_engine.feed.recorded import RecordingError
-from hft_engine.feed.simulator.polygon import PolygonVenue
-from hft_engine.feed.simulator.serving import LOOPBACK, address_of
-from hft_engine.feed.simulator.source import open_source
-from hft_engine.feed.simulator.venue import VenueError
+from hft_engine.feed.simulator.scenario import CALM, ScenarioError, load_scenario
+from hft_engine.feed.simulator.serving import LOOPBACK, address_of, make_venue
+from hft_engine.feed.simulator.venue import Venue, VenueError
 from hft_engine.runtime.actor import ActorContext, BaseActor, FatalError
 
 STEP_TICKS_MAX = 128  # some 0.5 ms of encoding
 
 
 class SimulatorActor(BaseActor):
-    """Serves ``config.simulator`` on loopback. Port in use or an unreadable recording: FatalError."""
+    """Serves ``config.simulator`` on loopback. Port in use, an unreadable recording or scenario: FatalError."""
 
     role = "simulator"
     counters = (
@@ -28,7 +27,7 @@ class SimulatorActor(BaseActor):
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._venue: PolygonVenue | None = None
+        self._venue: Venue | None = None
 
     def on_start(self, ctx: ActorContext) -> None:
         config = ctx.config.simulator
@@ -38,13 +37,15 @@ class SimulatorActor(BaseActor):
         self._counters = [(name, counter := ctx.counter(name), counter.value) for name in self.counters]
         self._loop = asyncio.new_event_loop()
         try:
-            source = open_source(config, time.time_ns())
-            self._venue = PolygonVenue(config, source)
+            scenario = load_scenario(config.scenario) if config.scenario else CALM
+            self._venue = make_venue(config, scenario=scenario)
             port = self._loop.run_until_complete(self._venue.start(LOOPBACK, config.port))
-        except (RecordingError, VenueError) as error:
+        except (RecordingError, ScenarioError, VenueError) as error:
             self._close_loop()
             raise FatalError(str(error)) from error
-        ctx.log.info("serving %s: %s", address_of(self._venue, LOOPBACK, port), source.description)
+        ctx.log.info(
+            "serving %s: %s", address_of(self._venue, LOOPBACK, port), self._venue.source.description
+        )
 
     def do_work(self) -> int:
         """Hands out what is due, then lets the event loop do what it can without waiting."""

@@ -13,10 +13,12 @@ from hft_engine.config.schema import SimulatorConfig
 from hft_engine.feed.recorded import RecordingError
 from hft_engine.feed.simulator.scenario import CALM, ScenarioError, load_scenario, shipped
 from hft_engine.feed.simulator.serving import LOOPBACK, Address, make_venue, serve
+from hft_engine.feed.simulator.source import SYNTHETIC
 from hft_engine.feed.simulator.vendors import VENDORS
 from hft_engine.feed.simulator.venue import Venue, VenueError
 
 _DEFAULTS = SimulatorConfig()
+DEMO = "demo"
 
 
 @click.command(name="sim", help="Serve a simulated vendor on this machine until interrupted.")
@@ -27,7 +29,7 @@ _DEFAULTS = SimulatorConfig()
 @click.option("--rest/--no-rest", default=True, show_default=True, help="whether there is a REST side")
 @click.option(
     "--source",
-    default="demo",
+    default=DEMO,
     show_default=True,
     help='"demo" (a synthetic market), or recorded files, comma between',
 )
@@ -51,12 +53,14 @@ def command(
     host: str,
     rest_port: int,
     rest: bool,
+    source: str,
     scenario: str,
     truth: Path | None,
     **settings: object,
 ) -> None:
     try:
-        config = msgspec.convert(settings, SimulatorConfig)
+        wanted = {"source": SYNTHETIC if source == DEMO else source, "scenario": scenario, **settings}
+        config = msgspec.convert(wanted, SimulatorConfig)
         with ExitStack() as files:
             file = files.enter_context(truth.open("wb")) if truth else None
             plot = load_scenario(scenario) if scenario else CALM

@@ -223,6 +223,9 @@ class Encoder:
             open_, close, high, low, day_vwap, float(average) if every and self._bars % every == 0 else average,
             start // 1_000_000, end // 1_000_000,
         )  # fmt: skip
+        every = self._options.bar_without_volume_every
+        if every and self._bars % every == 0:
+            event.v = 0
         if self._options.newer_fields:
             event.dv, event.dav = repr(volume), repr(day_volume)
         return event

@@ -24,6 +24,7 @@ class VenueOptions(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     contracts_max: NonNegative = 1_000  # options: held at once on a connection, of Q and of FMV
     # Oddities of its wire that were observed and that a client must take.
     bar_average_as_float_every: NonNegative = 0  # A, AM: "z": 12.0
+    bar_without_volume_every: NonNegative = 0  # A, AM: "v": 0
     trade_id_as_number_every: NonNegative = 0  # T: "i": 7657
     time_in_ns_every: NonNegative = 0  # T, Q: "t" in ns instead of ms
     newer_fields: bool = False  # T: ds, pt; A, AM: dv, dav; and one key nobody knows

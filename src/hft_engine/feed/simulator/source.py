@@ -12,7 +12,7 @@ from hft_engine.feed.simulator.generator import SyntheticMarket
 from hft_engine.instruments import InstrumentTable
 from hft_engine.records import TICK_DTYPE
 
-SYNTHETIC = ("synthetic", "demo")  # names of the market that is made here
+SYNTHETIC = "synthetic"  # the market that is made here
 RECORDED_SYMBOLS_MAX = 1_000  # files merged into one replay; far more than anybody names on a command line
 
 
@@ -149,11 +149,11 @@ def open_source(
     now_ns: int,
     market: Callable[[SimulatorConfig, int], LiveMarket] = SyntheticMarket,
 ) -> Source:
-    """What ``config.source`` names: "synthetic" (or "demo"), which is ``market``, or recorded files, comma between.
+    """What ``config.source`` names: "synthetic", which is ``market``, or recorded files, comma between.
 
     Raises RecordingError.
     """
-    if config.source in SYNTHETIC:
+    if config.source == SYNTHETIC:
         return SyntheticSource(config, market(config, now_ns))
     instruments = InstrumentTable.private(RECORDED_SYMBOLS_MAX)
     recording = open_recording([path.strip() for path in config.source.split(",")], instruments)

@@ -154,6 +154,7 @@ def test_oddities_of_the_wire_can_be_switched_on() -> None:
     text = Encoder(("AAPL",), VenueOptions(bar_average_as_float_every=1, newer_fields=True)).encode(bar)[0]
     assert b'"z":12.0' in text
     assert b'"dv":"120.0"' in text
+    assert b'"v":0,' in Encoder(("AAPL",), VenueOptions(bar_without_volume_every=1)).encode(bar)[0]
 
 
 def test_every_nth_is_odd_and_the_others_are_not() -> None:

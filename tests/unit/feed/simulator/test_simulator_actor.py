@@ -71,11 +71,15 @@ class Client(threading.Thread):
 
     def run(self) -> None:
         socket = websocket.create_connection(f"ws://127.0.0.1:{self.port}/stocks", timeout=10)
-        for request in ({"action": "auth", "params": "k"}, {"action": "subscribe", "params": "Q.*"}):
-            socket.send(json.dumps(request))
-        for _ in range(8):
-            self.events += sum(event["ev"] == "Q" for event in json.loads(socket.recv()))
-        socket.shutdown()
+        try:
+            for request in ({"action": "auth", "params": "k"}, {"action": "subscribe", "params": "Q.*"}):
+                socket.send(json.dumps(request))
+            for _ in range(8):
+                self.events += sum(event["ev"] == "Q" for event in json.loads(socket.recv()))
+        except (OSError, websocket.WebSocketException):
+            pass  # refused: no events
+        finally:
+            socket.shutdown()
 
 
 def step_until_done(actor: SimulatorActor, client: Client, seconds: float = 20.0) -> int:
@@ -145,6 +149,29 @@ def test_a_missing_recording_is_fatal_and_says_so(ctx: ActorContext, tmp_path: P
     ctx.config = Config(simulator=msgspec.structs.replace(ctx.config.simulator, source="no/such.jsonl.gz"))
     with pytest.raises(FatalError, match="no such file"):
         SimulatorActor().on_start(ctx)
+
+
+def test_a_missing_scenario_is_fatal_and_says_so(ctx: ActorContext) -> None:
+    assert ctx.config.simulator is not None
+    ctx.config = Config(simulator=msgspec.structs.replace(ctx.config.simulator, scenario="no-such"))
+    with pytest.raises(FatalError, match="half-open"):
+        SimulatorActor().on_start(ctx)
+
+
+def test_a_scenario_goes_wrong_in_the_duty_cycle(ctx: ActorContext, tmp_path: Path) -> None:
+    plot = tmp_path / "plot.yaml"
+    plot.write_text("steps: [{fault: auth-failure, count: 1}]")
+    assert ctx.config.simulator is not None
+    ctx.config = Config(simulator=msgspec.structs.replace(ctx.config.simulator, scenario=str(plot)))
+    actor = SimulatorActor()
+    actor.on_start(ctx)
+    refused, admitted = Client(port_of(ctx)), Client(port_of(ctx))
+    for client in (refused, admitted):
+        client.start()
+        step_until_done(actor, client)
+    actor.on_stop()
+    assert ctx.counter("auth_failures").value == 1
+    assert refused.events == 0 and admitted.events > 0
 
 
 def test_it_refuses_to_start_without_its_section(ctx: ActorContext) -> None:
