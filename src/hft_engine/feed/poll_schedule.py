@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from hft_engine.feed.budget import CallBudget
 
+REST_MIN_NS, REST_MAX_NS = 60_000_000_000, 3_600_000_000_000  # of a pair that there is no use in asking for
+
 
 class PollSchedule:
     """Each pair every ``every_ns``, those that waited longest first, all within ``budget``."""
@@ -12,6 +14,7 @@ class PollSchedule:
         self._every_ns = every_ns
         self._budget = budget
         self._due_ns: dict[str, int] = {}
+        self._rests: dict[str, int] = {}
         self._paused_until_ns = 0
 
     @property
@@ -26,6 +29,7 @@ class PollSchedule:
     def remove(self, pairs: Iterable[str]) -> None:
         for pair in pairs:
             self._due_ns.pop(pair, None)
+            self._rests.pop(pair, None)
 
     def next(self, now_ns: int) -> tuple[str | None, int]:
         """(pair to ask for now, 0), or (None, ns until there is one; -1: not before something is added)."""
@@ -43,10 +47,15 @@ class PollSchedule:
             del self._due_ns[pair]  # to the end: of those due at the same time it is the last
             self._due_ns[pair] = now_ns + self._every_ns
 
-    def put_off(self, pair: str, until_ns: int) -> None:
-        """The pair is not due before."""
+    def rest(self, pair: str, now_ns: int) -> None:
+        """Asking was no use: the pair waits, each time in a row twice as long."""
         if pair in self._due_ns:
-            self._due_ns[pair] = max(self._due_ns[pair], until_ns)
+            rests = self._rests[pair] = self._rests.get(pair, 0) + 1
+            self._due_ns[pair] = now_ns + min(REST_MIN_NS << (rests - 1), REST_MAX_NS)
+
+    def answered(self, pair: str) -> None:
+        """The pair was answered: it rests no more."""
+        self._rests.pop(pair, None)
 
     def pause(self, until_ns: int) -> None:
         """Nothing is due before."""

@@ -24,7 +24,7 @@ from hft_engine.feed.frames import FrameReader, Opcode, StreamWord
 from hft_engine.feed.poll_schedule import PollSchedule
 from hft_engine.feed.transport import LOOPBACK, TransportError, place
 from hft_engine.feed.venues.base import Venue
-from hft_engine.feed.venues.polled import PolledVenue, Request
+from hft_engine.feed.venues.polled import Pause, PolledVenue, Request
 
 FAILURES_MAX = 3  # calls in a row before the connection counts as lost
 ANSWERS_MAX = 64  # waiting for a feed that is busy; then the thread waits too
@@ -216,11 +216,17 @@ class Poller:
         message = self._venue.message(pair, self._redacted(body))
         pause = self._venue.trouble(pair, body)
         with self._wake:
-            if pause is not None:
-                self._schedule.pause(stamps[1] + pause.pause_s * NS_PER_S)
-                self._schedule.put_off(pair, stamps[1] + pause.pair_pause_s * NS_PER_S)
+            self._heed(pair, pause, stamps[1])
             self._answers.append((message, *stamps))
         self._ring()
+
+    def _heed(self, pair: str, pause: Pause | None, now_ns: int) -> None:
+        if pause is None:
+            self._schedule.answered(pair)
+            return
+        self._schedule.pause(now_ns + pause.pause_s * NS_PER_S)
+        if pause.pair_rests:
+            self._schedule.rest(pair, now_ns)
 
     def _fetch(self, session: requests.Session, pair: str) -> bytes:
         query = self._venue.query(pair, self._config)

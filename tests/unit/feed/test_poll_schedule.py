@@ -61,13 +61,23 @@ def test_a_budget_that_is_too_small_serves_who_waited_longest() -> None:
     assert max(map(asked.count, "abc")) - min(map(asked.count, "abc")) <= 1
 
 
-def test_a_pair_that_is_put_off_costs_nothing_meanwhile() -> None:
-    schedule = PollSchedule(10 * S, CallBudget([(1, S)]))
-    schedule.add(["bad", "good"])
-    assert schedule.next(0) == ("bad", 0)
-    schedule.asked("bad", 0)
-    schedule.put_off("bad", 45 * S)
-    assert [pair for pair, _ in _asked(schedule, 50 * S, S)] == ["good"] * 5 + ["bad"]
+def test_a_pair_that_rests_costs_nothing_meanwhile_and_rests_longer_each_time() -> None:
+    schedule, rests = PollSchedule(1, CallBudget([(1_000, S)])), []
+    schedule.add(["bad"])
+    now = 0
+    for _ in range(9):
+        schedule.asked("bad", now)
+        schedule.rest("bad", now)
+        pair, wait = schedule.next(now)
+        assert pair is None
+        rests.append(wait // (60 * S))
+        now += wait
+    assert rests == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    schedule.answered("bad")
+    schedule.rest("bad", now)
+    assert schedule.next(now) == (None, 60 * S)
+    schedule.add(["good"])
+    assert schedule.next(now) == ("good", 0)
 
 
 def test_a_pause_holds_for_all_and_removed_pairs_are_forgotten() -> None:
@@ -77,6 +87,6 @@ def test_a_pause_holds_for_all_and_removed_pairs_are_forgotten() -> None:
     schedule.pause(30 * S)
     assert schedule.next(0) == (None, 30 * S)
     schedule.remove(["a", "unknown"])
-    schedule.put_off("a", 99 * S)
+    schedule.rest("a", 99 * S)
     assert _asked(schedule, 35 * S) == [("b", 30)]
     assert schedule.pairs == ("b",)

@@ -106,11 +106,13 @@ class AlphaVantage:
 
 _VERDICTS = {
     KEY: Verdict(Meaning.REFUSED, advice="check ALPHAVANTAGE_API_KEY in the environment or in .env"),
-    CALL: Verdict(Meaning.OTHER, advice="check the symbol in feed.symbols; it is asked for again in an hour"),
-    SYMBOL: Verdict(Meaning.OTHER, advice="correct feed.symbols; it is asked for again in an hour"),
+    CALL: Verdict(
+        Meaning.OTHER, advice="check the symbol in feed.symbols; it is asked for less and less often"
+    ),
+    SYMBOL: Verdict(Meaning.OTHER, advice="correct feed.symbols; it is asked for less and less often"),
     PREMIUM: Verdict(
         Meaning.NOT_AUTHORIZED,
-        advice="the plan lacks this function; see feed.channels. Asked again in an hour",
+        advice="the plan lacks this function; see feed.channels",
     ),
     DAY_LIMIT: Verdict(
         Meaning.OTHER,

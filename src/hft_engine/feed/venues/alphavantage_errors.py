@@ -16,12 +16,12 @@ _TEXT_MAX = 500
 
 
 class Trouble(NamedTuple):
-    """``kind`` is one of those below; ``pause_s``: ask nothing so long; ``pair_pause_s``: not this pair."""
+    """``kind`` is one of those below; the others as in ``polled.Pause``."""
 
     kind: str
     text: str
     pause_s: int = 0
-    pair_pause_s: int = 0
+    pair_rests: bool = False
 
 
 KEY, CALL, SYMBOL, PREMIUM, DAY_LIMIT, MINUTE_LIMIT, SECOND_LIMIT, OTHER = (
@@ -39,7 +39,7 @@ KEY, CALL, SYMBOL, PREMIUM, DAY_LIMIT, MINUTE_LIMIT, SECOND_LIMIT, OTHER = (
 def trouble_of(body: Mapping[str, object], symbol: str) -> Trouble | None:
     """What is wrong with an answer to a request for ``symbol``; None for one that holds data."""
     if "Global Quote" in body and not (isinstance(body["Global Quote"], Mapping) and body["Global Quote"]):
-        return Trouble(SYMBOL, f"no quote for {symbol}: Alpha Vantage does not know it", pair_pause_s=HOUR_S)
+        return Trouble(SYMBOL, f"no quote for {symbol}: Alpha Vantage does not know it", pair_rests=True)
     key = next((key for key in _KEYS if key in body), None)
     if key is None:
         return None
@@ -50,7 +50,7 @@ def trouble_of(body: Mapping[str, object], symbol: str) -> Trouble | None:
 def _error(text: str, symbol: str) -> Trouble:
     if "apikey" in text.lower():
         return Trouble(KEY, text, pause_s=HOUR_S)
-    return Trouble(CALL, f"{symbol}: {text}", pair_pause_s=HOUR_S)
+    return Trouble(CALL, f"{symbol}: {text}", pair_rests=True)
 
 
 def _limit(text: str, symbol: str) -> Trouble:
@@ -63,5 +63,5 @@ def _limit(text: str, symbol: str) -> Trouble:
     if "per day" in lowered:
         return Trouble(DAY_LIMIT, text, pause_s=HOUR_S)
     if "premium endpoint" in lowered:
-        return Trouble(PREMIUM, f"{symbol}: {text}", pair_pause_s=HOUR_S)
-    return Trouble(OTHER, f"{symbol}: {text}", pair_pause_s=MINUTE_S)
+        return Trouble(PREMIUM, f"{symbol}: {text}", pair_rests=True)
+    return Trouble(OTHER, f"{symbol}: {text}", pair_rests=True)

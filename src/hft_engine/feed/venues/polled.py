@@ -17,12 +17,12 @@ class Query(NamedTuple):
 
 
 class Pause(Protocol):
-    """What an answer asks of us: nothing for ``pause_s``, not this pair for ``pair_pause_s``."""
+    """What an answer asks of us: nothing for ``pause_s``; ``pair_rests``: this pair rarely, until it is answered."""
 
     @property
     def pause_s(self) -> int: ...
     @property
-    def pair_pause_s(self) -> int: ...
+    def pair_rests(self) -> bool: ...
 
 
 class PolledVenue(Venue, Protocol):

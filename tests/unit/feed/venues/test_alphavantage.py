@@ -153,19 +153,19 @@ def test_a_spoilt_bar_does_not_cost_its_neighbours() -> None:
 # ---- errors
 
 MEANT = {
-    "daily_limit_2024on": ("daily limit", Meaning.OTHER, 3_600, 0),
-    "daily_limit_key_echo": ("daily limit", Meaning.OTHER, 3_600, 0),
-    "burst_limit_1rps": ("limit per second", Meaning.OTHER, 2, 0),
-    "legacy_minute_limit": ("limit per minute", Meaning.OTHER, 60, 0),
-    "bad_symbol_or_call": ("bad call", Meaning.OTHER, 0, 3_600),
-    "missing_key": ("key refused", Meaning.REFUSED, 3_600, 0),
-    "unknown_symbol_quote": ("unknown symbol", Meaning.OTHER, 0, 3_600),
+    "daily_limit_2024on": ("daily limit", Meaning.OTHER, 3_600, False),
+    "daily_limit_key_echo": ("daily limit", Meaning.OTHER, 3_600, False),
+    "burst_limit_1rps": ("limit per second", Meaning.OTHER, 2, False),
+    "legacy_minute_limit": ("limit per minute", Meaning.OTHER, 60, False),
+    "bad_symbol_or_call": ("bad call", Meaning.OTHER, 0, True),
+    "missing_key": ("key refused", Meaning.REFUSED, 3_600, False),
+    "unknown_symbol_quote": ("unknown symbol", Meaning.OTHER, 0, True),
 }
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error["kind"])
 def test_every_observed_error_body_is_recognised(error: dict) -> None:
-    kind, meaning, pause_s, pair_pause_s = MEANT[error["kind"]]
+    kind, meaning, pause_s, rests = MEANT[error["kind"]]
     bench, pair = _bench(), f"{QUOTE}.MSFT"
     assert len(bench.rows(_message(pair, error["body"]))) == 0
     (status,) = bench.decoder.statuses
@@ -173,7 +173,7 @@ def test_every_observed_error_body_is_recognised(error: dict) -> None:
     verdict = VENUE.verdict(status)
     assert verdict.meaning is meaning and verdict.advice
     pause = VENUE.trouble(pair, json.dumps(error["body"]).encode())
-    assert pause is not None and (pause.pause_s, pause.pair_pause_s) == (pause_s, pair_pause_s)
+    assert pause is not None and (pause.pause_s, pause.pair_rests) == (pause_s, rests)
     assert bench.refused == 0
 
 
