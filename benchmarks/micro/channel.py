@@ -27,7 +27,7 @@ class Channel:
     def __init__(self, gating: bool, parks: bool = False, readers: int = 1) -> None:
         parent = SHM if SHM.is_dir() else Path(tempfile.gettempdir())
         self.directory = Path(tempfile.mkdtemp(prefix="hft_bench-", dir=parent))
-        with Segment.create(self.directory / "bells", layout.BELLS_MAX * layout.BELL_WORDS * layout.WORD):
+        with Segment.create(self.directory / "bells", layout.BELLS_WORDS * layout.WORD):
             pass
         roles = [(f"reader-{i}", i if parks else layout.NO_BELL) for i in range(readers)]
         create_ring(self.directory / "channel.ring", RECORD, CAPACITY, roles, gating)

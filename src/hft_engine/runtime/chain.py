@@ -28,6 +28,7 @@ from hft_engine.runtime.wait import (
 from hft_engine.runtime.wait_mode import MODES
 from hft_engine.shm import layout
 from hft_engine.shm.atomics import mono_ns, sched_yield, sleep_ns
+from hft_engine.shm.doorbell import new_bells
 from hft_engine.shm.syscalls import wait_readable
 from hft_engine.shm.wiring import wire, wired, wired_rows
 
@@ -205,8 +206,7 @@ def warm() -> None:
     """Compile (or load) the turn."""
     wiring = np.zeros(2, np.int64)
     call = NativeCall(entry(_nothing).address, wiring, 0)
-    bells = np.zeros(layout.BELL_WORDS, np.int64)
-    Chain([call], [], bells, 0, "spin").turn(0)
+    Chain([call], [], new_bells(), 0, "spin").turn(0)
 
 
 __all__ = ["ATTENTION", "TOUCH_NS", "TURN_NS", "Chain", "NativeCall", "entry", "warm"]

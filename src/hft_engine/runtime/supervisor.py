@@ -342,8 +342,7 @@ class Supervisor:
         self._wake_w.close()
 
     def _stop_child(self, child: Child, end_s: float) -> None:
-        word = child.plan.bell * layout.BELL_WORDS + layout.B_STOP
-        self._bells[word] = 1
+        self._bells[layout.stop_word(child.plan.bell)] = 1
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(child.pidfd, signal.SIGTERM)
         deadline_s = max(0.0, min(self._config.stop_deadline_ms / 1e3, end_s - time.monotonic()))

@@ -19,16 +19,13 @@ from numba import njit
 from hft_engine.runtime.wait_mode import MODES
 from hft_engine.shm import layout
 from hft_engine.shm.atomics import (
-    fence_full,
-    futex_wait,
-    load_acquire,
     load_acquire_at,
     mono_ns,
     sched_yield,
     sleep_ns,
     spin_hint,
-    store_release,
 )
+from hft_engine.shm.doorbell import announce, sleep, withdraw
 from hft_engine.shm.ring import Ring, is_ready
 from hft_engine.shm.wiring import wire, wired, wired_rows
 
@@ -72,13 +69,10 @@ def spin(inputs: np.ndarray, duration_ns: int, yielding: bool) -> bool:
 
 @njit(nogil=True, inline="always")
 def park(inputs: np.ndarray, bells: np.ndarray, bell: int, duration_ns: int) -> None:
-    word = bell * layout.BELL_WORDS
-    sequence = load_acquire(bells, word + layout.B_SEQUENCE)
-    store_release(bells, word + layout.B_PARKED, 1)
-    fence_full()
+    sequence = announce(bells, bell)
     if not ready(inputs):
-        futex_wait(bells, word + layout.B_SEQUENCE, sequence, duration_ns)
-    store_release(bells, word + layout.B_PARKED, 0)
+        sleep(bells, bell, sequence, duration_ns)
+    withdraw(bells, bell)
 
 
 @njit(nogil=True, cache=True)

@@ -55,25 +55,19 @@ def store_release(typingctx: Any, words: Any, index: Any, value: Any) -> Any:
     return types.void(words, types.intp, types.int64), codegen
 
 
-@intrinsic
-def fetch_add(typingctx: Any, words: Any, index: Any, value: Any) -> Any:
-    """Atomically add; returns the value before. Only doorbells need it: they have several ringers."""
+def _changer(operation: str) -> Any:
+    def change(typingctx: Any, words: Any, index: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            pointer = _word(context, builder, sig.args[0], *args[:2])
+            return builder.atomic_rmw(operation, pointer, args[2], "seq_cst")
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.atomic_rmw("add", _word(context, builder, sig.args[0], *args[:2]), args[2], "seq_cst")
+        return types.int64(words, types.intp, types.int64), codegen
 
-    return types.int64(words, types.intp, types.int64), codegen
+    return intrinsic(change)
 
 
-@intrinsic
-def exchange(typingctx: Any, words: Any, index: Any, value: Any) -> Any:
-    """Atomically set; returns the value before."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer = _word(context, builder, sig.args[0], *args[:2])
-        return builder.atomic_rmw("xchg", pointer, args[2], "seq_cst")
-
-    return types.int64(words, types.intp, types.int64), codegen
+# Each changes ``words[index]`` and returns the value before. Only doorbells need them: they have several ringers.
+fetch_add, fetch_and, fetch_or = _changer("add"), _changer("and"), _changer("or")
 
 
 @intrinsic

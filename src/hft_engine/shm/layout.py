@@ -17,7 +17,10 @@ prefetcher of x86-64 fetches lines in pairs:
     word 320  reader names 16 names of 24 bytes
     byte 4096 slots        capacity records
 
-Doorbell segment, 128 bytes an actor:  +0 SEQUENCE (futex word: its low 32 bits)   +1 PARKED   +2 STOP
+Doorbell segment, 128 bytes each:
+
+    word   0  PARKED       a bit for each bell whose actor sleeps, or is about to
+    word  16  bell 0       +0 SEQUENCE (futex word: its low 32 bits)   +1 STOP
 """
 
 import hashlib
@@ -27,7 +30,7 @@ import numpy as np
 WORD = 8
 PAGE_BYTES = 4096
 MAGIC = int.from_bytes(b"hft_shm1", "little")
-LAYOUT_VERSION = 4
+LAYOUT_VERSION = 5
 
 # identity
 W_MAGIC, W_VERSION, W_DTYPE, W_RECORD, W_CAPACITY, W_READERS, W_GATING, W_BELLS = range(8)
@@ -46,9 +49,11 @@ RING_HEADER_BYTES = PAGE_BYTES
 RING_HEADER_WORDS = RING_HEADER_BYTES // WORD
 
 # doorbells
+W_PARKED, W_BELL_0 = 0, 16
 BELL_WORDS = 16
-B_SEQUENCE, B_PARKED, B_STOP = range(3)
+B_SEQUENCE, B_STOP = range(2)
 BELLS_MAX = 64  # actors in one run: a bit of a word each
+BELLS_WORDS = W_BELL_0 + BELLS_MAX * BELL_WORDS
 NO_BELL = -1  # of a reader that never parks
 
 # stats segment of one role: vitals, counters, histograms
@@ -80,3 +85,8 @@ def dtype_hash(dtype: np.dtype) -> int:
 
 def ring_bytes(dtype: np.dtype, capacity: int) -> int:
     return RING_HEADER_BYTES + capacity * dtype.itemsize
+
+
+def stop_word(bell: int) -> int:
+    """Where, among the doorbells' words, the actor of ``bell`` is told to stop."""
+    return W_BELL_0 + bell * BELL_WORDS + B_STOP

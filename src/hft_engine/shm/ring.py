@@ -9,7 +9,7 @@ very cache line that brings it the record and fetches no other; INTENT and PUBLI
 read by views, by a restarted writer and by readers that were lapped.
 
 Writer:  INTENT := end, slots' words := ~s | release fence | bodies | words := s, the batch's first one last
-         (release) | PUBLISHED := end (release) | if a reader may park: full fence, ring its doorbell
+         (release) | PUBLISHED := end (release) | if a reader may park: full fence, ring those that do
 Reader:  word = POSITION (acquire)? | copy the slot | acquire fence | word = POSITION still? else what was copied may
          be torn: it is dropped, the reader jumps forward and counts what it missed in LAPPED.
 
@@ -45,9 +45,8 @@ from hft_engine.shm.atomics import (
     store_release,
     store_sequence_relaxed,
     store_sequence_release,
-    trailing_zeros,
 )
-from hft_engine.shm.doorbell import new_bells, ring_if_parked
+from hft_engine.shm.doorbell import new_bells, ring_parked
 from hft_engine.shm.ring_cursors import RingCursors
 from hft_engine.shm.ring_file import write_header
 from hft_engine.shm.segment import Segment
@@ -109,12 +108,10 @@ def publish(head: np.ndarray, slots: np.ndarray, bells: np.ndarray, end: int) ->
     for sequence in range(end - 1, first - 1, -1):
         store_sequence_release(slots, sequence & (len(slots) - 1), sequence)
     store_release(head, _PUBLISHED, end)
-    parking = head[_BELLS]
-    if parking != 0:
+    listeners = head[_BELLS]
+    if listeners != 0:
         fence_full()
-        while parking != 0:
-            ring_if_parked(bells, trailing_zeros(parking))
-            parking &= parking - 1
+        ring_parked(bells, listeners)
 
 
 @njit(nogil=True, inline="always")
@@ -190,6 +187,12 @@ def seek(head: np.ndarray, slots: np.ndarray, reader: int) -> int:
 def position_of(head: np.ndarray, reader: int) -> int:
     """The sequence that the reader reads next, if it was not lapped."""
     return head[_READER_0 + reader * _READER_WORDS + _POSITION]
+
+
+@njit(nogil=True, inline="always")
+def waiting(head: np.ndarray, reader: int) -> int:
+    """Records published and not yet read."""
+    return load_acquire(head, _PUBLISHED) - position_of(head, reader)
 
 
 @njit(nogil=True, inline="always")
