@@ -11,7 +11,8 @@ import os
 import signal
 import statistics
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -285,6 +286,17 @@ def _machine_line(described: dict[str, Any]) -> str:
         f"Python {described['python']}, commit {described['commit'] or 'unknown'}, "
         f"load average {described['load_average_1min']}.{own}"
     )
+
+
+@contextmanager
+def on_core(core: int) -> Iterator[None]:
+    """This thread, and what it starts meanwhile, runs on one core."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def two_cores() -> tuple[int, int]:

@@ -130,7 +130,8 @@ def run_once(name: str, seconds: float, model: Path) -> Run:
         with EngineRun(configuration(setup, url, model), scratch) as engine:
             engine.until_live()
             _expect(ours)  # "subscribed"
-            return _observe(engine, ours, load)
+            with harness.on_core(harness.two_cores()[1]):  # who looks on is not on the stages' core
+                return _observe(engine, ours, load)
     finally:
         child.kill()
         child.join()

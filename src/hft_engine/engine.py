@@ -27,6 +27,7 @@ from hft_engine.runtime import kernelcache, run_record, rundir
 from hft_engine.runtime.forkserver import ForkServer
 from hft_engine.runtime.instruments_file import open_instruments
 from hft_engine.runtime.logs import errors_path, logger
+from hft_engine.runtime.placement import Places, kept_off, places
 from hft_engine.runtime.plan import BELLS_FILE, INSTRUMENTS_FILE, ProcessPlan, RolePlan
 from hft_engine.runtime.session_events import EventLog
 from hft_engine.runtime.snapshots import Snapshots
@@ -76,6 +77,7 @@ class Run:
     topology: Topology
     directory: rundir.RunDirectory
     bells: np.ndarray
+    places: Places
     arguments: dict[str, dict[str, Any]]  # role -> keyword arguments of its factory
     history: Path | None = None  # the session whose events a replay repeats
 
@@ -106,7 +108,7 @@ def run(
     with _data_lock(config) as lock, _directory(config, topology, resume, say) as directory:
         lock.describe(f"run {directory.run_id}, pid {os.getpid()}")
         bells = _segments(directory, topology, config, resume is not None, say)
-        made = Run(config, topology, directory, bells, arguments, history)
+        made = Run(config, topology, directory, bells, _places(config, topology), arguments, history)
         directory.write_manifest(_manifest(config, topology, directory.run_id))
         log = logger(
             "supervisor",
@@ -124,7 +126,7 @@ def run(
             _log_due(log, summary.due_line())
 
         try:
-            with _marked(made):
+            with _marked(made), kept_off(made.places.others):
                 code = supervisor.run(lambda: on_ready(made), lambda: finished(made), each_second)
         finally:
             run_record.save(directory.path, "stopped", supervisor.exit_code, supervisor.reason)
@@ -289,7 +291,7 @@ def _make_segments(
         table = open_instruments(path / INSTRUMENTS_FILE, writable=True)
         for symbol in continuation.symbols:
             table.id_of(symbol)
-    with Segment.create(path / BELLS_FILE, layout.BELLS_MAX * layout.BELL_WORDS * layout.WORD):
+    with Segment.create(path / BELLS_FILE, layout.BELLS_WORDS * layout.WORD):
         pass
     role_bell = {
         role.name: topology.bells[process.name]
@@ -339,9 +341,14 @@ def _mode(config: Config, topology: Topology, process: Process) -> str:
     return resolve(_tuning(config, process).wait, process.hot, critical, os.cpu_count() or 1)
 
 
+def _places(config: Config, topology: Topology) -> Places:
+    wanted = {process.name: _tuning(config, process).cpus for process in topology.processes}
+    hot = [process.name for process in topology.processes if process.hot]
+    return places(os.sched_getaffinity(0), wanted, hot)
+
+
 def _plan(made: Run, process: Process) -> ProcessPlan:
     config, topology = made.config, made.topology
-    tuning = _tuning(config, process)
     return ProcessPlan(
         name=process.name,
         roles=tuple(
@@ -357,7 +364,7 @@ def _plan(made: Run, process: Process) -> ProcessPlan:
         hot=process.hot,
         mode=_mode(config, topology, process),
         bell=topology.bells[process.name],
-        cpus=tuning.cpus,
+        cpus=made.places.of[process.name],
         run_id=made.directory.run_id,
         run_dir=str(made.directory.path),
         data_dir=config.engine.data_dir,

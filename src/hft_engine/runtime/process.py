@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from hft_engine import records
+from hft_engine.runtime import placement
 from hft_engine.runtime.actor import Actor, ActorContext, FatalError
 from hft_engine.runtime.instruments_file import open_instruments
 from hft_engine.runtime.linux import fine_timers, steady_heap
@@ -27,9 +28,6 @@ from hft_engine.shm.ring import Ring
 from hft_engine.shm.segment import Segment, SegmentError
 
 HOPELESS = (FatalError, SegmentError)  # no restart makes room in shared memory, or changes what a segment is
-
-
-BACKGROUND_NICE = 5  # persistence, publisher and the demo venue give way to the path from tick to signal
 
 
 def load(spec: str) -> Any:
@@ -86,7 +84,7 @@ class _Stopping:
 
     def __init__(self, bells: np.ndarray, bell: int) -> None:
         self._words = words_view(bells)
-        self._word = bell * layout.BELL_WORDS + layout.B_STOP
+        self._word = layout.stop_word(bell)
         self._signalled = False
         signal.signal(signal.SIGTERM, self._on_signal)
 
@@ -128,16 +126,16 @@ def _path(text: str | None) -> Path | None:
 
 def _prepare(plan: ProcessPlan) -> None:
     fine_timers()
-    if plan.cpus:
-        os.sched_setaffinity(0, plan.cpus)
+    os.sched_setaffinity(0, plan.cpus)
     gc.collect()
     gc.freeze()
     if plan.hot:
         gc.disable()
+        placement.go_first()
     else:
         steady_heap()
-        os.nice(BACKGROUND_NICE)
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # waking, it interrupts nobody
+        os.nice(placement.BACKGROUND_NICE)
+        placement.give_way()
 
 
 def _report(run: ActorRun, port: _SocketPort, error: BaseException) -> None:
