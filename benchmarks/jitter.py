@@ -19,8 +19,8 @@ GAP_NS = 1_000  # a shorter one is the loop itself
 
 
 @njit(nogil=True, cache=True)
-def _spin(duration_ns: int, period_ns: int, gaps: np.ndarray, lateness: np.ndarray) -> int:
-    """Returns the nanoseconds that were lost in gaps over GAP_NS."""
+def _spin(duration_ns: int, period_ns: int, gaps: np.ndarray, lateness: np.ndarray) -> tuple[int, int]:
+    """Returns (nanoseconds that were lost in gaps over GAP_NS, nanoseconds spun: the last gap may outlast the end)."""
     started: int = mono_ns()
     before = started
     due = started + period_ns
@@ -35,7 +35,7 @@ def _spin(duration_ns: int, period_ns: int, gaps: np.ndarray, lateness: np.ndarr
             record(lateness, now - due)
             due += period_ns
         before = now
-    return lost
+    return lost, before - started
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,17 @@ class Jitter:
 def measure(seconds: float, rate: float = 10_000.0) -> Jitter:
     """Spin ``seconds`` on each core that this process may use, one after the other."""
     allowed = os.sched_getaffinity(0)
-    gaps, lateness, lost = new_counts(), new_counts(), 0
+    gaps, lateness = new_counts(), new_counts()
+    lost = spun = 0
     _spin(1, 1_000_000, new_counts(), new_counts())
     try:
         for core in sorted(allowed):
             os.sched_setaffinity(0, {core})
-            lost += _spin(int(seconds * 1e9), int(1e9 / rate), gaps, lateness)
+            gone, elapsed = _spin(int(seconds * 1e9), int(1e9 / rate), gaps, lateness)
+            lost, spun = lost + gone, spun + elapsed
     finally:
         os.sched_setaffinity(0, allowed)
-    return Jitter(gaps, lateness, 100.0 * lost / (seconds * 1e9 * len(allowed)))
+    return Jitter(gaps, lateness, 100.0 * lost / spun)
 
 
 def joined(parts: list[Jitter]) -> Jitter:
