@@ -1,7 +1,8 @@
 """A hop of a 64-byte record between two processes: half a round trip over two rings, and one way on a schedule.
 
 Half a round trip (``hop_round``), both ends spinning or both parked, beside what the machine does at best in the same
-to and fro, taken in turn with it: a cache line, an eventfd (two threads, compiled), and a pyzmq message over ipc.
+to and fro, taken in turn with it: a cache line, a bare futex and an eventfd (two threads, compiled: nothing but the
+wake-up), and a pyzmq message over ipc.
 
     writer (core A) --ring--> reader (core B)        the record carries the clock of the moment before its claim
 
@@ -24,13 +25,14 @@ from benchmarks import harness
 from benchmarks.micro.channel import RECORD, Channel
 from benchmarks.micro.hop_round import round_trips, zmq_round_trips
 from hft_engine.runtime.linux import fine_timers
-from hft_engine.runtime.wait import Input, RingWait
-from hft_engine.shm.atomics import load_acquire, spin_hint, store_release
+from hft_engine.runtime.wait import WAIT_NS_MAX, Input, RingWait
+from hft_engine.shm.atomics import futex_wait, futex_wake, load_acquire, spin_hint, store_release
 from hft_engine.shm.clock import mono_ns
 from hft_engine.shm.histogram import new_counts, percentile, record
 from hft_engine.shm.ring import Ring, advance, claim, poll_into, publish
 
 SPIN_PERIOD_NS = 10_000
+ZMQ_TIMES = 2.5  # as fast as pyzmq, parked: asked for
 PARK_PERIOD_NS = 400_000  # far apart, so that the reader sleeps deeply each time
 _read = types.ExternalFunction("read", types.int64(types.int32, types.voidptr, types.int64))
 _write = types.ExternalFunction("write", types.int64(types.int32, types.voidptr, types.int64))
@@ -193,6 +195,42 @@ def cache_line(count: int) -> np.ndarray:
     return rounds
 
 
+@njit(nogil=True, inline="always")
+def _call(words: np.ndarray, word: int, number: int) -> None:
+    store_release(words, word, number)
+    futex_wake(words, word)
+
+
+@njit(nogil=True, inline="always")
+def _heed(words: np.ndarray, word: int, number: int) -> None:
+    while load_acquire(words, word) != number:
+        futex_wait(words, word, number - 1, WAIT_NS_MAX)
+
+
+@njit(nogil=True, cache=True)
+def _ping_futex(words: np.ndarray, count: int, rounds: np.ndarray) -> None:
+    for i in range(1, count + 1):
+        started: int = mono_ns()
+        _call(words, 0, i)
+        _heed(words, 32, i)
+        record(rounds, mono_ns() - started)
+
+
+@njit(nogil=True, cache=True)
+def _pong_futex(words: np.ndarray, count: int) -> None:
+    for i in range(1, count + 1):
+        _heed(words, 0, i)
+        _call(words, 32, i)
+
+
+def futex(count: int) -> np.ndarray:
+    """Round trips (a histogram) over two futex words: a store, a wake-up, the sleeper runs."""
+    words, rounds = np.zeros(64, np.int64), new_counts()
+    _ping_futex(words, 0, rounds), _pong_futex(words, 0)
+    _ping_pong(lambda: _ping_futex(words, count, rounds), lambda: _pong_futex(words, count))
+    return rounds
+
+
 def eventfd(count: int) -> np.ndarray:
     """Round trips (a histogram) over two eventfds, two wake-ups of a sleeping thread each."""
     there, back, rounds = os.eventfd(0), os.eventfd(0), new_counts()
@@ -248,6 +286,22 @@ def _whole(runs: Sequence[np.ndarray], percent: float, unit_ns: float) -> list[f
     return [percentile(latencies, percent) / unit_ns for latencies in runs]
 
 
+def _add_zmq(
+    report: harness.Report, zmq: Sequence[float], parked: Sequence[float], bare: Sequence[float]
+) -> None:
+    """How many times as long pyzmq takes, run by run; and as long as the wake-up that nobody can do without."""
+    report.add("hop_zmq_p50_us", zmq, "us", ("ours, parked", parked))
+    report.add("hop_futex_p50_us", bare, "us", ("ours, parked", parked))
+    floor = [theirs / least for theirs, least in zip(zmq, bare, strict=True)]
+    times = [theirs / ours for theirs, ours in zip(zmq, parked, strict=True)]
+    report.add("hop_zmq_over_park", times, "x", ("over a bare futex", floor), ZMQ_TIMES, more_is_better=True)
+    if harness.Measured(tuple(floor)).median < ZMQ_TIMES:
+        report.note(
+            f"hop: {ZMQ_TIMES} times pyzmq's is out of reach here: a bare futex, which is nothing but the wake-up, is "
+            f"{harness.number(harness.Measured(tuple(floor)).median)} times as fast as pyzmq."
+        )
+
+
 def main() -> int:
     report = harness.Report("hop", harness.options(__doc__ or ""))
     opts = report.opts
@@ -262,6 +316,7 @@ def main() -> int:
             "cache line to and fro": lambda: cache_line(lines),
             "record to and fro, spinning": lambda: round_trips(lines, parked=False),
             "one way, reader spinning": lambda: hop(spins, parked=False),
+            "futex to and fro": lambda: futex(4 * parks),
             "eventfd to and fro": lambda: eventfd(4 * parks),
             "record to and fro, parked": lambda: round_trips(4 * parks, parked=True),
             "pyzmq to and fro": lambda: zmq_round_trips(4 * parks),
@@ -270,7 +325,7 @@ def main() -> int:
         }
     )
     report.sense_jitter()
-    line, spinning, spinning_once, fd, parked, zmq, fd_once, parked_once = runs.values()
+    line, spinning, spinning_once, bare, fd, parked, zmq, fd_once, parked_once = runs.values()
     half_line = ("half a cache-line round trip", _halves(line, 50.0, 1.0))
     half_fd = ("half an eventfd round trip", _halves(fd, 50.0, 1e3))
     once_fd = ("an eventfd on this schedule", _whole(fd_once, 50.0, 1e3))
@@ -279,7 +334,7 @@ def main() -> int:
     report.add("hop_spin_p99_ns", _halves(spinning, 99.0, 1.0), "ns", half_line)
     report.add("hop_park_p50_us", _halves(parked, 50.0, 1e3), "us", half_fd, target=limit_us)
     report.add("hop_park_p99_us", _halves(parked, 99.0, 1e3), "us", half_fd)
-    report.add("hop_zmq_p50_us", _halves(zmq, 50.0, 1e3), "us", ("ours, parked", _halves(parked, 50.0, 1e3)))
+    _add_zmq(report, _halves(zmq, 50.0, 1e3), _halves(parked, 50.0, 1e3), _halves(bare, 50.0, 1e3))
     report.add("hop_one_way_spin_p50_ns", _whole(spinning_once, 50.0, 1.0), "ns", half_line, target=150)
     report.add("hop_one_way_park_p50_us", _whole(parked_once, 50.0, 1e3), "us", once_fd)
     report.latencies("spinning", spinning_once)
