@@ -3,9 +3,9 @@
     load process --websocket, 10 ticks a frame--> feed --> indicators --> inference --> signals      compact, spinning
       open loop                                     (publisher, journal and SQLite on, on the load's core)
 
-The rate is raised until a stage is lapped or what waits at the end of a probe is more than 20 ms of it (the search of
-``load.overload``). Once with the model of 100 trees x 31 leaves on every tick, once with it on bars alone. Beside it,
-the same load into a client that does nothing but ``recv``: what the load process and the loopback can bring.
+The rate is raised until a stage is lapped or ever more waits (the search of ``load.overload``). Once with the model of
+100 trees x 31 leaves on every tick, once with it on bars alone. Beside it, the same load into a client that does
+nothing but ``recv``: what the load process and the loopback can bring.
 """
 
 import socket

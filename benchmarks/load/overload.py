@@ -3,9 +3,10 @@
     load process --websocket, 10 ticks a frame--> feed --> indicators --> inference --> signals
       open loop                                     (publisher, journal and SQLite on)
 
-First the capacity: the highest rate at which, for a second or so, in one of three tries, no stage between tick and
-signal is lapped and what waits at the end is less than 20 ms of the load. Then, in the same run, half the capacity
-for a while, 1.2, 2 or 5 times the capacity, half of it again. Latency is that of the signals that came (a model of
+First the capacity: the highest rate at which, for a second or so, in two of three tries, no stage between tick and
+signal is lapped and what waits comes down, some time in the second half, to 2 % of the load: who is too slow has ever
+more waiting, who is only held up for a moment catches up. Then, in the same run, half the capacity for a while, 1.2, 2
+or 5 times the capacity, half of it again. Latency is that of the signals that came (a model of
 100 trees x 31 leaves on every tick that a stage takes up; at most one signal in 20 ms an instrument and side), from
 when their tick was due to leave the venue, so what waits at the venue or in the socket counts. Normal is back with
 the first three windows in a row of 100 ms in which p99 is no more than in the worst such window of normal load, of
@@ -44,10 +45,10 @@ from hft_engine.config.schema import ActorTuning, Config, RingsConfig
 FACTORS = (1.2, 2.0, 5.0)
 CALM = 0.5  # of the capacity: normal load
 COOLDOWN_MS = 20  # at most 10,000 signals a second of 100 instruments, whatever the rate
-BEHIND_S = 0.02  # of its load may wait at the end of a probe
+BEHIND_SHARE = 0.02  # of a probe's load may wait when least does
 PROBE_FIRST, PROBE_GROWTH, PROBE_RATE_MAX = 60_000.0, 1.6, 6e6
 BISECTIONS = 3
-PROBES = 3
+PROBES = 3  # of which most decide: one may meet a pause of the machine
 WARM = Phase("warm", 50_000.0, 1.0)
 WINDOW_NS = 100_000_000
 WINDOWS = 3  # in a row: back to normal
@@ -112,6 +113,10 @@ class Part:
         elapsed = min(max(0, until_ns - self.t0_ns), self.end_ns - self.t0_ns)
         return int(elapsed * self.phase.rate / 1e9)
 
+    def waiting(self, look: Look) -> int:
+        """Ticks that were due by then and are no signal's yet: at the venue, in the socket, in rings."""
+        return self.first + self.offered(look.ns) - look.taken + look.lag()
+
 
 def offered(parts: Sequence[Part], until_ns: int) -> int:
     return sum(part.offered(until_ns) for part in parts)
@@ -146,11 +151,16 @@ class Burst:
     lost: int
 
     @property
-    def calm_ns(self) -> float:
-        """The worst window's p99 of the calm before the burst, its first window left out."""
+    def normal_ns(self) -> float:
+        """p99 of the calm before the burst, its first window left out."""
         calm = self.parts[0]
-        values = [p99 for at, p99 in self.windows() if calm.t0_ns + WINDOW_NS < at <= calm.end_ns]
-        return max(values, default=0.0)
+        return self._p99_ns(calm.t0_ns + WINDOW_NS, calm.end_ns)
+
+    def _p99_ns(self, begin_ns: int, end_ns: int) -> float:
+        """Of what was published in [begin, end); infinite where nothing was."""
+        at, late, _ = self.delivered
+        first, last = np.searchsorted(at, [begin_ns, end_ns])
+        return float(np.percentile(late[first:last], 99.0)) if last > first else float("inf")
 
     def windows(self) -> list[tuple[int, float]]:
         """(end of a window, p99 of what was delivered in it)."""
@@ -164,14 +174,14 @@ class Burst:
             if b > a
         ]
 
-    def recovery_ms(self, normal_ns: float) -> float:
-        """From the end of the burst to the beginning of the first normal windows; without any all the time watched."""
-        burst = self.parts[1]
-        after = [(at, p99) for at, p99 in self.windows() if at > burst.end_ns]
-        for i in range(len(after) - WINDOWS + 1):
-            if all(p99 <= normal_ns for _, p99 in after[i : i + WINDOWS]):
-                return max(0.0, (after[i][0] - WINDOW_NS - burst.end_ns) / 1e6)
-        return (self.parts[-1].end_ns - burst.end_ns) / 1e6
+    @property
+    def recovery_ms(self) -> float:
+        """From the end of the burst to the beginning of WINDOWS normal ones; without any all the time watched."""
+        burst, end_ns = self.parts[1], self.parts[-1].end_ns
+        for begin_ns in range(burst.end_ns, end_ns - WINDOWS * WINDOW_NS + 1, WINDOW_NS):
+            if self._p99_ns(begin_ns, begin_ns + WINDOWS * WINDOW_NS) <= self.normal_ns:
+                return (begin_ns - burst.end_ns) / 1e6
+        return (end_ns - burst.end_ns) / 1e6
 
     def in_burst(self) -> np.ndarray:
         """Columns of ``delivered`` published during the burst."""
@@ -211,19 +221,24 @@ class Session:
         return parts
 
     def keeps_up(self, rate: float, seconds: float) -> bool:
-        """Whether one of PROBES is kept: a core that the host takes away for BEHIND_S is not the engine's doing."""
-        return any(self._keeps_up_once(rate, seconds) for _ in range(PROBES))
+        """Whether most of PROBES are kept."""
+        kept = missed = 0
+        while max(kept, missed) <= PROBES // 2:
+            keeps = self._keeps_up_once(rate, seconds)
+            kept, missed = kept + keeps, missed + (not keeps)
+        return kept > missed
 
     def _keeps_up_once(self, rate: float, seconds: float) -> bool:
-        """Whether the engine is at most BEHIND_S behind this load at its end, and no hot reader was lapped."""
+        """Whether no hot reader was lapped, and at some instant of the second half next to nothing waited."""
         before = self._watch.look()
         (part,) = self._start([Phase("probe", rate, seconds)])
         time.sleep(max(0.0, (part.end_ns - time.monotonic_ns()) / 1e9))
         end = self._watch.look()
-        waiting = part.first + part.phase.ticks - end.taken + end.lag()
-        kept = end.lost() == before.lost() and waiting <= max(EVENTS, BEHIND_S * rate)
+        middle_ns = (part.t0_ns + part.end_ns) // 2
+        looks = [look for look in self._watch.looks if look.ns >= middle_ns]
+        least = min(part.waiting(look) for look in [*looks, end])
         self._finish()
-        return kept
+        return end.lost() == before.lost() and least <= max(EVENTS, BEHIND_SHARE * part.phase.ticks)
 
     def capacity(self, seconds: float) -> float:
         """Ticks a second: up by PROBE_GROWTH until it does not keep up, then between by halves."""
@@ -288,14 +303,6 @@ class Run:
 
     capacity: float
     bursts: list[Burst]
-
-    @property
-    def normal_ns(self) -> float:
-        """p99 of the worst window of normal load."""
-        return max(burst.calm_ns for burst in self.bursts)
-
-    def recovery_ms(self, i: int) -> float:
-        return self.bursts[i].recovery_ms(self.normal_ns)
 
 
 def engine_configuration(variant: Variant, url: str, model: Path) -> Config:
@@ -428,15 +435,14 @@ def add(report: harness.Report, name: str, runs: list[Run]) -> None:
     report.add(f"overload_{name}_capacity_per_s", [run.capacity for run in runs], "1/s")
     for i, factor in enumerate(FACTORS):
         bursts, label = [run.bursts[i] for run in runs], f"overload_{name}_{factor:g}x"
-        normal = "normal load, worst 100 ms", [run.normal_ns / 1e6 for run in runs]
+        normal = "before the burst, p99", [burst.normal_ns / 1e6 for burst in bursts]
         report.add(f"{label}_lost_percent", [100.0 * burst.lost_share for burst in bursts], "%")
         for percent in (50.0, 99.0):
             values = [burst.percentile_ms(percent) for burst in bursts]
             report.add(f"{label}_delivered_p{percent:g}_ms", values, "ms", normal)
         from_socket = [burst.percentile_ms(99.0, from_socket=True) for burst in bursts]
         report.add(f"{label}_delivered_from_socket_p99_ms", from_socket, "ms", normal)
-        recovery = [run.recovery_ms(i) for run in runs]
-        report.add(f"{label}_recovery_ms", recovery, "ms", target=RECOVERY_MS)
+        report.add(f"{label}_recovery_ms", [burst.recovery_ms for burst in bursts], "ms", target=RECOVERY_MS)
         growth = [after - before for before, after in (burst.memory_mb for burst in bursts)]
         before = "before the burst", [burst.memory_mb[0] for burst in bursts]
         report.add(f"{label}_memory_growth_mb", growth, "MB", before, target=GROWTH_MB)
@@ -488,10 +494,16 @@ def picture(path: Path, name: str, run: Run) -> None:
     plot.draw(path, f"{name}: overload of {run.capacity:,.0f} ticks/s", panels)
 
 
+def _arguments(parser: harness.Parser) -> None:
+    parser.add_argument(
+        "--variant", action="append", choices=VARIANTS, help="just this engine; may be given again"
+    )
+
+
 def main() -> int:
-    report = harness.Report("overload", harness.options(__doc__ or ""))
+    report = harness.Report("overload", harness.options(__doc__ or "", extra=_arguments))
     lengths = QUICK_LENGTHS if report.opts.quick else FULL_LENGTHS
-    names = QUICK if report.opts.quick else tuple(VARIANTS)
+    names = tuple(report.opts.extra["variant"] or (QUICK if report.opts.quick else VARIANTS))
     runs: dict[str, list[Run]] = {name: [] for name in names}
     scratch = Scratch()
     try:

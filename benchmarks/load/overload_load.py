@@ -6,7 +6,6 @@ schedule is sent, in order, however late; what waits is counted, and every laten
 are made once and sent again and again, with the venue's time of their schedule written into them.
 """
 
-import os
 import re
 import socket
 from dataclasses import dataclass
@@ -136,7 +135,7 @@ def serve(instruments: int, shared: Any, parent_pid: int, channel: Connection) -
     word, the ticks sent so far."""
     die_with_parent(parent_pid)
     fine_timers()
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # a venue is another machine
+    venue.keep_apart()
     block, sent = Block(instruments), np.frombuffer(shared, np.int64)
     _offer(-1, block.text, block.offsets, block.times, 0, 0, 1.0, 0, sent)  # compiled now
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -1,7 +1,9 @@
 """The indicator stage over rings: ticks in, feature records and bars out. One compiled entry for live and offline.
 
 Features go out in batches of at most ``BATCH_MAX``, so that under a burst the first tick does not wait for the
-last.
+last. While no more than ``patience`` ticks wait, the stage takes as few in a turn as the stage behind it, so that in a
+process with it a burst waits in the tick ring, which is deep, and costs nothing. When more wait, it runs ahead: then
+features are lost, of which the next is as good, and not ticks, without which bars are wrong.
 """
 
 import copy
@@ -32,11 +34,13 @@ from hft_engine.runtime.schedule import NEXT_RECORD, SKIPPING, Schedule, is_due
 from hft_engine.runtime.snapshot import CONTROL_WORDS, EPOCH, keep_row
 from hft_engine.shm import histogram
 from hft_engine.shm.clock import stamp_ns
-from hft_engine.shm.ring import Ring, advance, claim, poll_into, position_of, publish, room
+from hft_engine.shm.ring import Ring, advance, claim, poll_into, position_of, publish, room, waiting
 from hft_engine.shm.wiring import wire, wired
 
 BATCH_MAX = 16  # features made visible at once: bounds what a burst adds to the latency of its first tick
-SCRATCH_TICKS = 256  # copied out of the ring at once: 32 KiB, a first-level cache
+SCRATCH_TICKS = (
+    128  # copied out of the ring at once: 16 KiB, half of a first-level cache; taken in a turn with patience
+)
 DUE_MAX = 32  # bars closed by event time before they are made visible
 BARS_CAPACITY_MIN = 16  # room for one tick's bars in the half of the ring that may be claimed at once
 _ROW_AHEAD, _WINDOWS_AHEAD = 8, 4  # ticks before their own that the memory of an instrument is asked for
@@ -208,6 +212,7 @@ def duty(wiring: np.ndarray, reader: int, limit: int) -> int:
     batch_max = min(BATCH_MAX, len(features_slots) >> 1)
     done: Any = np.int64(0)  # a bare 0 is a type of its own: _batch would be compiled for it, too
     gate = wired(wiring, _GATE, np.int64)
+    patience = wired(wiring, _PARAMETERS, PARAMETERS_DTYPE)[0].patience
     while done < limit:
         position = position_of(ticks_head, reader)
         if is_due(gate, position, position):
@@ -244,7 +249,7 @@ def duty(wiring: np.ndarray, reader: int, limit: int) -> int:
             advance(ticks_head, reader, count)
             taken += count
             done += count
-        if polled < wanted:
+        if polled < wanted or waiting(ticks_head, reader) < patience:
             break
     return done
 
@@ -278,12 +283,13 @@ class IndicatorStage:
         latencies: np.ndarray,
         ticks_max: int = 256,
         on_bars: bool = False,
+        patience: int = 0,
     ) -> None:
         if bars_ring.capacity < BARS_CAPACITY_MIN:
             raise ValueError(f"rings.bars is {bars_ring.capacity}; it must be at least {BARS_CAPACITY_MIN}")
         self.schema = feature_schema(config)
         self.parameters = parameters_of(config)
-        self.parameters[0]["on_bars"] = on_bars
+        self.parameters[0]["on_bars"], self.parameters[0]["patience"] = on_bars, patience
         self._extensions, doubles = _bind_extensions(config, self.parameters)
         self.state: IndicatorState = new_state(instruments, doubles)
         self.counts = counts

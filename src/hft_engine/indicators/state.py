@@ -128,6 +128,7 @@ PARAMETERS_DTYPE = np.dtype(
         ("tick_groups", "<i8"),  # see ``features``: what is computed of trades
         ("bar_groups", "<i8"),
         ("on_bars", "<i8"),  # 1: a feature record only where ``new_bar`` says so
+        ("patience", "<i8"),  # ticks: while no more wait, the stage takes few at once; see ``stage``
         ("call_count", "<i8"),
         ("extension_doubles", "<i8"),  # of one instrument
         ("calls", "<i8", (EXTENSIONS_MAX,)),
