@@ -6,6 +6,7 @@ next one is opened: that is the circuit breaker.
 """
 
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -34,6 +35,9 @@ READ_BYTES = 65_536
 KEY_CHARACTERS_MIN = 4  # shorter ones are words, not secrets
 MASK = b"***"
 _WHOLE_TEXT = 0x80 | int(Opcode.TEXT)
+logging.getLogger("urllib3").setLevel(
+    logging.WARNING
+)  # at DEBUG it writes every address, and with it the key
 
 
 class PolledConnection:

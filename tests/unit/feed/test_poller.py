@@ -1,6 +1,7 @@
 """Polling over a real HTTP connection on loopback: answers come out like a socket's messages."""
 
 import json
+import logging
 import select
 import threading
 from pathlib import Path
@@ -105,6 +106,16 @@ def test_a_printed_key_leaves_the_thread_masked() -> None:
         Polled(_config(venue), "GLOBAL_QUOTE.IBM") as polled,
     ):
         assert KEY not in json.dumps(polled.until(1)) and "***" in json.dumps(polled.messages)
+
+
+def test_no_log_of_any_level_holds_the_key(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with (
+        http_venue(lambda asked: _quote(1.0)) as venue,
+        Polled(_config(venue), "GLOBAL_QUOTE.IBM") as polled,
+    ):
+        polled.until(3)
+    assert KEY not in caplog.text
 
 
 def test_a_limit_stops_all_questions() -> None:
