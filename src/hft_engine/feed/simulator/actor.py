@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from hft_engine.feed.recorded import RecordingError
-from hft_engine.feed.simulator.scenario import CALM, ScenarioError, load_scenario
+from hft_engine.feed.simulator.scenario import ScenarioError
 from hft_engine.feed.simulator.serving import LOOPBACK, address_of, make_venue
 from hft_engine.feed.simulator.venue import Venue, VenueError
 from hft_engine.runtime.actor import ActorContext, BaseActor, FatalError
@@ -37,8 +37,7 @@ class SimulatorActor(BaseActor):
         self._counters = [(name, counter := ctx.counter(name), counter.value) for name in self.counters]
         self._loop = asyncio.new_event_loop()
         try:
-            scenario = load_scenario(config.scenario) if config.scenario else CALM
-            self._venue = make_venue(config, scenario=scenario)
+            self._venue = make_venue(config)
             port = self._loop.run_until_complete(self._venue.start(LOOPBACK, config.port))
         except (RecordingError, ScenarioError, VenueError) as error:
             self._close_loop()

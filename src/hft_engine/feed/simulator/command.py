@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ import msgspec
 
 from hft_engine.config.schema import SimulatorConfig
 from hft_engine.feed.recorded import RecordingError
-from hft_engine.feed.simulator.scenario import CALM, ScenarioError, load_scenario, shipped
+from hft_engine.feed.simulator.scenario import ScenarioError, shipped
 from hft_engine.feed.simulator.serving import LOOPBACK, Address, make_venue, serve
 from hft_engine.feed.simulator.source import SYNTHETIC
 from hft_engine.feed.simulator.vendors import VENDORS
@@ -26,7 +27,9 @@ DEMO = "demo"
 @click.option("--host", default=LOOPBACK, show_default=True)
 @click.option("--port", default=_DEFAULTS.port, show_default=True, help="of the websocket; 0 = any free one")
 @click.option("--rest-port", default=0, show_default=True, help="of the REST side; 0 = any free one")
-@click.option("--rest/--no-rest", default=True, show_default=True, help="whether there is a REST side")
+@click.option(
+    "--rest/--no-rest", default=None, help="a REST side; without either: where the extra web is there"
+)
 @click.option(
     "--source",
     default=DEMO,
@@ -52,7 +55,7 @@ def command(
     vendor: str,
     host: str,
     rest_port: int,
-    rest: bool,
+    rest: bool | None,
     source: str,
     scenario: str,
     truth: Path | None,
@@ -63,13 +66,18 @@ def command(
         config = msgspec.convert(wanted, SimulatorConfig)
         with ExitStack() as files:
             file = files.enter_context(truth.open("wb")) if truth else None
-            plot = load_scenario(scenario) if scenario else CALM
-            venue = make_venue(config, vendor, plot, rest=rest, truth_file=file)
-            if plot.about:
-                click.echo(f"scenario: {plot.about}")
+            with_rest = _has_web() if rest is None else rest
+            venue = make_venue(config, vendor, rest=with_rest, truth_file=file)
             _serve_until_signal(venue, host, rest_port)
     except (msgspec.ValidationError, RecordingError, ScenarioError, VenueError, OSError) as error:
         raise click.ClickException(str(error)) from error
+
+
+def _has_web() -> bool:
+    found = all(find_spec(name) is not None for name in ("starlette", "uvicorn"))
+    if not found:
+        click.echo("no REST side: pip install 'hft-engine[web]'")
+    return found
 
 
 @contextmanager
@@ -86,6 +94,8 @@ def _stopping_at_signal(stop: threading.Event) -> Iterator[None]:
 def _serve_until_signal(venue: Venue, host: str, rest_port: int) -> None:
     stop = threading.Event()
     click.echo(f"source: {venue.source.description}")
+    if venue.scenario.about:
+        click.echo(f"scenario: {venue.scenario.about}")
 
     def announce(address: Address) -> None:
         where = " and ".join(filter(None, address))

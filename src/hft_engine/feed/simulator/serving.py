@@ -7,13 +7,14 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from hft_engine.config.schema import SimulatorConfig
 from hft_engine.feed.simulator.history import History
-from hft_engine.feed.simulator.scenario import CALM, Fault, Halt, Scenario, StreamStep
+from hft_engine.feed.simulator.scenario import CALM, Fault, Halt, Scenario, StreamStep, load_scenario
 from hft_engine.feed.simulator.session import VenueCounts
 from hft_engine.feed.simulator.source import Source, open_source
 from hft_engine.feed.simulator.tape import Tape, is_capture
@@ -38,17 +39,20 @@ class Address(NamedTuple):
 def make_venue(
     config: SimulatorConfig,
     vendor: str = "polygon",
-    scenario: Scenario = CALM,
+    scenario: Scenario | None = None,
     *,
     source: Source | Tape | None = None,
     rest: bool = False,
     truth_file: IO[bytes] | None = None,
     watched: bool = False,
 ) -> Venue:
-    """``rest``: it keeps a history to answer from; ``watched``: its truth is kept even without a scenario.
+    """``scenario`` None: that of the configuration. ``rest``: it keeps a history to answer from; ``watched``: its
+    truth is kept even without a scenario.
 
-    Raises RecordingError, VenueError.
+    Raises RecordingError, ScenarioError, VenueError.
     """
+    if scenario is None:
+        scenario = load_scenario(config.scenario) if config.scenario else CALM
     kind = VENDORS[vendor]
     if kind.venue.path is None and not rest:
         raise VenueError(f"simulator: {vendor} is REST and nothing else; it cannot be without it")
@@ -107,17 +111,16 @@ async def _run(
     on_ready: Callable[[Address], None],
     stop: threading.Event,
 ) -> VenueCounts:
-    url = address_of(venue, host, await venue.start(host, ports[0]))
-    try:
-        rest_url = "" if rest is None else f"http://{host}:{await rest.start(host, ports[1])}"
+    async with AsyncExitStack() as started:
+        started.push_async_callback(venue.close)
+        url, rest_url = address_of(venue, host, await venue.start(host, ports[0])), ""
+        if rest is not None:
+            started.push_async_callback(rest.close)
+            rest_url = f"http://{host}:{await rest.start(host, ports[1])}"
         on_ready(Address(url, rest_url))
         while not stop.is_set():
             due = venue.pump(time.time_ns())
             await asyncio.sleep(0 if due >= PUMP_TICKS_MAX else PUMP_EVERY_S)
-    finally:
-        if rest is not None:
-            await rest.close()
-        await venue.close()
     return venue.counts
 
 
@@ -137,7 +140,7 @@ class RunningVenue:
         self,
         config: SimulatorConfig,
         vendor: str = "polygon",
-        scenario: Scenario = CALM,
+        scenario: Scenario | None = None,
         *,
         source: Source | Tape | None = None,
         rest: bool = False,

@@ -72,6 +72,7 @@ class Venue:
         if truth is None and scenario.steps:
             truth = Truth(source.symbols)
         self.config = config
+        self.scenario = scenario
         self.source = source
         self.counts = VenueCounts()
         self.conduct = Conduct(scenario.venue)
@@ -81,6 +82,7 @@ class Venue:
         self.sessions: list[Session] = []  # authenticated, oldest first
         self._timeline = Timeline(scenario)
         self._server: Server | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # pump is called beside it too
         self._tasks: set[asyncio.Task[None]] = set()
         self._streaming = False
         self._now_ns = 0  # of the latest pump
@@ -132,6 +134,7 @@ class Venue:
 
         Raises VenueError where it cannot.
         """
+        self._loop = asyncio.get_running_loop()
         if self.path is None:
             return 0
         try:
@@ -287,7 +290,8 @@ class Venue:
 
     def later(self, work: Coroutine[Any, Any, None]) -> None:
         """Does it beside everything else; given up when the venue closes."""
-        task = asyncio.get_running_loop().create_task(work)
+        assert self._loop is not None, "not started"
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

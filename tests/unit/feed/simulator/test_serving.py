@@ -79,6 +79,20 @@ def test_a_running_venue_leaves_no_thread() -> None:
     assert threading.active_count() == before
 
 
+def test_without_the_extra_there_is_no_rest_side_unless_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "hft_engine.feed.simulator.rest.front", raising=False)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)  # as where it is not installed
+    with RunningVenue(SimulatorConfig()) as taken:
+        assert main(["--rest", "--port", "0"]) == 1
+        assert "pip install 'hft-engine[web]'" in capsys.readouterr().err
+        monkeypatch.setattr("hft_engine.feed.simulator.command.find_spec", lambda name: None)
+        assert main(["--port", str(taken.port)]) == 1  # and no further than that
+    said = capsys.readouterr()
+    assert "no REST side" in said.out and "is in use" in said.err
+
+
 def test_the_simulator_needs_no_compiler_and_without_rest_no_web_server() -> None:
     unwanted = "{'numba', 'starlette', 'uvicorn'}"
     code = f"import sys, hft_engine.feed.simulator.command; sys.exit(len({unwanted} & set(sys.modules)))"

@@ -62,11 +62,12 @@ def port_of(ctx: ActorContext) -> int:
 
 
 class Client(threading.Thread):
-    """Logs in, subscribes to all quotes, reads five frames."""
+    """Logs in, subscribes to all quotes, reads so many frames, the three of the handshake included."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, frames: int = 8) -> None:
         super().__init__()
         self.port = port
+        self.frames = frames
         self.events = 0
 
     def run(self) -> None:
@@ -74,7 +75,7 @@ class Client(threading.Thread):
         try:
             for request in ({"action": "auth", "params": "k"}, {"action": "subscribe", "params": "Q.*"}):
                 socket.send(json.dumps(request))
-            for _ in range(8):
+            for _ in range(self.frames):
                 self.events += sum(event["ev"] == "Q" for event in json.loads(socket.recv()))
         except (OSError, websocket.WebSocketException):
             pass  # refused: no events
@@ -160,7 +161,7 @@ def test_a_missing_scenario_is_fatal_and_says_so(ctx: ActorContext) -> None:
 
 def test_a_scenario_goes_wrong_in_the_duty_cycle(ctx: ActorContext, tmp_path: Path) -> None:
     plot = tmp_path / "plot.yaml"
-    plot.write_text("steps: [{fault: auth-failure, count: 1}]")
+    plot.write_text("steps: [{fault: auth-failure, count: 1}, {fault: drop, after_ticks: 500}]")
     assert ctx.config.simulator is not None
     ctx.config = Config(simulator=msgspec.structs.replace(ctx.config.simulator, scenario=str(plot)))
     actor = SimulatorActor()
@@ -169,9 +170,13 @@ def test_a_scenario_goes_wrong_in_the_duty_cycle(ctx: ActorContext, tmp_path: Pa
     for client in (refused, admitted):
         client.start()
         step_until_done(actor, client)
+    dropped = Client(port_of(ctx), frames=10_000)
+    dropped.start()
+    step_until_done(actor, dropped)
     actor.on_stop()
     assert ctx.counter("auth_failures").value == 1
     assert refused.events == 0 and admitted.events > 0
+    assert not dropped.is_alive() and dropped.events > 0
 
 
 def test_it_refuses_to_start_without_its_section(ctx: ActorContext) -> None:

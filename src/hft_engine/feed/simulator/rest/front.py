@@ -148,7 +148,9 @@ class RestServer:
             raise VenueError(explain(error, host, port)) from error
         self._sockets = [listener]
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
-        while not self._server.started and not self._task.done():
+        while not self._server.started:
+            if self._task.done():
+                await self._task  # says why
             await asyncio.sleep(STARTED_POLL_S)
         found: int = listener.getsockname()[1]
         return found
