@@ -131,10 +131,13 @@ def test_open_and_close_go_by_event_time_within_the_window() -> None:
     assert bar[["open", "high", "low", "close"]].tolist() == (9, 12, 9, 12)
 
 
-def test_a_late_print_moves_nothing_and_is_counted() -> None:
+def test_a_late_print_revises_the_bar_before_and_moves_nothing_else() -> None:
     ticks = trades(np.array([10.0, 11.0, 99.0, 11.5]), 1.0, at(100, 1_100, 200, 2_100))
     result = with_all_closed(ticks)
-    seconds = of_kind(result.bars, BarKind.SECOND)
+    bars = of_kind(result.bars, BarKind.SECOND)
+    revised = bars["flags"] & BarFlag.REVISION != 0
+    assert bars[revised][["ts_start_ns", "high", "volume"]].tolist() == [(at(0)[0], 99.0, 2.0)]
+    seconds = bars[~revised]
     assert seconds["high"].tolist() == [10.0, 11.0, 11.5]
     assert seconds["volume"].tolist() == [1.0, 1.0, 1.0]
     assert seconds["late_count"].tolist() == [0, 1, 0]
@@ -188,7 +191,9 @@ def test_bar_features_are_those_of_the_closed_bars() -> None:
         ticks = market(20_000, 1, seed=5)
         features, bars = compute(ticks, config)
         own = of_kind(bars, kind)
-        own = own[(own["flags"] & BarFlag.NO_PRICE) == 0]
+        own = own[
+            (own["flags"] & (BarFlag.NO_PRICE | BarFlag.REVISION)) == 0
+        ]  # what follows is never taken back
         assert len(own) > 35
         columns = [own[c] for c in ("open", "high", "low", "close", "volume", "ts_start_ns")]
         expected = features_of_bars(*columns, config)[-1]
