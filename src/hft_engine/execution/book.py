@@ -3,9 +3,9 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from hft_engine.execution.state import A_NOW, A_ORDER_RECORDS, A_ORDERS_OUT, A_SOURCE
+from hft_engine.kernel import kernel
 
 
 class Book(NamedTuple):
@@ -21,7 +21,7 @@ class Book(NamedTuple):
     samples: np.ndarray
 
 
-@njit(nogil=True)
+@kernel()
 def mark_of(row: Any) -> int:
     """What a position is valued by: the last trade, before the first one the middle of the quote; 0: nothing known."""
     if row.last > 0:
@@ -31,7 +31,7 @@ def mark_of(row: Any) -> int:
     return 0
 
 
-@njit(nogil=True)
+@kernel()
 def write_order(b: Any, order: Any, status: int, reason: int, price: int) -> None:
     """The record of an order whose status has changed. ``order``: WORKING_DTYPE."""
     out = b.orders[b.account[A_ORDERS_OUT]]

@@ -6,18 +6,18 @@ chain_hash(n) = XXH64(first 96 bytes of fill n, seed = chain_hash(n - 1)),   cha
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from hft_engine.kernel import kernel
 from hft_engine.records import FILL_HASHED_BYTES
 from hft_engine.xxh64 import P1, P2, avalanche, merge_lanes, round_lane
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def _word(value: int) -> np.uint64:
     return np.uint64(value)
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def _packed(fill: Any) -> np.uint64:
     # instrument_id, side, liquidity, _pad: the sixth word as it lies in memory
     instrument = np.uint64(np.uint32(fill.instrument_id))
@@ -25,7 +25,7 @@ def _packed(fill: Any) -> np.uint64:
     return instrument | (side << np.uint64(32)) | (liquidity << np.uint64(40))
 
 
-@njit(nogil=True)
+@kernel()
 def link(fill: Any, previous: np.uint64) -> np.uint64:
     """The chain hash of a record of FILL_DTYPE after ``previous``: three stripes of four words."""
     lane1 = round_lane(previous + P1 + P2, _word(fill.sequence))

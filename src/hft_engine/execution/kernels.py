@@ -6,7 +6,6 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from hft_engine.execution.book import Book, mark_of
 from hft_engine.execution.matching import match, see
@@ -28,6 +27,7 @@ from hft_engine.execution.state import (
     TERMS_DTYPE,
     WORKING_DTYPE,
 )
+from hft_engine.kernel import kernel
 from hft_engine.records import FILL_DTYPE, ORDER_DTYPE, SIGNAL_DTYPE, TICK_DTYPE, TickFlag, TickKind
 from hft_engine.shm.wiring import wired
 
@@ -36,7 +36,7 @@ _UNFIT = int(TickFlag.UNFIT)
 _TICKS, _SIGNALS = 8, 9  # in the wiring, behind the account's arrays
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def _book(wiring: np.ndarray) -> Any:
     return Book(
         wired(wiring, 0, ROW_DTYPE),
@@ -50,7 +50,7 @@ def _book(wiring: np.ndarray) -> Any:
     )
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def _has_room(b: Any) -> bool:
     """Whether a tick may fill every open order, and a signal send one more."""
     a = b.account
@@ -59,7 +59,7 @@ def _has_room(b: Any) -> bool:
     return orders > working + 1 and fills > working and a[A_SAMPLES_OUT] < len(b.samples)
 
 
-@njit(nogil=True)
+@kernel()
 def _sample(b: Any, ts_ns: int) -> None:
     every_ns = b.terms[0].equity_every_ns
     out = b.samples[b.account[A_SAMPLES_OUT]]
@@ -70,7 +70,7 @@ def _sample(b: Any, ts_ns: int) -> None:
     b.account[A_SAMPLE_DUE] = out.ts_ns + every_ns
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def _step(b: Any, tick: Any) -> None:
     a = b.account
     if tick.kind == _HEALTH:  # no event of the market: its time stands
@@ -92,7 +92,7 @@ def _step(b: Any, tick: Any) -> None:
     a[A_TICKS] += 1
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def advance(wiring: np.ndarray, begin: int, end: int, stop_on_fill: bool) -> int:
     """Ticks [begin, end) through the account; returns the first one not taken.
 
@@ -109,7 +109,7 @@ def advance(wiring: np.ndarray, begin: int, end: int, stop_on_fill: bool) -> int
     return end
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def follow(
     wiring: np.ndarray, begin: int, end: int, first: int, last: int, quantity: int, short: bool
 ) -> tuple[int, int]:
@@ -137,7 +137,7 @@ def follow(
     return i, k
 
 
-@njit(nogil=True)
+@kernel()
 def _act(b: Any, signal: Any, quantity: int, short: bool) -> None:
     if not 0 <= signal.instrument_id < len(b.rows):
         return
@@ -158,7 +158,7 @@ def _act(b: Any, signal: Any, quantity: int, short: bool) -> None:
         )
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def send(
     wiring: np.ndarray,
     instrument: int,
@@ -176,25 +176,25 @@ def send(
     return submit(b, instrument, side, quantity, limit, expiry_ns, signal_sequence, signal_ns)
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def call_off(wiring: np.ndarray, order_id: int) -> bool:
     """``orders.cancel``."""
     return cancel(_book(wiring), order_id)
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def call_off_all(wiring: np.ndarray) -> None:
     """``orders.cancel_all``: at once, without latency."""
     cancel_all(_book(wiring))
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def value(wiring: np.ndarray) -> tuple[int, int, int]:
     """``portfolio.valuation``."""
     return valuation(_book(wiring))
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def mark(wiring: np.ndarray, instrument: int) -> int:
     """``book.mark_of``."""
     return mark_of(_book(wiring).rows[instrument])

@@ -18,7 +18,6 @@ Trades whose conditions forbid them to move the price fill nothing. Our own orde
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from hft_engine.execution.book import write_order
 from hft_engine.execution.chain import link
@@ -34,6 +33,7 @@ from hft_engine.execution.state import (
     NOTHING,
     QUEUE_UNKNOWN,
 )
+from hft_engine.kernel import kernel
 from hft_engine.records import Liquidity, OrderKind, OrderStatus, Refusal, TickFlag, TickKind
 
 _TRADE, _QUOTE = int(TickKind.TRADE), int(TickKind.QUOTE)
@@ -44,13 +44,13 @@ _PARTIAL, _FILLED = int(OrderStatus.PARTIAL), int(OrderStatus.FILLED)
 _NONE = int(Refusal.NONE)
 
 
-@njit(nogil=True)
+@kernel()
 def in_ticks(value: float, scale: float) -> int:
     """The nearest whole number of ticks; 0 for what is no positive finite number."""
     return int(np.floor(value * scale + 0.5)) if 0.0 < value < np.inf else 0
 
 
-@njit(nogil=True)
+@kernel()
 def see(b: Any, tick: Any) -> int:
     """Take a tick (TICK_DTYPE) into its instrument's row. Returns the price of a trade that may fill, else 0."""
     row, terms = b.rows[tick.instrument_id], b.terms[0]
@@ -68,7 +68,7 @@ def see(b: Any, tick: Any) -> int:
     return price
 
 
-@njit(nogil=True)
+@kernel()
 def match(b: Any, tick: Any, price: int) -> None:
     """Every open order of the tick's instrument against it. ``price``: what ``see`` returned."""
     slot = b.rows[tick.instrument_id].first - 1
@@ -78,7 +78,7 @@ def match(b: Any, tick: Any, price: int) -> None:
         slot = following
 
 
-@njit(nogil=True)
+@kernel()
 def _deal_with(b: Any, slot: int, tick: Any, price: int) -> None:
     order, now_ns = b.working[slot], tick.ts_venue_ns
     if 0 < order.ts_cancel_ns <= now_ns:
@@ -91,7 +91,7 @@ def _deal_with(b: Any, slot: int, tick: Any, price: int) -> None:
         _arrive(b, slot, tick, price)
 
 
-@njit(nogil=True)
+@kernel()
 def _arrive(b: Any, slot: int, tick: Any, price: int) -> None:
     order = b.working[slot]
     taking = _taking_price(b.rows[order.instrument_id], order.side, b.terms[0])
@@ -103,7 +103,7 @@ def _arrive(b: Any, slot: int, tick: Any, price: int) -> None:
         _meet(b, slot, tick, price)
 
 
-@njit(nogil=True)
+@kernel()
 def _taking_price(row: Any, side: int, terms: Any) -> int:
     """What an order that takes pays or gets now; 0: unknown."""
     quoted = row.ask if side > 0 else row.bid
@@ -115,7 +115,7 @@ def _taking_price(row: Any, side: int, terms: Any) -> int:
     return int(np.ceil(worse - 1e-9)) if side > 0 else int(np.floor(worse + 1e-9))
 
 
-@njit(nogil=True)
+@kernel()
 def _queue_up(row: Any, order: Any, terms: Any) -> None:
     """What stands in front of a limit order that begins to wait."""
     own = row.bid if order.side > 0 else row.ask
@@ -127,7 +127,7 @@ def _queue_up(row: Any, order: Any, terms: Any) -> None:
         order.ahead = 0  # better than all that is shown
 
 
-@njit(nogil=True)
+@kernel()
 def _meet(b: Any, slot: int, tick: Any, price: int) -> None:
     """A waiting limit order and a tick."""
     order = b.working[slot]
@@ -144,14 +144,14 @@ def _meet(b: Any, slot: int, tick: Any, price: int) -> None:
             _take_turn(b, slot, in_ticks(tick.size, b.terms[0].size_scale))
 
 
-@njit(nogil=True)
+@kernel()
 def _is_crossed(row: Any, order: Any, terms: Any) -> bool:
     other = row.ask if order.side > 0 else row.bid
     beyond = (order.limit - other) * order.side
     return other > 0 and (beyond > 0 or (beyond == 0 and terms.estimate_queue != 0))
 
 
-@njit(nogil=True)
+@kernel()
 def _take_turn(b: Any, slot: int, size: int) -> None:
     """A trade of ``size`` at the order's price: first to those in front, what is left of it to the order."""
     order = b.working[slot]
@@ -161,7 +161,7 @@ def _take_turn(b: Any, slot: int, size: int) -> None:
         _fill(b, slot, order.limit, ours, _MAKER)
 
 
-@njit(nogil=True)
+@kernel()
 def _fill(b: Any, slot: int, price: int, quantity: int, liquidity: int) -> None:
     order = b.working[slot]
     fee = fee_of(b.terms[0], price, quantity)
@@ -174,7 +174,7 @@ def _fill(b: Any, slot: int, price: int, quantity: int, liquidity: int) -> None:
         close(b, slot)
 
 
-@njit(nogil=True)
+@kernel()
 def _write_fill(
     b: Any, order: Any, price: int, quantity: int, liquidity: int, fee: int, realised: int
 ) -> None:

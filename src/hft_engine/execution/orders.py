@@ -9,8 +9,6 @@ Cancelling takes as long as sending: the order may be filled on the way.
 
 from typing import Any
 
-from numba import njit
-
 from hft_engine.execution.book import mark_of, write_order
 from hft_engine.execution.risk.gate import refusal
 from hft_engine.execution.state import (
@@ -23,6 +21,7 @@ from hft_engine.execution.state import (
     NOTHING,
     QUEUE_UNKNOWN,
 )
+from hft_engine.kernel import kernel
 from hft_engine.records import OrderKind, OrderStatus, Refusal
 
 _MARKET, _LIMIT = int(OrderKind.MARKET), int(OrderKind.LIMIT)
@@ -31,7 +30,7 @@ _CANCELLED, _EXPIRED = int(OrderStatus.CANCELLED), int(OrderStatus.EXPIRED)
 _NONE = int(Refusal.NONE)
 
 
-@njit(nogil=True)
+@kernel()
 def submit(
     b: Any,
     instrument: int,
@@ -70,7 +69,7 @@ def submit(
     return order_id
 
 
-@njit(nogil=True)
+@kernel()
 def _free_slot(b: Any) -> int:
     """A free slot. The gate keeps one free: ``working_max`` is less than the slots there are."""
     for slot in range(len(b.working)):
@@ -79,7 +78,7 @@ def _free_slot(b: Any) -> int:
     return len(b.working) - 1
 
 
-@njit(nogil=True)
+@kernel()
 def _open(b: Any, order: Any, slot: int) -> None:
     # At the end of its instrument's list: orders are matched in the order in which they were sent.
     row = b.rows[order.instrument_id]
@@ -95,7 +94,7 @@ def _open(b: Any, order: Any, slot: int) -> None:
     _count_open(row, order, order.quantity)
 
 
-@njit(nogil=True)
+@kernel()
 def _count_open(row: Any, order: Any, quantity: int) -> None:
     if order.side > 0:
         row.open_buy += quantity
@@ -103,7 +102,7 @@ def _count_open(row: Any, order: Any, quantity: int) -> None:
         row.open_sell += quantity
 
 
-@njit(nogil=True)
+@kernel()
 def close(b: Any, slot: int) -> None:
     """Take an order out of its instrument's list and free its slot."""
     order = b.working[slot]
@@ -120,14 +119,14 @@ def close(b: Any, slot: int) -> None:
     order.order_id = 0
 
 
-@njit(nogil=True)
+@kernel()
 def count_filled(b: Any, order: Any, quantity: int) -> None:
     """A fill of ``quantity``: that much less is open."""
     order.filled += quantity
     _count_open(b.rows[order.instrument_id], order, -quantity)
 
 
-@njit(nogil=True)
+@kernel()
 def find(b: Any, order_id: int) -> int:
     """The slot of an open order, or NOTHING."""
     for slot in range(len(b.working)):
@@ -136,7 +135,7 @@ def find(b: Any, order_id: int) -> int:
     return NOTHING
 
 
-@njit(nogil=True)
+@kernel()
 def cancel(b: Any, order_id: int) -> bool:
     """Ask the venue to cancel; False where the order is not open (any more)."""
     slot = find(b, order_id)
@@ -148,7 +147,7 @@ def cancel(b: Any, order_id: int) -> bool:
     return True
 
 
-@njit(nogil=True)
+@kernel()
 def cancel_all(b: Any) -> None:
     """Cancel every open order here and now, as a kill switch does."""
     for slot in range(len(b.working)):
@@ -156,14 +155,14 @@ def cancel_all(b: Any) -> None:
             end_cancelled(b, slot)
 
 
-@njit(nogil=True)
+@kernel()
 def end_cancelled(b: Any, slot: int) -> None:
     write_order(b, b.working[slot], _CANCELLED, _NONE, 0)
     b.account[A_CANCELLED] += 1
     close(b, slot)
 
 
-@njit(nogil=True)
+@kernel()
 def end_expired(b: Any, slot: int) -> None:
     write_order(b, b.working[slot], _EXPIRED, _NONE, 0)
     b.account[A_EXPIRED] += 1

@@ -11,26 +11,26 @@ whole unit of money (what is rounded off stays in the cost of the rest); one tha
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from hft_engine.execution.book import mark_of
 from hft_engine.execution.state import A_CASH, A_FEES, A_HELD, A_REALISED
+from hft_engine.kernel import kernel
 
 
-@njit(nogil=True)
+@kernel()
 def fee_of(terms: Any, price: int, quantity: int) -> int:
     """Money for a fill, rounded up."""
     fee = quantity * terms.fee_rate + float(price) * quantity * terms.fee_share
     return int(np.ceil(fee - 1e-9))
 
 
-@njit(nogil=True)
+@kernel()
 def _part_of(cost: int, part: int, whole: int) -> int:
     """floor(cost * part / whole) without a product that overflows; 0 < part <= whole."""
     return cost // whole * part + cost % whole * part // whole
 
 
-@njit(nogil=True)
+@kernel()
 def apply_fill(b: Any, instrument: int, side: int, price: int, quantity: int, fee: int) -> int:
     """Move the account on; returns the profit or loss that was closed, before the fee."""
     row, account = b.rows[instrument], b.account
@@ -54,7 +54,7 @@ def apply_fill(b: Any, instrument: int, side: int, price: int, quantity: int, fe
     return realised
 
 
-@njit(nogil=True)
+@kernel()
 def _note_holding(b: Any, row: Any, instrument: int) -> None:
     if row.held == 0:
         b.holdings[b.account[A_HELD]] = instrument
@@ -62,7 +62,7 @@ def _note_holding(b: Any, row: Any, instrument: int) -> None:
         row.held = b.account[A_HELD]
 
 
-@njit(nogil=True)
+@kernel()
 def valuation(b: Any) -> tuple[int, int, int]:
     """(equity, gross, net): cash and positions at their marks; sums of the positions' values without and with sign."""
     gross, net = 0, 0

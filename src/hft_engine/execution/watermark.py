@@ -14,8 +14,8 @@ Only cursors are read, from time to time: nothing is added to what happens betwe
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from hft_engine.kernel import kernel
 from hft_engine.shm import layout
 from hft_engine.shm.atomics import load_acquire
 from hft_engine.shm.ring import Ring
@@ -25,12 +25,12 @@ _WAITS_FOR, _TICKS_DONE, _TARGET, _CONFIRMED = range(4)
 _FEATURES, _PREDICTIONS = 1, 2
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def _position(head: np.ndarray, reader: int) -> int:
     return load_acquire(head, layout.W_READER_0 + reader * layout.READER_WORDS + layout.R_POSITION)
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def _advance_round(
     ticks: np.ndarray,
     features: np.ndarray,
@@ -52,7 +52,7 @@ def _advance_round(
         state[_WAITS_FOR] = 0
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def _look(wiring: np.ndarray, indicators: int, inference: int, signals: int) -> int:
     ticks, features = wired(wiring, 0, np.int64), wired(wiring, 1, np.int64)
     predictions, state = wired(wiring, 2, np.int64), wired(wiring, 3, np.int64)

@@ -20,7 +20,6 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from hft_engine.indicators.kernels import add_bar
 from hft_engine.indicators.state import (
@@ -32,6 +31,7 @@ from hft_engine.indicators.state import (
     NEVER_NS,
     SECOND_NS,
 )
+from hft_engine.kernel import kernel
 from hft_engine.records import BarFlag, BarKind, TickFlag, TickKind
 
 BARS_A_TRADE_MAX = 3  # a trade can close a bar of each kind
@@ -44,7 +44,7 @@ _BAR_SECOND, _BAR_MINUTE = int(TickKind.BAR_SECOND), int(TickKind.BAR_MINUTE)
 _UNFIT, _BACKFILL = int(TickFlag.UNFIT), int(TickFlag.BACKFILL)
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _open(b: Any, start_ns: int, end_ns: int, hole: int) -> None:
     b.gapped = hole
     b.start_ns = start_ns
@@ -59,7 +59,7 @@ def _open(b: Any, start_ns: int, end_ns: int, hole: int) -> None:
     b.notional = 0.0
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def _move_price(b: Any, ts_ns: int, price: float) -> None:
     if b.prints == 0 or ts_ns < b.first_ns:
         b.open = price
@@ -72,14 +72,14 @@ def _move_price(b: Any, ts_ns: int, price: float) -> None:
     b.prints += 1
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def _add_volume(b: Any, price: float, size: float) -> None:
     b.volume += size
     b.notional += price * size
     b.trade_count += 1
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _copy(b: Any, kept: Any) -> None:
     kept.start_ns = b.start_ns
     kept.end_ns = b.end_ns
@@ -97,7 +97,7 @@ def _copy(b: Any, kept: Any) -> None:
     kept.notional = b.notional
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _write(b: Any, kind: int, instrument: int, tick: Any, flags: int, bars: np.ndarray, at: int) -> None:
     out = bars[at & (len(bars) - 1)]
     out.source_sequence = tick.sequence
@@ -119,7 +119,7 @@ def _write(b: Any, kind: int, instrument: int, tick: Any, flags: int, bars: np.n
     out._pad = 0
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _close(
     row: Any, b: Any, kind: int, instrument: int, tick: Any, p: Any, bars: np.ndarray, at: int
 ) -> None:
@@ -139,7 +139,7 @@ def _close(
     b.late_count = 0
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def _enter_window(
     row: Any, b: Any, kind: int, span_ns: int, tick: Any, p: Any, bars: np.ndarray, at: int
 ) -> int:
@@ -158,7 +158,7 @@ def _enter_window(
     return closed
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def _add_print(b: Any, tick: Any, moves_price: bool, adds_volume: bool) -> None:
     if moves_price:
         _move_price(b, tick.ts_venue_ns, tick.price)
@@ -166,7 +166,7 @@ def _add_print(b: Any, tick: Any, moves_price: bool, adds_volume: bool) -> None:
         _add_volume(b, tick.price, tick.size)
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _revise(
     b: Any, kind: int, tick: Any, moves_price: bool, adds_volume: bool, bars: np.ndarray, at: int
 ) -> int:
@@ -178,7 +178,7 @@ def _revise(
     return 1
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def _add_to_tick_bar(
     row: Any, tick: Any, p: Any, moves_price: bool, adds_volume: bool, bars: np.ndarray, at: int
 ) -> int:
@@ -194,7 +194,7 @@ def _add_to_tick_bar(
     return 1
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def _note_deadline(row: Any, instrument: int, p: Any, clock: np.ndarray) -> None:
     due = NEVER_NS
     if row.second.end_ns != 0:
@@ -204,7 +204,7 @@ def _note_deadline(row: Any, instrument: int, p: Any, clock: np.ndarray) -> None
     clock[CLOCK_WORDS + instrument] = due
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def add_trade(
     row: Any,
     tick: Any,
@@ -240,7 +240,7 @@ def add_trade(
     return written, second < 0, minute < 0
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _mark(b: Any, tick: Any) -> None:
     """The bar being built is gapped if the stretch that a HEALTH tick names reaches into it."""
     reaches = tick.gap_to_ns == 0 or b.start_ns < tick.gap_to_ns
@@ -248,7 +248,7 @@ def _mark(b: Any, tick: Any) -> None:
         b.gapped = 1
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def take_health(row: Any, tick: Any) -> None:
     """A HEALTH tick into its instrument: features from here on, and bars whose windows are not complete."""
     row.unfit = tick.flags & _UNFIT
@@ -261,12 +261,12 @@ def take_health(row: Any, tick: Any) -> None:
         row.ticks.gapped = 1
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def is_backfill(tick: Any) -> bool:
     return tick.flags & _BACKFILL != 0 and (tick.kind == _BAR_SECOND or tick.kind == _BAR_MINUTE)
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def write_backfill(row: Any, tick: Any, bars: np.ndarray, at: int) -> None:
     """A bar asked for afterwards, as the bar of sequence ``at``; prints that come still later do not revise it."""
     kept = row.second_before if tick.kind == _BAR_SECOND else row.minute_before
@@ -292,7 +292,7 @@ def write_backfill(row: Any, tick: Any, bars: np.ndarray, at: int) -> None:
     out._pad = 0
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def move_watermark(clock: np.ndarray, ts_ns: int) -> bool:
     """Event time goes on. Returns whether bars may be due (``close_due`` must then be called until it is done)."""
     if ts_ns > clock[C_WATERMARK]:
@@ -300,7 +300,7 @@ def move_watermark(clock: np.ndarray, ts_ns: int) -> bool:
     return clock[C_WATERMARK] >= clock[C_SCAN_NEXT]
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _close_due_of(
     row: Any, instrument: int, now_ns: int, tick: Any, p: Any, bars: np.ndarray, at: int
 ) -> int:
@@ -314,7 +314,7 @@ def _close_due_of(
     return written
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def close_due(
     state: np.ndarray, clock: np.ndarray, tick: Any, p: Any, bars: np.ndarray, at: int, limit: int
 ) -> int:

@@ -12,7 +12,6 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from hft_engine.indicators.features import (
     BUILT_IN_FEATURES,
@@ -29,6 +28,7 @@ from hft_engine.indicators.features import (
     PRICE_FEATURES,
 )
 from hft_engine.indicators.state import DAY_NS, LOGS_MAX, SECOND_NS, WINDOW_MAX
+from hft_engine.kernel import kernel
 
 TICK_BASE = BUILT_IN_FEATURES.index(f"tick_{PRICE_FEATURES[0]}")
 BAR_BASE = BUILT_IN_FEATURES.index(f"bar_{PRICE_FEATURES[0]}")
@@ -74,7 +74,7 @@ assert PRICE_FEATURES[_VOLATILITY] == "volatility" and PRICE_FEATURES[_POSITION]
 assert LOGS_MAX > 20
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _recompute(r: Any, ring: np.ndarray, count: int, window: int) -> None:
     """Both sums afresh, about the mean: about the newest value where all are equal, so that zero stays zero."""
     newest = ring[(count - 1) & _WINDOW_MASK]
@@ -93,7 +93,7 @@ def _recompute(r: Any, ring: np.ndarray, count: int, window: int) -> None:
     r.left = window
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def roll(r: Any, entering: float, leaving: float, ring: np.ndarray, count: int, window: int) -> None:
     """Move a rolling window on by one. ``ring`` holds the newest of ``count`` values already.
 
@@ -115,18 +115,18 @@ def roll(r: Any, entering: float, leaving: float, ring: np.ndarray, count: int, 
         _recompute(r, ring, count, window)
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def rolling_mean(r: Any, window: int) -> float:
     return r.anchor + r.sum / window
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def rolling_variance(r: Any, window: int) -> float:
     """Population variance of the window."""
     return max(0.0, (r.squares - r.sum * r.sum / window) / window)
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _mean_of_last(ring: np.ndarray, count: int, window: int) -> float:
     total = 0.0
     for i in range(count - window, count):
@@ -134,7 +134,7 @@ def _mean_of_last(ring: np.ndarray, count: int, window: int) -> float:
     return total / window
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def ema(before: float, price: float, ring: np.ndarray, count: int, start: int, period: int) -> float:
     """Exponential mean with weight 2 / (period + 1), seeded at the ``start``-th price with the SMA of the last
     ``period``. Of no meaning before that."""
@@ -145,7 +145,7 @@ def ema(before: float, price: float, ring: np.ndarray, count: int, start: int, p
     return 0.0
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def _put_sma(b: Any, price: float, p: Any, values: np.ndarray, base: int) -> None:
     if b.count >= p.sma:
         mean = rolling_mean(b.sma, p.sma)
@@ -153,7 +153,7 @@ def _put_sma(b: Any, price: float, p: Any, values: np.ndarray, base: int) -> Non
         values[base + _SMA_DEVIATION] = price / mean - 1.0
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def _put_emas(b: Any, price: float, p: Any, values: np.ndarray, base: int) -> None:
     b.ema_fast = ema(b.ema_fast, price, b.prices, b.count, p.ema_fast, p.ema_fast)
     b.ema_slow = ema(b.ema_slow, price, b.prices, b.count, p.ema_slow, p.ema_slow)
@@ -164,7 +164,7 @@ def _put_emas(b: Any, price: float, p: Any, values: np.ndarray, base: int) -> No
         values[base + _EMA_SPREAD] = b.ema_fast / b.ema_slow - 1.0
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def _put_macd(b: Any, price: float, p: Any, values: np.ndarray, base: int) -> None:
     """The fast EMA starts where the slow one does; the signal is seeded with the SMA of the first MACD values."""
     b.macd_fast = ema(b.macd_fast, price, b.prices, b.count, p.ema_slow, p.ema_fast)
@@ -185,7 +185,7 @@ def _put_macd(b: Any, price: float, p: Any, values: np.ndarray, base: int) -> No
     values[base + _MACD_RATIO] = (macd - b.macd_signal) / price
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def wilder(before: float, new: float, known: int, period: int) -> float:
     """Wilder's mean of ``known`` values: the sum of the first ``period``, then their mean, then smoothed."""
     if known > period:
@@ -194,7 +194,7 @@ def wilder(before: float, new: float, known: int, period: int) -> float:
     return total / period if known == period else total
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def _put_rsi(b: Any, price: float, p: Any, values: np.ndarray, base: int) -> None:
     changes = b.count - 1
     if changes < 1:
@@ -208,7 +208,7 @@ def _put_rsi(b: Any, price: float, p: Any, values: np.ndarray, base: int) -> Non
         values[base + _RSI] = 100.0 * (b.gain / moved) if moved > 0.0 else 50.0
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def _put_bollinger(b: Any, price: float, p: Any, values: np.ndarray, base: int) -> None:
     if b.count < p.bollinger:
         return
@@ -221,7 +221,7 @@ def _put_bollinger(b: Any, price: float, p: Any, values: np.ndarray, base: int) 
     values[base + _BANDWIDTH] = 2.0 * half / middle
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def _put_returns(b: Any, price: float, p: Any, groups: int, values: np.ndarray, base: int) -> None:
     log_price = math.log(price)
     newest = b.count - 1
@@ -236,7 +236,7 @@ def _put_returns(b: Any, price: float, p: Any, groups: int, values: np.ndarray, 
         values[base + _RETURN_20] = log_price - b.logs[(newest - 20) & _LOGS_MASK]
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def _put_volatility(b: Any, new: float, p: Any, values: np.ndarray, base: int) -> None:
     known = b.count - 1
     leaving = b.returns[(known - 1 - p.volatility) & _WINDOW_MASK]
@@ -248,7 +248,7 @@ def _put_volatility(b: Any, new: float, p: Any, values: np.ndarray, base: int) -
         values[base + _VOLATILITY] = math.sqrt(p.volatility * (variance + mean * mean))
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def add_price(b: Any, price: float, p: Any, groups: int, values: np.ndarray, base: int) -> None:
     """One more price of a basis: PRICE_FEATURES into ``values[base:]``. ``price`` is positive and finite.
 
@@ -275,7 +275,7 @@ def add_price(b: Any, price: float, p: Any, groups: int, values: np.ndarray, bas
     b.last = price
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _put_atr(row: Any, high: float, low: float, close: float, p: Any) -> None:
     known = row.atr_count
     if known >= 1:
@@ -288,7 +288,7 @@ def _put_atr(row: Any, high: float, low: float, close: float, p: Any) -> None:
     row.atr_count = known + 1
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def add_bar(row: Any, high: float, low: float, close: float, p: Any) -> None:
     """One more closed bar: the ``bar_*`` features of the instrument."""
     if p.bar_groups:
@@ -297,7 +297,7 @@ def add_bar(row: Any, high: float, low: float, close: float, p: Any) -> None:
         _put_atr(row, high, low, close, p)
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def add_to_vwap(row: Any, price: float, size: float, ts_ns: int, p: Any) -> None:
     """Volume-weighted price since the session's start: a new session begins where the event time says so."""
     if not p.tick_groups & G_VWAP:
@@ -313,12 +313,12 @@ def add_to_vwap(row: Any, price: float, size: float, ts_ns: int, p: Any) -> None
         row.values[_VWAP] = row.vwap_notional / row.vwap_volume
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def put_vwap_deviation(row: Any, price: float) -> None:
     row.values[_VWAP_DEVIATION] = price / row.values[_VWAP] - 1.0
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def add_size(row: Any, size: float, p: Any) -> None:
     """How unusual a trade's size is against the ``size_window`` trades before it."""
     if not p.tick_groups & G_SIZE:
@@ -335,7 +335,7 @@ def add_size(row: Any, size: float, p: Any) -> None:
     roll(row.sizes_rolling, size, leaving, row.sizes, count + 1, p.size_window)
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def add_quote(row: Any, bid: float, ask: float, bid_size: float, ask_size: float) -> None:
     """Spread and imbalance; NaN for a quote without both sides."""
     row.values[_SPREAD] = math.nan
@@ -347,7 +347,7 @@ def add_quote(row: Any, bid: float, ask: float, bid_size: float, ask_size: float
             row.values[_IMBALANCE] = (bid_size - ask_size) / (bid_size + ask_size)
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def add_time(row: Any, ts_ns: int) -> None:
     """Seconds of event time since the instrument's previous trade or quote; 0 for one that came out of order."""
     if row.seen > 0:
@@ -358,7 +358,7 @@ def add_time(row: Any, ts_ns: int) -> None:
     row.seen += 1
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def start_row(row: Any) -> None:
     """A new instrument: everything unknown."""
     row.values[:] = math.nan

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from hft_engine.config.schema import IndicatorConfig
 from hft_engine.indicators import step
 from hft_engine.indicators.kernels import add_bar, add_to_vwap, put_vwap_deviation, start_row
 from hft_engine.indicators.stage import IndicatorStage
 from hft_engine.indicators.state import new_state, parameters_of
+from hft_engine.kernel import kernel
 from hft_engine.records import BAR_DTYPE, FEATURE_DTYPE, FEATURES_MAX, TICK_DTYPE
 from hft_engine.shm import histogram
 from hft_engine.shm.ring import Ring
@@ -113,7 +113,7 @@ def features_of_bars(
     return values
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(cache=True)
 def _bars_into(
     values: np.ndarray, table: np.ndarray, stamps: np.ndarray, state: np.ndarray, parameters: np.ndarray
 ) -> None:

@@ -11,7 +11,7 @@ import functools
 from typing import Any
 
 import numpy as np
-from numba import carray, njit
+from numba import carray
 
 from hft_engine.config.schema import IndicatorConfig
 from hft_engine.indicators import bars, step
@@ -27,6 +27,8 @@ from hft_engine.indicators.state import (
     new_state,
     parameters_of,
 )
+from hft_engine.kernel import kernel
+from hft_engine.memory import private_bytes
 from hft_engine.records import BAR_DTYPE, FEATURE_DTYPE, TICK_DTYPE
 from hft_engine.runtime.chain import ATTENTION, NativeCall, entry
 from hft_engine.runtime.checkpoint import Column
@@ -71,7 +73,7 @@ _SPACE_MIN = bars.BARS_A_TRADE_MAX + 2  # a tick is taken up only when its bars 
 ) = range(18)
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _keep_due(clock: np.ndarray, control: np.ndarray, marks: np.ndarray, limit: int) -> None:
     """For a checkpoint, the rows that ``bars.close_due`` is about to change, in its order."""
     now_ns = clock[C_WATERMARK]
@@ -83,7 +85,7 @@ def _keep_due(clock: np.ndarray, control: np.ndarray, marks: np.ndarray, limit: 
                 return
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _close_due(
     bars_head: np.ndarray,
     bars_slots: np.ndarray,
@@ -104,21 +106,26 @@ def _close_due(
     return bars.close_due(state, clock, tick, p, bars_slots, first + done, limit)
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _stamp(features_slots: np.ndarray, first: int, count: int, now_ns: int, latencies: np.ndarray) -> None:
+    alike, before_ns = 0, 0  # ticks of a frame became visible at once
     for sequence in range(first, first + count):
         out = features_slots[sequence & (len(features_slots) - 1)]
         out.ts_publish_ns = now_ns
-        histogram.record(latencies, now_ns - out.ts_tick_ns)
+        if out.ts_tick_ns != before_ns:
+            histogram.record(latencies, now_ns - before_ns, alike)
+            alike, before_ns = 0, out.ts_tick_ns
+        alike += 1
+    histogram.record(latencies, now_ns - before_ns, alike)
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _stamp_bars(bars_slots: np.ndarray, first: int, count: int, now_ns: int) -> None:
     for sequence in range(first, first + count):
         bars_slots[sequence & (len(bars_slots) - 1)].ts_publish_ns = now_ns
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _batch(
     ticks: np.ndarray,
     begin: int,
@@ -198,7 +205,7 @@ def _batch(
     return i - begin, bar_count
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(cache=True)
 def duty(wiring: np.ndarray, reader: int, limit: int) -> int:
     """Take up to ``limit`` ticks through the stage; returns how many, or ATTENTION. Never waits.
 
@@ -367,7 +374,7 @@ class IndicatorStage:
             _EXTENSIONS: self.state.extensions,
             _CLOCK: self.state.clock,
             _PARAMETERS: self.parameters,
-            _SCRATCH: np.zeros(min(ticks_max, SCRATCH_TICKS), TICK_DTYPE),
+            _SCRATCH: private_bytes(min(ticks_max, SCRATCH_TICKS) * TICK_DTYPE.itemsize).view(TICK_DTYPE),
             _COUNTS: counts,
             _LATENCIES: latencies,
             _CONTROL: np.zeros(CONTROL_WORDS, np.int64),

@@ -16,6 +16,7 @@ import numpy as np
 
 from hft_engine.config.schema import IndicatorConfig
 from hft_engine.indicators.features import EXTENSIONS_MAX, check_periods, groups_of
+from hft_engine.memory import LINE_BYTES, private_bytes
 from hft_engine.records import FEATURES_MAX, BarKind
 
 WINDOW_MAX = 128  # upper limit of config ``Period``; a power of two
@@ -69,12 +70,10 @@ BUILDER_DTYPE = np.dtype(
     ]
 )
 
-_LINE_BYTES = 64
-
 
 def _whole_lines(fields: list[Any]) -> np.dtype:
     """The record of these fields, filled up to whole cache lines."""
-    left = -np.dtype(fields).itemsize % _LINE_BYTES
+    left = -np.dtype(fields).itemsize % LINE_BYTES
     return np.dtype([*fields, ("_pad", "u1", (left,))])
 
 
@@ -154,14 +153,10 @@ class IndicatorState:
 
 def new_state(instruments: int, extension_doubles: int = 0) -> IndicatorState:
     """A state in which nothing has been seen. Pages of instruments that never tick are never touched."""
-    size = instruments * STATE_DTYPE.itemsize
-    raw = np.zeros(size + _LINE_BYTES, np.uint8)
-    start = -raw.ctypes.data % _LINE_BYTES
     clock = np.full(CLOCK_WORDS + instruments, NEVER_NS, np.int64)
     clock[:CLOCK_WORDS] = 0
-    return IndicatorState(
-        raw[start : start + size].view(STATE_DTYPE), clock, np.zeros(max(1, instruments * extension_doubles))
-    )
+    rows = private_bytes(instruments * STATE_DTYPE.itemsize).view(STATE_DTYPE)
+    return IndicatorState(rows, clock, np.zeros(max(1, instruments * extension_doubles)))
 
 
 def parameters_of(config: IndicatorConfig) -> np.ndarray:

@@ -8,7 +8,6 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from hft_engine.indicators.bars import add_trade, is_backfill, take_health, write_backfill
 from hft_engine.indicators.calls import LINE_BYTES, call_extension, prefetch_lines
@@ -24,7 +23,9 @@ from hft_engine.indicators.kernels import (
     start_row,
 )
 from hft_engine.indicators.state import C_INSTRUMENTS, PRICES_DTYPE, STATE_DTYPE, WINDOW_MAX
-from hft_engine.records import FEATURES_MAX, TICK_DTYPE, TickFlag, TickKind
+from hft_engine.kernel import kernel
+from hft_engine.records import TICK_DTYPE, TickFlag, TickKind
+from hft_engine.shm.atomics import copy_values
 
 COUNTERS = (
     "ticks",  # read from the ring
@@ -70,19 +71,19 @@ _TICK_BYTES = TICK_DTYPE.itemsize
 _DOUBLE_BYTES = 8
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def gives_features(tick: Any) -> bool:
     """Trades and quotes do; the venue's own bars, fair values and price bands pass by."""
     return tick.kind == _TRADE or tick.kind == _QUOTE
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def tells_of_data(tick: Any) -> bool:
     """What is no market event but about them: their health, and bars that were missing."""
     return tick.kind == _HEALTH or is_backfill(tick)
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def take_told(row: Any, tick: Any, clock: np.ndarray, bars: np.ndarray, at: int, counts: np.ndarray) -> int:
     """Such a tick into its instrument. Returns how many bars it wrote, from sequence ``at`` on. Event time stands."""
     if row.seen == 0:
@@ -96,7 +97,7 @@ def take_told(row: Any, tick: Any, clock: np.ndarray, bars: np.ndarray, at: int,
     return 1
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def _moves_price(tick: Any, good: bool, counts: np.ndarray) -> bool:
     if tick.flags & _NO_PRICE:
         counts[_N_INELIGIBLE] += 1
@@ -106,7 +107,7 @@ def _moves_price(tick: Any, good: bool, counts: np.ndarray) -> bool:
     return good
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def _indicators_of_trade(row: Any, tick: Any, p: Any, moves_price: bool, adds_volume: bool) -> None:
     if adds_volume:
         add_size(row, tick.size, p)
@@ -120,7 +121,7 @@ def _indicators_of_trade(row: Any, tick: Any, p: Any, moves_price: bool, adds_vo
         add_price(row.tick, tick.price, p, p.tick_groups, row.values, TICK_BASE)
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def _take_trade(
     row: Any, tick: Any, p: Any, clock: np.ndarray, bars: np.ndarray, at: int, counts: np.ndarray
 ) -> int:
@@ -137,7 +138,7 @@ def _take_trade(
     return written
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def fetch_ahead(state: np.ndarray, tick: Any) -> None:
     """Ask for what ``tick`` will touch of its instrument's row, some ticks before it is taken."""
     if 0 <= tick.instrument_id < len(state):
@@ -147,7 +148,7 @@ def fetch_ahead(state: np.ndarray, tick: Any) -> None:
             prefetch_lines(row + _QUOTE_LINES * LINE_BYTES, _TRADE_LINES)
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def fetch_windows(state: np.ndarray, tick: Any, p: Any) -> None:
     """The same for the windows of a trade, whose places the row itself says: after ``fetch_ahead``."""
     if tick.kind == _TRADE and 0 <= tick.instrument_id < len(state):
@@ -163,7 +164,7 @@ def fetch_windows(state: np.ndarray, tick: Any, p: Any) -> None:
             prefetch_lines(start + _SIZES_BYTE + at * _DOUBLE_BYTES, 1)
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def take(
     row: Any, tick: Any, p: Any, clock: np.ndarray, bars: np.ndarray, at: int, counts: np.ndarray
 ) -> int:
@@ -178,7 +179,7 @@ def take(
     return 0
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def run_extensions(
     state: np.ndarray, extensions: np.ndarray, p: Any, instrument: int, ticks: np.ndarray, i: int
 ) -> None:
@@ -191,7 +192,7 @@ def run_extensions(
         state[instrument].values[_FIRST_EXTENSION + k] = value
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def write_features(row: Any, tick: Any, out: Any) -> None:
     """The instrument's feature vector as the record that ``tick`` caused; its sequence and stamp are the ring's."""
     out.source_sequence = tick.sequence
@@ -204,5 +205,4 @@ def write_features(row: Any, tick: Any, out: Any) -> None:
     out.flags = tick.flags | row.unfit
     out.venue_id = tick.venue_id
     out.price = row.last_price if row.last_price == row.last_price else row.mid
-    for k in range(FEATURES_MAX):
-        out.values[k] = row.values[k]
+    copy_values(out.values, row.values)

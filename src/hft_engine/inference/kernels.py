@@ -1,13 +1,14 @@
 """The inference stage: feature records in, prediction records out, one for one and in order."""
 
 import numpy as np
-from numba import njit
 
 from hft_engine.inference.tables import COLUMN_DTYPE, HEADER_DTYPE, NODE_DTYPE
 from hft_engine.inference.trees import any_missing, evaluate, touch
-from hft_engine.records import FEATURE_DTYPE, FEATURES_MAX, OUTPUTS_MAX, PREDICTION_DTYPE
+from hft_engine.kernel import kernel
+from hft_engine.records import FEATURE_DTYPE, OUTPUTS_MAX, PREDICTION_DTYPE
 from hft_engine.runtime.chain import ATTENTION
 from hft_engine.runtime.schedule import SKIPPING, is_due, too_late
+from hft_engine.shm.atomics import copy_values
 from hft_engine.shm.clock import mono_ns
 from hft_engine.shm.histogram import record
 from hft_engine.shm.ring import advance, claim, holds, publish, room, seek, still_holds
@@ -49,7 +50,7 @@ _IN_HEAD, _IN, _OUT_HEAD, _OUT, _BELLS = range(5)
 _HEADER, _COLUMNS, _NODES, _BITS, _ROW, _HISTOGRAM, _COUNTERS, _SPARE, _GATE = range(5, len(WIRES))
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def duty(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
     """Handles what feature records there are, at most RECORDS_MAX; returns how many, or ATTENTION.
 
@@ -64,7 +65,7 @@ def duty(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
     return _predict_each(wiring, reader, deadline_ns)
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def keep_warm(wiring):  # type: ignore[no-untyped-def]
     """The newest record through the model once more, for the caches' sake; the result is thrown away."""
     header, columns = wired(wiring, _HEADER, HEADER_DTYPE), wired(wiring, _COLUMNS, COLUMN_DTYPE)
@@ -76,7 +77,7 @@ def keep_warm(wiring):  # type: ignore[no-untyped-def]
         touch(header, columns, nodes, bits, row, newest.values, spare)
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def _pass_over(wiring, reader):  # type: ignore[no-untyped-def]
     """Records that the schedule skips: the recorded run did not see them, or they are too late."""
     in_head, in_slots = wired(wiring, _IN_HEAD, np.int64), wired(wiring, _IN, FEATURE_DTYPE)
@@ -94,7 +95,7 @@ def _pass_over(wiring, reader):  # type: ignore[no-untyped-def]
     return done
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def _pass_through(wiring, reader):  # type: ignore[no-untyped-def]
     """Records become visible GROUP_MAX at a time, with one look at the clock: there is nothing to wait for."""
     in_head, in_slots = wired(wiring, _IN_HEAD, np.int64), wired(wiring, _IN, FEATURE_DTYPE)
@@ -134,7 +135,7 @@ def _pass_through(wiring, reader):  # type: ignore[no-untyped-def]
     return ATTENTION if stops and done == 0 else done
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def _predict_each(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
     """Each record is published, and its input let go, as soon as it is done."""
     in_head, in_slots = wired(wiring, _IN_HEAD, np.int64), wired(wiring, _IN, FEATURE_DTYPE)
@@ -179,7 +180,7 @@ def _predict_each(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
     return done
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def _late_end(in_slots, sequence, oldest_ns):  # type: ignore[no-untyped-def]
     """End of the run of records from ``sequence`` on whose frames came before ``oldest_ns``."""
     while holds(in_slots, sequence) and in_slots[sequence & (len(in_slots) - 1)].ts_mono_ns < oldest_ns:
@@ -187,7 +188,7 @@ def _late_end(in_slots, sequence, oldest_ns):  # type: ignore[no-untyped-def]
     return sequence
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True, forceinline=True)
 def _copy_features(features, prediction):  # type: ignore[no-untyped-def]
     prediction.source_sequence = features.source_sequence
     prediction.ts_venue_ns = features.ts_venue_ns
@@ -200,22 +201,25 @@ def _copy_features(features, prediction):  # type: ignore[no-untyped-def]
     prediction.flags = features.flags
     prediction.venue_id = features.venue_id
     prediction.price = features.price
-    source, target = features.values, prediction.values
-    for i in range(FEATURES_MAX):
-        target[i] = source[i]
+    copy_values(prediction.values, features.values)
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def _stamp(predictions, first, count, histogram):  # type: ignore[no-untyped-def]
     """``ts_publish_ns`` of records that hold their features' one there."""
     now = mono_ns()
+    alike, before = 0, 0
     for sequence in range(first, first + count):
         prediction = predictions[sequence & (len(predictions) - 1)]
-        record(histogram, now - prediction.ts_publish_ns)
+        if prediction.ts_publish_ns != before:
+            record(histogram, now - before, alike)
+            alike, before = 0, prediction.ts_publish_ns
+        alike += 1
         prediction.ts_publish_ns = now
+    record(histogram, now - before, alike)
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True, forceinline=True)
 def _clear_outputs(prediction, model_id):  # type: ignore[no-untyped-def]
     outputs = prediction.outputs
     for k in range(OUTPUTS_MAX):
@@ -224,7 +228,7 @@ def _clear_outputs(prediction, model_id):  # type: ignore[no-untyped-def]
     prediction.output_count = 0
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def _predict(header, columns, nodes, bits, row, prediction):  # type: ignore[no-untyped-def]
     """Fills in the outputs, NaN where there are none; returns the counter to raise."""
     model = header[0]

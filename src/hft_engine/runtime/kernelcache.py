@@ -28,6 +28,9 @@ def _cpu() -> str:
     return "".join(sorted({line for line in lines if line.startswith(wanted)}))
 
 
+_COMPILES = (b"njit", b"@kernel", b"intrinsic")  # what a source file that compiles something says
+
+
 def key() -> str:
     """Changes with any source file of the package, the versions of numba, llvmlite and numpy, and the CPU."""
     digest = hashlib.sha256(_cpu().encode())
@@ -42,7 +45,7 @@ def key() -> str:
 def kernel_sources() -> dict[str, bytes]:
     """Every file that compiles something, and what these import of the package, by module name."""
     sources = {_module(path): path.read_bytes() for path in _PACKAGE.rglob("*.py")}
-    wanted = [name for name, source in sources.items() if b"njit" in source or b"intrinsic" in source]
+    wanted = [name for name, source in sources.items() if any(mark in source for mark in _COMPILES)]
     found: dict[str, bytes] = {}
     while wanted:
         name = wanted.pop()

@@ -17,8 +17,8 @@ too late: a deadline is a decision by the clock, so it is written down, then car
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from numba import njit
 
+from hft_engine.kernel import kernel
 from hft_engine.runtime.actor import ActorContext
 
 GATE_WORDS = 8
@@ -30,7 +30,7 @@ CONFLATED = "conflation"  # and, of a stretch, the records that were seen all th
 Change = Callable[[], None]
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def is_due(gate: np.ndarray, tick: int, record: int) -> bool:
     """Whether something changes before this record; then return to Python, which calls ``Schedule.reach``."""
     if tick < gate[NEXT_TICK] and record < gate[NEXT_RECORD]:
@@ -39,7 +39,7 @@ def is_due(gate: np.ndarray, tick: int, record: int) -> bool:
     return True
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def too_late(gate: np.ndarray, first: int, end: int) -> None:
     """Records [first, end) came too late; return to Python, which calls ``Schedule.tend``."""
     gate[LATE_FROM], gate[LATE_TO], gate[ASKED] = first, end, 1

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from numba import njit
 
+from hft_engine.kernel import kernel
 from hft_engine.runtime import rundir
 from hft_engine.runtime.checkpoint import SUFFIX, Checkpoint, CheckpointFile, Column, restore
 from hft_engine.runtime.faultpoints import fault_point
@@ -33,7 +33,7 @@ STEP_EVERY_NS = 2_000_000  # between two steps at least
 COUNTERS = ("checkpoints", "checkpoints_failed", "checkpoint_step_ns_max")
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def keep_row(control: np.ndarray, marks: np.ndarray, row: int) -> bool:
     """Call it before row ``row`` changes, where ``control[EPOCH]`` is not 0. Whether it had to be copied."""
     if row >= control[_ROWS] or marks[row] == control[EPOCH]:
@@ -47,7 +47,7 @@ def keep_row(control: np.ndarray, marks: np.ndarray, row: int) -> bool:
     return True
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def sweep(control: np.ndarray, marks: np.ndarray, limit_ns: int) -> int:
     """Copy rows that nobody has kept yet, at least one, for ``limit_ns``. Returns how many are left to look at."""
     row = control[_NEXT]

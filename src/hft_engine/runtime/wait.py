@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from hft_engine.kernel import kernel
 from hft_engine.runtime.wait_mode import MODES
 from hft_engine.shm import layout
 from hft_engine.shm.atomics import (
@@ -41,7 +41,7 @@ BACKGROUND_NAP_NS = (
 BLOCKED_NS = 20_000  # nap of a writer whose gating ring is full
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def ready(inputs: np.ndarray) -> bool:
     """Whether a record waits on any input: one look at the slot that will hold it."""
     for i in range(len(inputs)):
@@ -52,7 +52,7 @@ def ready(inputs: np.ndarray) -> bool:
     return False
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def spin(inputs: np.ndarray, duration_ns: int, yielding: bool) -> bool:
     deadline = mono_ns() + duration_ns
     while True:
@@ -67,7 +67,7 @@ def spin(inputs: np.ndarray, duration_ns: int, yielding: bool) -> bool:
             return False
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def park(inputs: np.ndarray, bells: np.ndarray, bell: int, duration_ns: int) -> None:
     sequence = announce(bells, bell)
     if not ready(inputs):
@@ -75,7 +75,7 @@ def park(inputs: np.ndarray, bells: np.ndarray, bell: int, duration_ns: int) -> 
     withdraw(bells, bell)
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def _wait(wiring: np.ndarray, bell: int, mode: int, duration_ns: int) -> None:
     """``wiring``: the table of ``_addresses``, the doorbells."""
     inputs, bells = wired_rows(wiring, 0, INPUT_WORDS), wired(wiring, 1, np.int64)

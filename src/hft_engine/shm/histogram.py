@@ -8,8 +8,8 @@
 """
 
 import numpy as np
-from numba import njit
 
+from hft_engine.kernel import kernel
 from hft_engine.shm.atomics import leading_zeros
 from hft_engine.shm.histogram_view import (
     BUCKETS_0,
@@ -29,24 +29,24 @@ __all__ = ["HISTOGRAM_WORDS", "new_counts", "percentile", "record", "summary"]
 _SUB_MASK = (1 << SUB_BITS) - 1
 
 
-@njit(nogil=True, inline="always")
-def record(counts: np.ndarray, value_ns: int) -> None:
-    """Count one value. Negative ones count as 0; ones over 68 s as 68 s, and as saturated."""
-    if not RECORDING:
+@kernel(inline="always")
+def record(counts: np.ndarray, value_ns: int, times: int = 1) -> None:
+    """Count one value, or so many alike. Negative ones count as 0; ones over 68 s as 68 s, and as saturated."""
+    if not RECORDING or times == 0:
         return
     value = max(value_ns, 0)
     if value > HIGHEST_NS:
-        counts[3] += 1
+        counts[3] += times
         value = HIGHEST_NS
     bucket = 64 - leading_zeros(value | _SUB_MASK) - SUB_BITS
     slot = (bucket << HALF_BITS) + (value >> bucket)
-    counts[BUCKETS_0 + min(slot, LAST_SLOT)] += 1
-    counts[0] += 1
+    counts[BUCKETS_0 + min(slot, LAST_SLOT)] += times
+    counts[0] += times
     counts[1] = max(counts[1], value)
-    counts[2] += value
+    counts[2] += value * times
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def record_one(counts: np.ndarray, value_ns: int) -> None:
     """``record`` for callers in Python."""
     record(counts, value_ns)

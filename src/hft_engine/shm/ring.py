@@ -29,8 +29,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numba import njit
 
+from hft_engine.kernel import kernel
+from hft_engine.memory import private_bytes
 from hft_engine.shm import layout
 from hft_engine.shm.atomics import (
     copy_body,
@@ -63,7 +64,7 @@ _CAPACITY = layout.W_CAPACITY
 POLL_ATTEMPTS_MAX = 4  # a reader lapped this often in one poll gives its caller a chance to stop
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def room(head: np.ndarray, wanted: int) -> int:
     """Records that may be published now: the capacity, or on a gating ring what the slowest reader has freed.
 
@@ -79,7 +80,7 @@ def room(head: np.ndarray, wanted: int) -> int:
     return head[_FREE_END] - head[_PUBLISHED]
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def claim(head: np.ndarray, slots: np.ndarray, count: int) -> int:
     """Announce ``count`` records (at most half the capacity). Returns the first one's sequence.
 
@@ -95,13 +96,13 @@ def claim(head: np.ndarray, slots: np.ndarray, count: int) -> int:
     return first
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def write_record(slots: np.ndarray, sequence: int, rows: np.ndarray, i: int) -> None:
     """Copy ``rows[i]`` into the claimed slot of ``sequence``."""
     copy_body(slots, sequence & (len(slots) - 1), rows, i)
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def publish(head: np.ndarray, slots: np.ndarray, bells: np.ndarray, end: int) -> None:
     """Make everything below sequence ``end`` visible; wake readers that are parked."""
     first = head[_PUBLISHED]
@@ -114,13 +115,13 @@ def publish(head: np.ndarray, slots: np.ndarray, bells: np.ndarray, end: int) ->
         ring_parked(bells, listeners)
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def is_ready(word: int, position: int) -> bool:
     """Whether a slot's first word says that the record at ``position`` is there, or was and is overwritten."""
     return word == position or (word ^ (word >> 63)) > position
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def _skip_to(head: np.ndarray, base: int, position: int) -> None:
     lap = base + _LAP_0 + 2 * (head[base + _LAPS] % _LAPS_KEPT)
     head[lap] = head[base + _POSITION]
@@ -130,7 +131,7 @@ def _skip_to(head: np.ndarray, base: int, position: int) -> None:
     store_release(head, base + _POSITION, position)
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def poll_into(head: np.ndarray, slots: np.ndarray, reader: int, scratch: np.ndarray, limit: int) -> int:
     """Copy up to ``limit`` whole records from the reader's position into ``scratch``; returns how many.
 
@@ -160,7 +161,7 @@ def poll_into(head: np.ndarray, slots: np.ndarray, reader: int, scratch: np.ndar
     return 0
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def _skip_lapped(head: np.ndarray, slots: np.ndarray, base: int, position: int) -> None:
     published = load_acquire(head, _PUBLISHED)
     oldest = load_relaxed(head, _INTENT) - len(slots)
@@ -168,7 +169,7 @@ def _skip_lapped(head: np.ndarray, slots: np.ndarray, base: int, position: int) 
         _skip_to(head, base, min(oldest + (len(slots) >> 3), published))
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def seek(head: np.ndarray, slots: np.ndarray, reader: int) -> int:
     """The sequence that the reader reads next; one that was lapped is moved as ``poll_into`` does.
 
@@ -183,32 +184,32 @@ def seek(head: np.ndarray, slots: np.ndarray, reader: int) -> int:
     return head[base + _POSITION]
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def position_of(head: np.ndarray, reader: int) -> int:
     """The sequence that the reader reads next, if it was not lapped."""
     return head[_READER_0 + reader * _READER_WORDS + _POSITION]
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def waiting(head: np.ndarray, reader: int) -> int:
     """Records published and not yet read."""
     return load_acquire(head, _PUBLISHED) - position_of(head, reader)
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def holds(slots: np.ndarray, sequence: int) -> bool:
     """Whether the record of this sequence lies complete in its slot."""
     return load_sequence_acquire(slots, sequence & (len(slots) - 1)) == sequence
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def still_holds(slots: np.ndarray, sequence: int) -> bool:
     """Whether what was read from the slot since ``holds`` is that record and not torn."""
     fence_acquire()
     return load_sequence_relaxed(slots, sequence & (len(slots) - 1)) == sequence
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def advance(head: np.ndarray, reader: int, count: int) -> None:
     """The reader is done with ``count`` records: what they caused has been published."""
     base = _READER_0 + reader * _READER_WORDS
@@ -220,7 +221,7 @@ def advance(head: np.ndarray, reader: int, count: int) -> None:
 # crosses into compiled code in half the time of a structured one.
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def _publish_words(
     head: np.ndarray, slots: np.ndarray, bells: np.ndarray, rows: np.ndarray, count: int
 ) -> int:
@@ -234,29 +235,29 @@ def _publish_words(
     return first
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def _poll_words(head: np.ndarray, slots: np.ndarray, reader: int, scratch: np.ndarray, limit: int) -> int:
     count = poll_into(head, slots, reader, scratch, limit)
     advance(head, reader, count)
     return count
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def _peek_words(head: np.ndarray, slots: np.ndarray, reader: int, scratch: np.ndarray, limit: int) -> int:
     return poll_into(head, slots, reader, scratch, limit)
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def _advance(head: np.ndarray, reader: int, count: int) -> None:
     advance(head, reader, count)
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def _room(head: np.ndarray) -> int:
     return room(head, head[_CAPACITY])
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def _miss(head: np.ndarray, base: int, sequence: int) -> None:
     _skip_to(head, base, sequence)
 
@@ -288,8 +289,8 @@ class Ring(RingCursors):
         start: int = 0,
     ) -> "Ring":
         """A ring in this process's own memory: tests, offline work, the inline layout. ``start``: first sequence."""
-        words = np.zeros(layout.ring_bytes(dtype, capacity) // layout.WORD, np.int64)
-        return cls._over(name, words.view(np.uint8), dtype, capacity, readers, gating, new_bells(), start)
+        raw = private_bytes(layout.ring_bytes(dtype, capacity))
+        return cls._over(name, raw, dtype, capacity, readers, gating, new_bells(), start)
 
     @classmethod
     def attach(cls, path: Path, dtype: np.dtype, bells: np.ndarray) -> "Ring":

@@ -8,8 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import carray, njit, types
+from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
+
+from hft_engine.kernel import kernel
 
 
 def wire(arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -22,23 +26,34 @@ def wire(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return words
 
 
-def _as_pointer(typingctx: Any, address: Any) -> Any:
+def _array_at(typingctx: Any, address: Any, shape: Any, dtype: Any) -> Any:
+    """An array that nobody counts references of. ``carray`` makes the same, but not in a kernel without counting."""
+    made = types.Array(dtype.dtype, len(shape), "C")
+
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.inttoptr(args[0], context.get_value_type(types.voidptr))
+        array = context.make_array(made)(context, builder)
+        lengths = cgutils.unpack_tuple(builder, args[1], len(shape))
+        step = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(made.dtype)))
+        steps = [step]
+        for length in reversed(lengths[1:]):
+            steps.insert(0, builder.mul(steps[0], length))
+        pointer = builder.inttoptr(args[0], array.data.type)
+        populate_array(array, pointer, lengths, steps, step, None)
+        return array._getvalue()
 
-    return types.voidptr(types.int64), codegen
+    return made(types.int64, shape, dtype), codegen
 
 
-_pointer: Any = intrinsic(_as_pointer)
+_array: Any = intrinsic(_array_at)
 
 
-@njit(nogil=True, inline="always", error_model="numpy")
+@kernel(inline="always")
 def wired(wiring: np.ndarray, i: int, dtype: Any) -> Any:
     """The i-th wired array, of one dimension."""
-    return carray(_pointer(wiring[2 * i]), (wiring[2 * i + 1],), dtype)
+    return _array(wiring[2 * i], (wiring[2 * i + 1],), dtype)
 
 
-@njit(nogil=True, inline="always", error_model="numpy")
+@kernel(inline="always")
 def wired_rows(wiring: np.ndarray, i: int, columns: int) -> Any:
     """The i-th wired array as int64[rows, columns]: records seen as words."""
-    return carray(_pointer(wiring[2 * i]), (wiring[2 * i + 1], columns), np.int64)
+    return _array(wiring[2 * i], (wiring[2 * i + 1], columns), np.int64)

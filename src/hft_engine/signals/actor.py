@@ -4,9 +4,10 @@ import functools
 from typing import Any
 
 import numpy as np
-from numba import carray, njit
+from numba import carray
 
 from hft_engine.config.schema import DEFAULT_RULES, Config, SignalsConfig
+from hft_engine.kernel import kernel
 from hft_engine.records import PREDICTION_DTYPE, SIGNAL_DTYPE
 from hft_engine.runtime import rundir, snapshot
 from hft_engine.runtime.actor import ActorContext, BaseActor
@@ -58,7 +59,7 @@ _COUNTS, _HIST, _HIST_TOTAL, _DRAFT, _SLOWEST, _CONTROL, _MARKS, _GATE = range(1
 _HEAD_WORDS = int(PREDICTION_DTYPE.fields["values"][1]) // 8  # type: ignore[index]  # all but the features
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def _is_usable(predictions: np.ndarray, i: int, states: np.ndarray, counts: np.ndarray) -> bool:
     counts[C_PREDICTIONS] += 1
     if not 0 <= predictions[i]["instrument_id"] < len(states):
@@ -67,7 +68,7 @@ def _is_usable(predictions: np.ndarray, i: int, states: np.ndarray, counts: np.n
     return True
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def _stops(gate: np.ndarray, slots: np.ndarray, sequence: int, scratch: np.ndarray, i: int) -> bool:
     """Whether Python has to come before this record: something changes, or it and some behind it came too late."""
     if is_due(gate, scratch[i]["source_sequence"], sequence):
@@ -83,7 +84,7 @@ def _stops(gate: np.ndarray, slots: np.ndarray, sequence: int, scratch: np.ndarr
     return end > sequence
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def _take(slots: np.ndarray, sequence: int, rules: np.ndarray, scratch: np.ndarray, i: int) -> bool:
     """What the rules look at of a record: its head, and of the features their inputs. False: it was overwritten."""
     slot = sequence & (len(slots) - 1)
@@ -97,7 +98,7 @@ def _take(slots: np.ndarray, sequence: int, rules: np.ndarray, scratch: np.ndarr
     return still_holds(slots, sequence)
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def duty(wiring: np.ndarray, reader: int) -> int:
     """One duty cycle; returns the predictions handled, or ATTENTION. ``wiring``: the arrays of ``_WIRES``."""
     in_head, in_slots = wired(wiring, _IN_HEAD, np.int64), wired(wiring, _IN, PREDICTION_DTYPE)
@@ -123,7 +124,7 @@ def duty(wiring: np.ndarray, reader: int) -> int:
     return ATTENTION if stops and done == 0 else done
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def _decide_group(wiring: np.ndarray, scratch: np.ndarray, n: int) -> None:
     out_head, out_slots = wired(wiring, _OUT_HEAD, np.int64), wired(wiring, _OUT, SIGNAL_DTYPE)
     rules, states = wired(wiring, _RULES, RULE_DTYPE), wired(wiring, _STATES, STATE_DTYPE)

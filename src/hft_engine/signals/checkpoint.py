@@ -15,8 +15,8 @@ from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
-from numba import njit
 
+from hft_engine.kernel import kernel
 from hft_engine.runtime.checkpoint import Column
 from hft_engine.shm import layout
 from hft_engine.shm.atomics import fence_release, store_release
@@ -29,7 +29,7 @@ WORDS = 8
 ENTERED, DONE, PUBLISHED, INSTRUMENT, DISARMED, WEAK, LAST_BUY, LAST_SELL = range(WORDS)
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def enter(memory: np.ndarray, states: np.ndarray, predictions: np.ndarray, i: int, published: int) -> None:
     """Before ``predictions[i]`` moves any state. ``published``: signals so far."""
     row = predictions[i]["instrument_id"]
@@ -43,7 +43,7 @@ def enter(memory: np.ndarray, states: np.ndarray, predictions: np.ndarray, i: in
     fence_release()
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def leave(memory: np.ndarray, predictions: np.ndarray, i: int) -> None:
     """After what ``predictions[i]`` caused is published."""
     store_release(memory, DONE, predictions[i]["source_sequence"] + 1)

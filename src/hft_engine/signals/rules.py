@@ -19,9 +19,9 @@ time and symmetric (|t - last| < cooldown): a venue clock that steps back cannot
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
 
 from hft_engine.config.schema import RuleConfig, SignalsConfig
+from hft_engine.kernel import kernel
 from hft_engine.records import HOP_NS_MAX, Side, TickFlag
 
 PROBABILITY, PROBABILITY_DOWN = -1, -2  # ``RULE_DTYPE.input`` besides an index into ``values``
@@ -96,17 +96,17 @@ def new_states(instruments_max: int) -> np.ndarray:
     return np.zeros(instruments_max, STATE_DTYPE)
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def _has_model(predictions: np.ndarray, i: int) -> bool:
     return predictions[i]["model_id"] >= 0 and predictions[i]["output_count"] > 0
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def _probability(predictions: np.ndarray, i: int) -> float:
     return predictions[i]["outputs"][0] if _has_model(predictions, i) else np.nan
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def _input(predictions: np.ndarray, i: int, index: int) -> float:
     if index >= 0:
         return predictions[i]["values"][index]
@@ -114,18 +114,18 @@ def _input(predictions: np.ndarray, i: int, index: int) -> float:
     return probability if index == PROBABILITY else 1.0 - probability
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def _strength(rules: np.ndarray, r: int, value: float) -> float:
     return min(max(0.5 + 0.5 * (value - rules[r]["enter"]) / rules[r]["span"], 0.0), 1.0)
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def _is_cooling(states: np.ndarray, row: int, side: int, now_ns: int, cooldown_ns: int) -> bool:
     last = states[row]["last_buy_ns"] if side > 0 else states[row]["last_sell_ns"]
     return last != NEVER and abs(now_ns - last) < cooldown_ns
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def _is_firing(
     rules: np.ndarray,
     r: int,
@@ -161,7 +161,7 @@ def _is_firing(
     return True
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def decide(
     rules: np.ndarray,
     states: np.ndarray,
@@ -198,14 +198,14 @@ def decide(
     return winner
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def _write_hop(signals: np.ndarray, j: int, hop: int, duration_ns: int) -> None:
     held = min(max(duration_ns, 0), HOP_NS_MAX)
     signals[j]["hop_low_ns"][hop] = held & 0xFFFFFFFF
     signals[j]["hop_high_ns"][hop] = held >> 32
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def write_signal(
     rules: np.ndarray,
     winner: int,

@@ -1,14 +1,14 @@
 """Keeping the slowest signals of a run: one comparison for a signal that is none of them."""
 
 import numpy as np
-from numba import njit
 
+from hft_engine.kernel import kernel
 from hft_engine.shm.atomics import fence_release, store_release
 from hft_engine.shm.histogram_view import RECORDING
 from hft_engine.signals.slowest_table import BAR, PLACE, ROW_WORDS, ROWS_WORD, SLOWEST_MAX, STAMP
 
 
-@njit(nogil=True)
+@kernel()
 def _insert(table: np.ndarray, signals: np.ndarray, predictions: np.ndarray, i: int, total_ns: int) -> None:
     """Take the row of the least total, then look which has the least."""
     row = ROWS_WORD + table[PLACE] * ROW_WORDS
@@ -30,7 +30,7 @@ def _insert(table: np.ndarray, signals: np.ndarray, predictions: np.ndarray, i: 
     store_release(table, STAMP, table[STAMP] + 1)
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def keep(table: np.ndarray, signals: np.ndarray, predictions: np.ndarray, i: int) -> None:
     """``signals[0]``, which ``predictions[i]`` caused and which is published, if it is one of the slowest."""
     if RECORDING:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from hdrh.histogram import HdrHistogram
+from numba import njit
 
-from hft_engine.shm.histogram import new_counts, record_one
+from hft_engine.shm.histogram import new_counts, record, record_one
 from hft_engine.shm.histogram_view import BUCKETS_0, HIGHEST_NS, percentile, summary
 
 
@@ -42,3 +43,16 @@ def test_values_out_of_range_are_clamped_and_counted() -> None:
 
 def test_empty_histogram_has_zero_percentiles() -> None:
     assert summary(new_counts()) == {"count": 0, "p50": 0.0, "p99": 0.0, "p999": 0.0, "max": 0.0}
+
+
+def test_values_counted_at_once_are_as_if_counted_one_by_one() -> None:
+    @njit
+    def count(counts: np.ndarray, value: int, times: int) -> None:
+        record(counts, value, times)
+
+    at_once, one_by_one = new_counts(), new_counts()
+    for value, times in ((17, 3), (123_456, 16), (HIGHEST_NS + 10, 2), (99, 0)):
+        count(at_once, value, times)
+        for _ in range(times):
+            record_one(one_by_one, value)
+    assert (at_once == one_by_one).all()

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from numba import njit
-
 from hft_engine.execution.book import mark_of
 from hft_engine.execution.risk.latched import is_latched
 from hft_engine.execution.risk.loss import is_beyond_loss
@@ -15,6 +13,7 @@ from hft_engine.execution.risk.stale_signal import is_stale
 from hft_engine.execution.risk.unfit import is_unfit
 from hft_engine.execution.risk.working import is_crowded
 from hft_engine.execution.state import A_LATCHED, A_NOW, A_TRIPPED
+from hft_engine.kernel import kernel
 from hft_engine.records import Refusal
 
 _NONE, _INVALID, _LATCHED, _LOSS = (
@@ -28,7 +27,7 @@ _NOTIONAL, _POSITION = int(Refusal.ORDER_NOTIONAL), int(Refusal.POSITION)
 _COLLAR, _WORKING, _UNFIT = int(Refusal.PRICE_COLLAR), int(Refusal.WORKING), int(Refusal.UNFIT)
 
 
-@njit(nogil=True)
+@kernel()
 def refusal(b: Any, order: Any) -> int:
     """The first rule that refuses ``order`` (WORKING_DTYPE), as ``Refusal``; NONE lets it pass.
 

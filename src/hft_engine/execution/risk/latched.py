@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from numba import njit
-
 from hft_engine.execution.state import A_LATCHED
+from hft_engine.kernel import kernel
 
 
-@njit(nogil=True)
+@kernel()
 def is_latched(b: Any) -> bool:
     return b.account[A_LATCHED] != 0

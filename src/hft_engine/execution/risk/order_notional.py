@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from numba import njit
+from hft_engine.kernel import kernel
 
 
-@njit(nogil=True)
+@kernel()
 def is_too_dear(order: Any, mark: int, terms: Any) -> bool:
     price = order.limit if order.limit > 0 else mark
     return float(price) * order.quantity > terms.order_notional_max

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from numba import njit
+from hft_engine.kernel import kernel
 
 
-@njit(nogil=True)
+@kernel()
 def is_too_large(order: Any, terms: Any) -> bool:
     return order.quantity > terms.order_size_max

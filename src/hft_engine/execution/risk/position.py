@@ -5,10 +5,10 @@ An order that only reduces what is held passes: out must always be possible.
 
 from typing import Any
 
-from numba import njit
+from hft_engine.kernel import kernel
 
 
-@njit(nogil=True)
+@kernel()
 def is_beyond_position(order: Any, row: Any, terms: Any) -> bool:
     open_quantity = row.open_buy if order.side > 0 else row.open_sell
     after = row.position * order.side + open_quantity + order.quantity

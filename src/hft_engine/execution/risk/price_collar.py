@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from numba import njit
+from hft_engine.kernel import kernel
 
 
-@njit(nogil=True)
+@kernel()
 def is_outside_collar(order: Any, row: Any, mark: int, terms: Any) -> bool:
     price = order.limit
     if price == 0:

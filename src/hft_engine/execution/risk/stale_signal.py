@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from numba import njit
+from hft_engine.kernel import kernel
 
 
-@njit(nogil=True)
+@kernel()
 def is_stale(order: Any, terms: Any, now_ns: int) -> bool:
     if order.signal_sequence >= 0 and now_ns - order.ts_signal_ns > terms.signal_age_max_ns:
         return True

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from numba import njit
+from hft_engine.kernel import kernel
 
 
-@njit(nogil=True)
+@kernel()
 def is_unfit(row: Any) -> bool:
     return row.unfit != 0

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from numba import njit
-
 from hft_engine.execution.state import A_WORKING
+from hft_engine.kernel import kernel
 
 
-@njit(nogil=True)
+@kernel()
 def is_crowded(b: Any) -> bool:
     return b.account[A_WORKING] >= b.terms[0].working_max
