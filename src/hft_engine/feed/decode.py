@@ -130,7 +130,6 @@ class FrameDecoder(RowDecoder):
         self._parse_one = msgspec.json.Decoder(Event, strict=False).decode
         self._packers: dict[type, Callable[..., int]] = {
             Trade: self._trade,
-            Quote: self._quote,
             SecondBar: self._second_bar,
             MinuteBar: self._minute_bar,
             FairValue: self._fair_value,
@@ -151,10 +150,35 @@ class FrameDecoder(RowDecoder):
         except _PARSE_ERRORS:
             events = self._take_apart(frame)
         offset = 0
-        packers = self._packers
+        packers, buffer, ids = self._packers, self.buffer, self.ids
+        quote_word, quote_conditions = self._quote_word, self._quote_conditions
         for event in events:
             try:
-                offset += packers[type(event)](event, offset)
+                if type(event) is not Quote:
+                    offset += packers[type(event)](event, offset)
+                    continue
+                # Most of a busy market, so in place: a call and what it looks up are a tenth of the whole.
+                bid, ask, t = event.bp, event.ap, event.t
+                if (bid is None and ask is None) or t <= 0:
+                    self._refuse(event, f"bid {bid}, ask {ask}, time {t}")
+                    continue
+                bid = bid or NAN  # no price and price 0 both say: nothing on this side
+                ask = ask or NAN
+                bid_size, ask_size, indicators = event.bs, event.as_, event.i
+                if bid < 0.0 or ask < 0.0 or bid_size < 0.0 or ask_size < 0.0:
+                    self._refuse(event, f"bid {bid} x {bid_size}, ask {ask} x {ask_size}")
+                    continue
+                # fmt: off
+                QUOTE_ROW.pack_into(
+                    buffer, offset,
+                    t * 1_000_000 if MS_MIN <= t < US_MIN else to_ns(t), ts_recv_ns, ts_mono_ns,
+                    event.q, ids[event.sym], quote_word, bid, ask, bid_size, ask_size,
+                    # most have no indicators: a key that is no tuple costs less
+                    quote_conditions[event.c if indicators is None else (event.c, indicators)],
+                    event.bx, event.ax, event.z,
+                )
+                # fmt: on
+                offset += ROW_BYTES
             except _PACK_ERRORS as error:
                 self._refuse(event, str(error))
         count = offset // ROW_BYTES
@@ -189,27 +213,6 @@ class FrameDecoder(RowDecoder):
         self._last_trade_id[instrument_id] = trade_id
         if word & _UNKNOWN_BIT:
             self.unknown_conditions += 1
-        return ROW_BYTES
-
-    def _quote(self, event: Quote, offset: int) -> int:
-        bid, ask, t = event.bp, event.ap, event.t
-        if (bid is None and ask is None) or t <= 0:
-            return self._refuse(event, f"bid {bid}, ask {ask}, time {t}")
-        bid = bid or NAN  # no price and price 0 both say: nothing on this side
-        ask = ask or NAN
-        bid_size, ask_size, indicators = event.bs, event.as_, event.i
-        if bid < 0.0 or ask < 0.0 or bid_size < 0.0 or ask_size < 0.0:
-            return self._refuse(event, f"bid {bid} x {bid_size}, ask {ask} x {ask_size}")
-        # most quotes have no indicators: a key that is no tuple costs less
-        conditions = self._quote_conditions[event.c if indicators is None else (event.c, indicators)]
-        # fmt: off
-        QUOTE_ROW.pack_into(
-            self.buffer, offset,
-            t * 1_000_000 if MS_MIN <= t < US_MIN else to_ns(t), self._ts_recv_ns, self._ts_mono_ns,
-            event.q, self.ids[event.sym], self._quote_word,
-            bid, ask, bid_size, ask_size, conditions, event.bx, event.ax, event.z,
-        )
-        # fmt: on
         return ROW_BYTES
 
     def _second_bar(self, event: SecondBar, offset: int) -> int:
