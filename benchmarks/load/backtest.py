@@ -144,7 +144,6 @@ def explain(report: harness.Report, data: Dataset, runs: Runs) -> None:
         f"at the first price; all {sum(map(len, runs.values()))} runs gave exactly theirs."
     )
     report.note(
-        "The engine has no way to run its model on bars only: the model runs on every tick or not at all. "
         "Peak memory is that of a contender's whole process, its ticks included (of two processes: the first)."
     )
 

@@ -73,11 +73,11 @@ class Contender:
         path = self._scratch.disk / "model.txt"
         if model == "model":
             write_trade_model(path, rows)
-        self._journal = write_journal(self._scratch.disk / "session", rows, ("TICKS",))
-        self._config = _configured(configuration(self._scratch, path, layout or "inline"), model, rule)
+        self.journal = write_journal(self._scratch.disk / "session", rows, ("TICKS",))
+        self.config = _configured(configuration(self._scratch, path, layout or "inline"), model, rule)
 
     def run(self) -> tuple[int, int, float]:
-        done = replay(self._config, [str(self._journal)])
+        done = replay(self.config, [str(self.journal)])
         return done.ticks, done.signals, done.seconds
 
 

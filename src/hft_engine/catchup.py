@@ -79,7 +79,7 @@ class Session:
         self._last_recv_ns = int(rows["ts_recv_ns"][-1])
 
     def _drain(self) -> None:
-        while self._runner.step():
+        while self._runner.sweep():
             pass
 
     def _continuation(self, again: int, stored: dict[str, RingStart]) -> Continuation:

@@ -44,13 +44,17 @@ class InlineEngine:
         source: str = "replay",
         each_step: Callable[[], None] | None = None,
     ) -> None:
-        """Cycle until the source has finished and every reader has caught up; then stop every actor."""
+        """Cycle until the source has finished and every reader has caught up; then stop every actor.
+
+        ``each_step`` sees every record: it is called after each single duty cycle of the stages, which is slower.
+        """
+        cycle = self.runner.sweep
+        if each_step is not None:
+            cycle = self._seen_by(each_step)
         finished = self.stats[source].counter("finished")
         due_s = 0.0
         try:
-            while (work := self.runner.step()) or not finished.value:
-                if each_step is not None:
-                    each_step()
+            while (work := cycle()) or not finished.value:
                 if time.monotonic() >= due_s:
                     due_s = time.monotonic() + 0.1
                     each_100ms()
@@ -58,6 +62,14 @@ class InlineEngine:
                     nap()  # a source that is paced has nothing due
         finally:
             self.runner.stop()
+
+    def _seen_by(self, each_step: Callable[[], None]) -> Callable[[], int]:
+        def cycle() -> int:
+            work = self.runner.step()
+            each_step()
+            return work
+
+        return cycle
 
 
 def make(

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import cfunc, njit, types
+from numba import cfunc, types
 from numba.extending import intrinsic
 
+from hft_engine.kernel import kernel
 from hft_engine.runtime.limits import CYCLE_LONG_NS
 from hft_engine.runtime.wait import (
     BLOCKED_NS,
@@ -37,6 +38,7 @@ from hft_engine.shm.wiring import wire, wired, wired_rows
 TURN_NS = 20_000_000
 _SPIN, _YIELD, _PARK = (MODES.index(name) for name in ("spin", "yield", "park"))
 ATTENTION = -1  # what a stage returns that needs Python now
+_RETURN = len(MODES)  # no wait mode: the turn ends where there is nothing left to do
 TOUCH_NS = (
     500_000  # a stage without input for so long is asked to touch its memory: what lies idle is evicted
 )
@@ -82,28 +84,26 @@ def _call_stage(typingctx: Any, address: Any, wiring: Any, words: Any, reader: A
 _stage: Any = intrinsic(_call_stage)
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def _pass(stages: np.ndarray, report: np.ndarray) -> tuple[int, bool]:
     """(work done, whether a stage needs Python)."""
     work, attention = 0, False
     for i in range(len(stages)):
         done = _stage(stages[i, 0], stages[i, 1], stages[i, 2], stages[i, 3], stages[i, 4])
-        if done == ATTENTION:
-            attention = True
-        else:
-            report[_WORK + i] += done
-            work += done
+        attention = attention or done == ATTENTION
+        report[_WORK + i] += abs(done)
+        work += abs(done)
     return work, attention
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def _touch(stages: np.ndarray) -> None:
     for i in range(len(stages)):
         if stages[i, 5] != 0:
             _stage(stages[i, 5], stages[i, 1], stages[i, 2], stages[i, 3], stages[i, 4])
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def _rest(
     inputs: np.ndarray, bells: np.ndarray, bell: int, mode: int, gated: bool, fd: int, until_ns: int
 ) -> None:
@@ -124,7 +124,7 @@ def _rest(
         sleep_ns(min(left_ns, NAP_NS))
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def _rest_on(fd: int, mode: int, left_ns: int) -> None:
     """Until there is input on ``fd``. A spinning stage looks for itself."""
     if mode == _YIELD:
@@ -135,7 +135,7 @@ def _rest_on(fd: int, mode: int, left_ns: int) -> None:
         sleep_ns(min(left_ns, NAP_NS))
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def _turn(wiring: np.ndarray, bell: int, mode: int, gated: bool, fd: int, turn_ns: int) -> None:
     """Passes over the stages, and waits, for ``turn_ns``. ``wiring``: stages, inputs, doorbells, report."""
     stages, inputs = wired_rows(wiring, 0, _COLUMNS), wired_rows(wiring, 1, INPUT_WORDS)
@@ -155,6 +155,8 @@ def _turn(wiring: np.ndarray, bell: int, mode: int, gated: bool, fd: int, turn_n
         if work != 0:
             touch_ns = max(touch_ns, now_ns + TOUCH_NS)
             continue
+        if mode == _RETURN:
+            break
         if now_ns >= touch_ns:
             _touch(stages)
             touch_ns = now_ns + TOUCH_NS
@@ -192,8 +194,16 @@ class Chain:
 
     def turn(self, turn_ns: int = TURN_NS) -> list[int]:
         """Run for ``turn_ns``. Returns cycles, longest cycle in ns, long cycles, then the work of each stage."""
+        return self._run(self._mode, turn_ns)
+
+    def drain(self) -> list[int]:
+        """``turn``, but it ends when no stage has anything left to do; where there is more work than for TURN_NS,
+        the rest is left."""
+        return self._run(_RETURN, TURN_NS)
+
+    def _run(self, mode: int, turn_ns: int) -> list[int]:
         self._report[:] = 0
-        _turn(self._wiring, self._bell, self._mode, self._gated, self._fd, turn_ns)
+        _turn(self._wiring, self._bell, mode, self._gated, self._fd, turn_ns)
         report: list[int] = self._report.tolist()
         return report
 

@@ -4,6 +4,8 @@
 until it is told to stop.
 """
 
+import functools
+import itertools
 import time
 from collections.abc import Callable, Sequence
 
@@ -16,6 +18,7 @@ from hft_engine.runtime.messages import Command, Event, Ping, Reply, SetLogLevel
 from hft_engine.runtime.wait import FdWait, Input, RingWait, nap
 from hft_engine.shm import layout
 from hft_engine.shm.counters import ActorState, words_view
+from hft_engine.shm.doorbell import new_bells
 
 _HEARTBEAT, _CYCLES, _MAX = layout.V_HEARTBEAT_NS, layout.V_CYCLES, layout.V_CYCLE_NS_MAX
 _LONG, _WORK = layout.V_LONG_CYCLES, layout.V_WORK
@@ -101,16 +104,32 @@ class Runner:
 
     def step(self) -> int:
         """One duty cycle without waiting; returns the work done."""
+        work = self._step(self._runs)
+        self._serve_control_if_due(time.monotonic_ns())
+        return work
+
+    def sweep(self) -> int:
+        """``step``, but neighbours that are compiled cycle, in compiled code, until none of them has work left."""
+        work = 0
+        for runs, chain in self._neighbours:
+            if chain is None:
+                work += self._step(runs)
+            else:
+                chain.use(_calls(runs))
+                work += self._tell(runs, chain.drain())
+        self._serve_control_if_due(time.monotonic_ns())
+        return work
+
+    def _step(self, runs: Sequence[ActorRun]) -> int:
         total = 0
         before_ns = time.monotonic_ns()
-        for run in self._runs:
+        for run in runs:
             work = run.actor.do_work()
             now_ns = time.monotonic_ns()
             cycle_ns = now_ns - before_ns
             run.beat(now_ns, 1, cycle_ns, cycle_ns > CYCLE_LONG_NS, work)
             before_ns = now_ns
             total += work
-        self._serve_control_if_due(before_ns)
         return total
 
     def run(self) -> None:
@@ -147,23 +166,33 @@ class Runner:
 
     def _chain(self) -> Chain | None:
         """The stages as one compiled chain, where every actor of the process offers its own."""
-        calls = self._calls()
-        if self._bells is None or calls is None:
+        calls = _calls(self._runs)
+        if self._bells is None or len(calls) < len(self._runs):
             return None
         return Chain(calls, self._inputs, self._bells, self._bell, self._mode)
 
-    def _calls(self) -> list[NativeCall] | None:
-        calls = [call for run in self._runs if (call := run.actor.native()) is not None]
-        return calls if len(calls) == len(self._runs) else None
+    @functools.cached_property
+    def _neighbours(self) -> list[tuple[list[ActorRun], Chain | None]]:
+        """The actors in order, those in a row that are compiled as one chain."""
+        rows = [list(row) for _, row in itertools.groupby(self._runs, lambda run: run.actor.native() is None)]
+        return [
+            (row, Chain(calls, [], new_bells(), 0, "spin") if (calls := _calls(row)) else None)
+            for row in rows
+        ]
 
     def _turn(self, chain: Chain) -> None:
-        chain.use(self._calls() or [])
-        cycles, cycle_ns_max, long_cycles, *works = chain.turn()
+        chain.use(_calls(self._runs))
+        self._tell(self._runs, chain.turn())
+        self._serve_control_if_due(time.monotonic_ns())
+
+    def _tell(self, runs: Sequence[ActorRun], report: Sequence[int]) -> int:
+        """What a chain of these actors did; returns the work done."""
+        cycles, cycle_ns_max, long_cycles, *works = report
         now_ns = time.monotonic_ns()
-        for run, work in zip(self._runs, works, strict=True):
+        for run, work in zip(runs, works, strict=True):
             run.beat(now_ns, cycles, cycle_ns_max, long_cycles, work)
             run.actor.tend()
-        self._serve_control_if_due(now_ns)
+        return sum(works)
 
     def _serve_control_if_due(self, now_ns: int) -> None:
         if now_ns >= self._control_due_ns:
@@ -201,3 +230,8 @@ class Runner:
             return Reply(command.id, True, payload=run.actor.on_control(body))
         except ControlError as refusal:
             return Reply(command.id, False, str(refusal))
+
+
+def _calls(runs: Sequence[ActorRun]) -> list[NativeCall]:
+    """Of those actors that are compiled."""
+    return [call for run in runs if (call := run.actor.native()) is not None]

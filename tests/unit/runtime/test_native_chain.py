@@ -79,6 +79,19 @@ def test_records_pass_both_stages_in_one_turn(mode: str) -> None:
     assert len(keep_first) == len(keep_second)
 
 
+def test_drain_ends_when_nothing_is_left_whatever_the_wait_mode() -> None:
+    rings = three_rings()
+    first, keep_first = stage(rings[0], rings[1], 1)
+    second, keep_second = stage(rings[1], rings[2], 10)
+    chain = Chain([first, second], [], rings[0].bells, 0, "park")
+    rings[0].publish_rows(np.zeros(20, DTYPE))
+    cycles, *_, taken, passed_on = chain.drain()
+    assert (taken, passed_on) == (20, 20)
+    assert cycles == 4  # eight records a cycle, and one that found nothing
+    assert chain.drain()[-2:] == [0, 0]
+    assert keep_first and keep_second
+
+
 def test_changed_call_holds_from_the_next_turn_on() -> None:
     rings = three_rings()
     call, keep = stage(rings[0], rings[1], 1)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hft_engine.persistence.journal.format import Block, BlockKind, JournalError
+from hft_engine.persistence.journal.format import BLOCK_RECORDS_MAX, Block, BlockKind, JournalError
 from hft_engine.persistence.journal.metadata import dtype_hash
 from hft_engine.persistence.journal.report import JournalReport, check, survey_session
 from hft_engine.persistence.journal.segment import read_blocks
@@ -14,7 +14,9 @@ from hft_engine.persistence.journal.tally import SegmentReport
 from hft_engine.persistence.journal.zstd_file import open_segment
 from hft_engine.records import SIGNAL_DTYPE, TICK_DTYPE
 
-CHUNK_RECORDS = 8_192  # a megabyte: enough to make the cost of a chunk vanish, little enough to stay in cache
+CHUNK_RECORDS = (
+    BLOCK_RECORDS_MAX  # enough to make the cost of a chunk vanish; a full block is one, and not copied
+)
 _SIGNAL_HASH = dtype_hash(SIGNAL_DTYPE).hex()
 
 
@@ -57,7 +59,7 @@ class JournalReader:
         return self.ticks()
 
     def ticks(self, selection: Selection = EVERYTHING) -> Iterator[np.ndarray]:
-        """Chunks of ``TICK_DTYPE`` in order, stamps as recorded: read-only, of 1 to about 12,000 rows."""
+        """Chunks of ``TICK_DTYPE`` in order, stamps as recorded: read-only, of 1 to about 8,000 rows."""
         return _chunks(self._blocks(BlockKind.TICKS, selection), TICK_DTYPE, selection)
 
     def signals(self, selection: Selection = EVERYTHING) -> Iterator[np.ndarray]:
@@ -130,10 +132,14 @@ def _chunks(blocks: Iterator[Block], dtype: np.dtype, selection: Selection) -> I
         parts.append(payload)
         records += len(payload) // dtype.itemsize
         if records >= CHUNK_RECORDS:
-            yield np.frombuffer(b"".join(parts), dtype)
+            yield _joined(parts, dtype)
             parts, records = [], 0
     if records:
-        yield np.frombuffer(b"".join(parts), dtype)
+        yield _joined(parts, dtype)
+
+
+def _joined(parts: list[bytes], dtype: np.dtype) -> np.ndarray:
+    return np.frombuffer(parts[0] if len(parts) == 1 else b"".join(parts), dtype)
 
 
 def _picked(payload: bytes, dtype: np.dtype, selection: Selection) -> bytes:
