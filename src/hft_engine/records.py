@@ -94,6 +94,7 @@ class HealthCause(IntEnum):
     PAUSE = 11  # it stayed there for 15 s: trading pause
     RESUMED = 12  # a trade ended the halt
     ELAPSED = 13  # the bars that the gap touched are over
+    CROSSED = 14  # the bid has been above the ask for too long: one of them is old
 
 
 def _tick_dtype() -> np.dtype:

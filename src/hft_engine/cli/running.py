@@ -126,7 +126,7 @@ def top(config_path: Path | None, overrides: tuple[str, ...], run: str | None) -
 @click.command()
 @configuration
 @run_option
-@click.argument("stream", type=click.Choice(["signals", "events"]))
+@click.argument("stream", type=click.Choice(["signals", "events", "health"]))
 @click.option("-n", "count", default=10, show_default=True, help="How many past ones to show first.")
 @click.option("--no-follow", is_flag=True, help="Only the past ones.")
 def tail(
@@ -137,12 +137,12 @@ def tail(
     count: int,
     no_follow: bool,
 ) -> None:
-    """Print signals (or events) as they happen."""
+    """Print signals, events, or changes of the health of instruments' data as they happen."""
     from hft_engine.views import tail as views
 
     run_dir = chosen_run(run, config_path, overrides)
-    printer = views.tail_signals if stream == "signals" else views.tail_events
-    printer(run_dir, count, not no_follow)
+    printers = {"signals": views.tail_signals, "events": views.tail_events, "health": views.tail_health}
+    printers[stream](run_dir, count, not no_follow)
 
 
 @click.group()

@@ -62,6 +62,42 @@ class PollConfig(_Section, frozen=True):
     bar_stamp: Literal["start", "end"] = "start"  # what the time of a minute bar names
 
 
+class HealthConfig(_Section, frozen=True):
+    """From when on data are not as they should be; docs/health.md has the formulas."""
+
+    # always | "HH:MM-HH:MM Zone", Monday to Friday | an exchange's code, needs the extra hft-engine[calendar]
+    session: str = "09:30-16:00 America/New_York"
+    quantile: Annotated[float, Meta(gt=0.5, lt=1.0)] = (
+        0.99  # of the time between ticks, learned for each channel
+    )
+    step: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.1  # of the learning: how far one time moves it
+    samples_min: Positive = 50  # times learned from before silence means anything
+    resolution_ms: Positive = 10  # what comes closer together is one burst
+    quiet_factor: Annotated[float, Meta(ge=1.0)] = 3.0  # silent for so many quantiles: QUIET
+    quiet_min_ms: Positive = 1_000  # and at least so long
+    stale_factor: Annotated[float, Meta(ge=1.0)] = 8.0  # STALE
+    stale_min_ms: Positive = 5_000
+    lag_ms: Positive = 1_000  # later than the least delay by so much: LAGGING
+    lag_stale_ms: Positive = 10_000  # STALE
+    lag_window_ms: Positive = 600_000  # the least delay is that of one to two windows
+    crossed_ms: Positive = 1_000  # bid above ask for so long: STALE
+    recover_ms: NonNegative = 1_000  # LAGGING and worse end when nothing has spoken for them for so long
+    gapped_hold_ms: NonNegative = 10_000  # GAPPED lasts so long from the gap on, unless it is repaired before
+    repaired_hold_ms: NonNegative = 10_000  # so long it is told that data were repaired
+    limit_state_ms: Positive = 15_000  # at a price band for so long: a trading pause, until a trade
+    audit_tolerance: Fraction = 0.01  # of a minute's volume: the venue's bar and its trades may differ by it
+
+
+class RepairConfig(_Section, frozen=True):
+    """Bars in whose windows something is missing are asked for from the vendor's REST side."""
+
+    spans: tuple[Literal["second", "minute"], ...] = ("second", "minute")  # () = nothing is asked for
+    settle_ms: NonNegative = 5_000  # after a window's end, when the vendor has its bar
+    calls_per_s: Annotated[float, Meta(gt=0.0, le=100.0)] = 5.0
+    timeout_ms: Positive = 10_000  # of one call
+    attempts: Annotated[int, Meta(ge=1, le=10)] = 3  # of one request, before a later one
+
+
 class FeedConfig(_Section, frozen=True):
     venue: str = "polygon"  # a name of feed.venues
     url: Annotated[str, Meta(pattern=r"^(wss?|https?)://")] | None = None  # None: the venue's own
@@ -76,8 +112,13 @@ class FeedConfig(_Section, frozen=True):
     dead_after_ms: Positive = 5_000  # neither frame nor pong this long: DEAD, reconnect
     frame_bytes_max: Positive = 1_000_000
     quarantine_bytes_max: Positive = 16_000_000
+    # contiguous: the venue numbers each channel of an instrument without gaps of its own, so each missing one is known
+    sequence: Literal["increasing", "contiguous"] = "increasing"
     scanner: bool = True  # plain frames by compiled code; False: all by the general decoder
     reconnect: ReconnectConfig = ReconnectConfig()
+    health: HealthConfig = HealthConfig()
+    rest_url: Annotated[str, Meta(pattern=r"^https?://")] | None = None  # None: the vendor's where ``url`` is
+    repair: RepairConfig = RepairConfig()
 
 
 class IndicatorConfig(_Section, frozen=True):

@@ -7,6 +7,8 @@ import msgspec
 import numpy as np
 
 from hft_engine.feed import duty, subscriptions, wire
+from hft_engine.feed.health import monitor, watch
+from hft_engine.feed.health.watch import HealthWatch
 from hft_engine.feed.line import FRAMES_MAX, Line
 from hft_engine.feed.quarantine import Quarantine
 from hft_engine.feed.venues import UnknownVenueError
@@ -34,20 +36,21 @@ COUNTED = (  # what ``Line.counts`` gives
     "gaps",
     "gap_ms",
 )
-_PRESENT = ("state", "acks_missing", "last_frame_mono_ns")
+_PRESENT = ("state", "acks_missing", "last_frame_mono_ns", *watch.PRESENT)
 
 
 def warm() -> None:
     """Compile (or load from the cache) the feed's kernels, with the types of a live run."""
     duty.warm()
     wire.warm()
+    monitor.warm()
 
 
 class FeedActor(BaseActor):
     """Writer of the ``ticks`` ring. Counter ``state`` indexes FEED_STATES, ``last_frame_mono_ns`` is a time."""
 
     role = "feed"
-    counters = (*_PRESENT, *COUNTED, "quarantined", "quarantine_dropped")
+    counters = (*_PRESENT, *COUNTED, "quarantined", "quarantine_dropped", *watch.COUNTED)
     histograms = ("feed", "venue_to_socket")
 
     def on_start(self, ctx: ActorContext) -> None:
@@ -68,6 +71,7 @@ class FeedActor(BaseActor):
             self._line = Line(asked, ctx, self._quarantine, last_frame_ns)
         except UnknownVenueError as error:
             raise FatalError(f"feed.venue: {error}") from None
+        self._health = HealthWatch(ctx, self._ticks, [self._line.venue_id])
         self._drive(self._line.start)
 
     def do_work(self) -> int:
@@ -84,7 +88,10 @@ class FeedActor(BaseActor):
         self._drive(line.tend)
         self.more = line.more
         now_ns = time.monotonic_ns()
-        if now_ns >= self._sync_due_ns and (line.dirty or line.messages != self._synced):
+        self._health.tend([self._line], now_ns)
+        if now_ns >= self._sync_due_ns and (
+            self._health.dirty or line.dirty or line.messages != self._synced
+        ):
             self._sync(now_ns)
 
     def on_control(self, message: object) -> object:
@@ -99,6 +106,7 @@ class FeedActor(BaseActor):
 
     def on_stop(self) -> None:
         self._line.stop()
+        self._health.stop()
         self._sync(time.monotonic_ns())
 
     def wait_fd(self) -> int | None:
@@ -112,19 +120,20 @@ class FeedActor(BaseActor):
             raise
 
     def _subscribe(self, symbols: tuple[str, ...]) -> dict[str, object]:
-        sequence = self._ticks.published
+        sequence, before = self._ticks.published, self._line.session.symbols
         if not self._ctx.record("subscription", sequence, {"symbols": symbols}):
             raise ControlError("the change cannot be recorded, so it was not made; is the disk full?")
         self._line.change(symbols)
+        self._health.subscribed(before, symbols)
         self._ctx.event("subscription", f"from tick {sequence} on: {', '.join(symbols) or 'nothing'}")
         return {"symbols": list(symbols), "sequence": sequence}
 
     def _sync(self, now_ns: int) -> None:
         """Counters to shared memory, in the order of ``counters``."""
         line, session, quarantine = self._line, self._line.session, self._quarantine
-        present = (int(session.state), session.acks_missing, line.last_frame_ns)
-        counted = (*present, *line.counts(), quarantine.kept, quarantine.dropped)
+        present = (int(session.state), session.acks_missing, line.last_frame_ns, *self._health.present())
+        counted = (*present, *line.counts(), quarantine.kept, quarantine.dropped, *self._health.counted())
         self._counters[:] = self._base + np.array(counted, np.int64)
-        line.dirty = False
+        line.dirty = self._health.dirty = False
         self._synced = line.messages
         self._sync_due_ns = now_ns + SYNC_NS

@@ -95,6 +95,22 @@ class Line:
         """What to wait on for input."""
         return None if self._connection is None else self._connection.fileno()
 
+    # ---- what its owner knows of it
+
+    @property
+    def venue_id(self) -> int:
+        return self._venue.venue_id
+
+    @property
+    def is_live(self) -> bool:
+        """Whether what the venue sends comes in."""
+        return self.session.state in (FeedState.LIVE, FeedState.QUIET)
+
+    def instrument_ids(self) -> set[int]:
+        """What it brings: what it is subscribed to, and what came."""
+        asked = (self.decoder.instruments.find(symbol) for symbol in self.session.symbols)
+        return {found for found in asked if found is not None} | set(self.decoder.ids.values())
+
     # ---- what its owner counts
 
     @property

@@ -242,7 +242,7 @@ def add_trade(
 
 @kernel()
 def _mark(b: Any, tick: Any) -> None:
-    """The bar being built is gapped if the stretch that a HEALTH tick names reaches into it."""
+    """A bar is gapped if the stretch that a HEALTH tick names reaches into it; one that is out says so when revised."""
     reaches = tick.gap_to_ns == 0 or b.start_ns < tick.gap_to_ns
     if b.end_ns != 0 and reaches and b.end_ns > tick.gap_from_ns:
         b.gapped = 1
@@ -255,8 +255,8 @@ def take_health(row: Any, tick: Any) -> None:
     if tick.gap_from_ns == 0:
         return
     row.hole = 1 if tick.gap_to_ns == 0 else 0
-    _mark(row.second, tick)
-    _mark(row.minute, tick)
+    for b in (row.second, row.minute, row.second_before, row.minute_before):
+        _mark(b, tick)
     if row.ticks.prints > 0 or row.ticks.trade_count > 0:
         row.ticks.gapped = 1
 

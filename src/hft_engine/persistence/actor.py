@@ -174,7 +174,7 @@ class PersistenceActor(BaseActor):
             for name, inlet in self._stored.items():
                 inlet.resume(store.next_sequence(name))
             signals_next.append(store.next_sequence("signals"))
-            ticks_next.append(store.next_sequence("venue_bars"))
+            ticks_next += [store.next_sequence(table) for table in ("venue_bars", "health")]
         for inlet, wanted in ((self._ticks, ticks_next), (self._signals, signals_next)):
             inlet.resume(min((n for n in wanted if n is not None), default=inlet.ring.published))
 
@@ -186,6 +186,7 @@ class PersistenceActor(BaseActor):
             self._journal.write(rows)
         if self._store is not None:
             self._add_venue_bars(rows)
+            self._add_health(rows)
         self._lapped.set(self._ticks.lapped)
         return len(rows)
 
@@ -194,6 +195,11 @@ class PersistenceActor(BaseActor):
         bars = rows[np.isin(kinds, _BARS) & ~filled_in]
         if len(bars):
             self._add("venue_bars", bars)
+
+    def _add_health(self, rows: np.ndarray) -> None:
+        told = rows[rows["kind"] == TickKind.HEALTH]
+        if len(told):
+            self._add("health", told)
 
     def _take_signals(self) -> int:
         rows = self._signals.poll()
@@ -224,6 +230,7 @@ class PersistenceActor(BaseActor):
             "orders": store.add_orders,
             "fills": store.add_fills,
             "venue_bars": store.add_venue_bars,
+            "health": store.add_health,
         }
         add[table](rows)
 

@@ -44,7 +44,20 @@ _LOSSES = (
     "losses",
     "hung",
     "errors",
+    "missing",
+    "reordered",
+    "repeated",
+    "crossed",
+    "unobserved",
 )
+_STATES_SHOWN = (
+    "gapped",
+    "stale",
+    "halted",
+    "lagging",
+    "repaired",
+)  # of an instrument's data, in the header by name
+_WORST_SHOWN = 5
 
 
 def overview(state: dict[str, Any], signals: RenderableType | None = None) -> Group:
@@ -73,9 +86,28 @@ def header(state: dict[str, Any]) -> Panel:
         "  ",
         _errors(state["errors"]),
     )
+    health = health_line(state["health"])
+    if health.plain:
+        text.append("\n").append_text(health)
     if state["trading_latch"]:
         text.append(f"\norders latched off: {state['trading_latch']}", style="bold red")
     return Panel(text, title="hft engine", title_align="left")
+
+
+def health_line(health: dict[str, Any]) -> Text:
+    """ "data: 48 live, 2 quiet, 1 stale; venue's stamps reach us after 12.3 ms; AAPL trade stale (silence)"."""
+    counted = [(name, count) for name, count in health["instruments"].items() if count]
+    if not counted:
+        return Text()
+    bad = any(name in _STATES_SHOWN for name, _ in counted)
+    text = Text("data ", "").append(
+        ", ".join(f"{count:,} {name}" for name, count in counted), "yellow" if bad else "green"
+    )
+    text.append(f"; the venue's stamps reach us after {health['clock_offset_ms']:,.1f} ms")
+    worst = [
+        f"{w['symbol']} {w['channel']} {w['state']} ({w['cause']})" for w in health["worst"][:_WORST_SHOWN]
+    ]
+    return text.append("\n     " + ", ".join(worst), "yellow") if worst else text
 
 
 def _errors(errors: dict[str, int]) -> Text:

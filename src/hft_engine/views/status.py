@@ -4,7 +4,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from hft_engine.feed.health.worst import read_worst
 from hft_engine.feed.states import FEED_STATES
+from hft_engine.records import HealthState
 from hft_engine.runtime.latch import TradingLatch
 from hft_engine.runtime.run_record import read_faults
 from hft_engine.shm import layout
@@ -26,6 +30,7 @@ def snapshot(run: RunView) -> dict[str, Any]:
 
     ``state``: starting, running, stopping, failed, or dead when the supervisor is gone. An actor's ``state``: new,
     starting, running, hung (no heartbeat for supervisor.heartbeat_limit_ms), stopping, stopped, failed, dead.
+    ``health``: instruments in each state of their data, the worst of them, and the least delay of the venue's stamps.
     ``latency_us``: ``tick_to_signal`` and one entry a hop, in microseconds. ``counters``: of every role.
     ``trading_latch``: why no new order may go out, None where one may.
     """
@@ -38,6 +43,7 @@ def snapshot(run: RunView) -> dict[str, Any]:
         "actors": [_actor(run, role, now_ns) for role in run.roles],
         "rings": [_ring(run, name) for name in run.rings],
         "feed": _feed(run),
+        "health": _health(run),
         "signals": {"published": run.rings["signals"].published},
         "trading_latch": TradingLatch(Path(run.manifest.data_dir)).reason(),
         "errors": _errors(run),
@@ -107,6 +113,19 @@ def _feed(run: RunView) -> dict[str, Any]:
         "venue": run.manifest.venue if source == "feed" else source,
         "state": state,
         **{name: counted.get(name, 0) for name in names},
+    }
+
+
+def _health(run: RunView) -> dict[str, Any]:
+    """``clock_offset_ms``: the least ts_recv - ts_venue: our clock's offset, and the shortest way; None before data."""
+    counted = run.counters("feed")
+    states = [state.name.lower() for state in HealthState if state is not HealthState.WAITING]
+    instruments = {name: counted.get(f"health_{name}", 0) for name in states}
+    offset_us = counted.get("clock_offset_us", 0)
+    return {
+        "instruments": instruments,
+        "clock_offset_ms": offset_us / 1e3 if any(instruments.values()) else None,
+        "worst": [msgspec.to_builtins(each) for each in read_worst(run.run_dir)],
     }
 
 

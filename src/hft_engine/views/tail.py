@@ -11,11 +11,13 @@ import numpy as np
 
 from hft_engine.publisher.events import FILE as EVENTS_FILE
 from hft_engine.publisher.wire import SignalMessage, signal_message
+from hft_engine.records import HealthCause, HealthChannel, HealthState, TickFlag, TickKind
 from hft_engine.runtime.messages import Event
 from hft_engine.views.run import RunView
 
 POLL_S = 0.05  # for eyes: short enough, and no load
 BATCH = 1_000
+HEALTH_BATCH = 16_384  # ticks looked through at a time
 
 
 def tail_signals(run_dir: Path, count: int, follow: bool) -> None:
@@ -28,6 +30,30 @@ def tail_events(run_dir: Path, count: int, follow: bool) -> None:
     """The same for events."""
     run = RunView(run_dir)
     _print(_events(run_dir / EVENTS_FILE, max(count, 0)), follow, lambda: run.alive)
+
+
+def tail_health(run_dir: Path, count: int, follow: bool) -> None:
+    """The same for changes of the health of instruments' data; of past ones those that the ring still has."""
+    run = RunView(run_dir)
+    _print(_health(run, max(count, 0)), follow, lambda: run.alive)
+
+
+def health_line(symbol: str, row: np.void) -> str:
+    """One line for people, of a HEALTH tick."""
+    before, state = HealthState(int(row["health_before"])), HealthState(int(row["health_state"]))
+    gap_ms = (int(row["gap_to_ns"]) - int(row["gap_from_ns"])) // 1_000_000 if row["gap_to_ns"] else 0
+    facts = [
+        f"silent {int(row['silence_ns']) / 1e9:.1f} s",
+        f"late {int(row['lag_ns']) / 1e9:.1f} s" if state is HealthState.LAGGING else "",
+        f"gap {gap_ms:,} ms" if gap_ms else "",
+        f"{int(row['missing']):,} missing" if row["missing"] else "",
+        "no signals" if row["flags"] & TickFlag.UNFIT else "",
+    ]
+    channel, cause = HealthChannel(int(row["health_channel"])), HealthCause(int(row["health_cause"]))
+    return (
+        f"{_clock(int(row['ts_recv_ns']))}  {symbol:<8} {channel.name.lower():<6} {before.name.lower():>8} -> "
+        f"{state.name.lower():<8}  {cause.name.lower():<12} {', '.join(fact for fact in facts if fact)}"
+    )
 
 
 def signal_line(signal: SignalMessage) -> str:
@@ -67,6 +93,22 @@ def _signals(run: RunView, count: int) -> Iterator[list[str]]:
         )
         position = first + len(rows)
         yield lines + [signal_line(message) for message in messages(run, rows)]
+
+
+def _health(run: RunView, count: int) -> Iterator[list[str]]:
+    """Batches of lines; an empty one means that there is nothing new."""
+    ring = run.rings["ticks"]
+    position, past = 0, True
+    found: list[str] = []
+    while True:
+        first, rows = ring.read(position, HEALTH_BATCH)
+        position = first + len(rows)
+        told = rows[rows["kind"] == TickKind.HEALTH]
+        found += [health_line(run.symbol(int(row["instrument_id"])), row) for row in told]
+        if len(rows) == HEALTH_BATCH:
+            continue
+        yield found[max(len(found) - count, 0) :] if past else found
+        found, past = [], False
 
 
 def _events(path: Path, count: int) -> Iterator[list[str]]:

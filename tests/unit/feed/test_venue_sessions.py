@@ -45,7 +45,7 @@ def test_finnhub_gets_the_key_in_the_address_and_each_symbol_apart(tmp_path: Pat
 
     with serving(venue) as server:
         bench = Bench(server.url, tmp_path, compiled=compiled, **FINNHUB).start()
-        bench.until(lambda: bench.ring.published == 100)
+        bench.until(lambda: bench.count("events") == 100)
         bench.until(lambda: any("too many symbols" in event for event in bench.events))
         ticks = bench.ticks()
         bench.actor.on_stop()
@@ -74,7 +74,7 @@ def test_a_mapped_venue_is_live_when_its_pairs_are_confirmed(tmp_path: Path, com
     with serving(venue) as server:
         bench = Bench(server.url, tmp_path, compiled=compiled, **KRAKEN).start()
         bench.until_state("live")
-        bench.until(lambda: bench.ring.published == 2)
+        bench.until(lambda: bench.count("events") == 2)
         trade, quote = bench.ticks()
         bench.actor.on_stop()
     assert (trade["kind"], trade["price"], trade["side"]) == (TickKind.TRADE, 5541.2, Side.SELL)
@@ -122,7 +122,7 @@ def test_anything_a_mapped_venue_sends_is_survived_and_kept(tmp_path: Path) -> N
 
     with serving(venue) as server:
         bench = Bench(server.url, tmp_path, auth_timeout_ms=200, **KRAKEN).start()
-        bench.until(lambda: bench.ring.published == 1)
+        bench.until(lambda: bench.count("events") == 1)
         bench.until_state("live")
         bench.actor.on_stop()
     counts = [bench.count(name) for name in ("frames_rejected", "rejected", "unknown_events", "losses")]

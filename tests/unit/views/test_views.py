@@ -5,18 +5,21 @@ import json
 import subprocess
 import sys
 
+import msgspec
 import numpy as np
 import orjson
 import pytest
 from rich.console import Console
 
+from hft_engine.feed.health.worst import FILE, Worst
 from hft_engine.publisher.events import EventFile
+from hft_engine.records import TICK_DTYPE, HealthCause, HealthState, TickFlag, TickKind
 from hft_engine.runtime import supervisor
 from hft_engine.runtime.messages import Event
 from hft_engine.runtime.rundir import RunError
 from hft_engine.shm.counters import ActorState
 from hft_engine.views import status, tail
-from hft_engine.views.panels import bar, losses
+from hft_engine.views.panels import bar, health_line, losses
 from hft_engine.views.status import collect, render
 from hft_engine.views.top import watch
 
@@ -91,6 +94,37 @@ def test_the_feed_is_shown_by_name_of_its_state(fake_run):
     made.stats["feed"].counter("gaps").set(7)
     feed = collect(made.path)["feed"]
     assert (feed["state"], feed["gaps"], feed["venue"]) == ("live", 7, "demo")
+
+
+def test_the_health_of_data_is_shown_with_the_worst_by_name(fake_run):
+    made = fake_run()
+    assert collect(made.path)["health"]["clock_offset_ms"] is None
+    made.stats["feed"].declare(("health_live", "health_stale", "clock_offset_us"), ())
+    for name, value in (("health_live", 48), ("health_stale", 2), ("clock_offset_us", 12_300)):
+        made.stats["feed"].counter(name).set(value)
+    worst = Worst("AAPL", "quote", "stale", "silence", 1)
+    (made.path / FILE).write_bytes(msgspec.json.encode([worst]))
+    state = collect(made.path)
+    assert state["health"]["instruments"] | {"live": 48, "stale": 2} == state["health"]["instruments"]
+    assert state["health"]["worst"] == [msgspec.to_builtins(worst)]
+    line = health_line(state["health"]).plain
+    assert "48 live, 2 stale" in line and "12.3 ms" in line and "AAPL quote stale (silence)" in line
+
+
+def test_changes_of_health_are_told_line_by_line(fake_run, capsys):
+    made = fake_run()
+    made.instruments.id_of("AAPL")
+    rows = np.zeros(3, TICK_DTYPE)
+    rows["kind"] = TickKind.TRADE, TickKind.HEALTH, TickKind.HEALTH
+    rows["health_state"][1:] = HealthState.LIVE, HealthState.GAPPED
+    rows["health_before"][2], rows["health_cause"][2] = HealthState.LIVE, HealthCause.SEQUENCE
+    rows["gap_from_ns"][2], rows["gap_to_ns"][2], rows["missing"][2] = 5_000_000, 12_000_000, 3
+    rows["flags"][2] = TickFlag.UNFIT
+    made.rings["ticks"].publish_rows(rows)
+    tail.tail_health(made.path, 1, follow=False)
+    (line,) = capsys.readouterr().out.splitlines()
+    for word in ("AAPL", "trade", "live -> gapped", "sequence", "gap 7 ms", "3 missing", "no signals"):
+        assert word in line
 
 
 def test_a_replay_is_shown_as_one(fake_run):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hft_engine.persistence.sinks.schema import (
     APPLICATION_ID,
+    HEALTH_TABLE,
     MIGRATIONS,
     SCHEMA_VERSION,
     TABLES,
@@ -99,7 +100,7 @@ def _set_pragma(path: Path, connection: sqlite3.Connection, name: str, value: st
 def _create(connection: sqlite3.Connection) -> None:
     # One transaction, so that a crash in the middle leaves an empty file and not half a schema.
     connection.executescript(
-        f"BEGIN IMMEDIATE; {TABLES} {TRADING_TABLES} PRAGMA application_id = {APPLICATION_ID}; "
+        f"BEGIN IMMEDIATE; {TABLES} {TRADING_TABLES} {HEALTH_TABLE} PRAGMA application_id = {APPLICATION_ID}; "
         f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
     )
 

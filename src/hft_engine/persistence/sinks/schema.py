@@ -5,7 +5,7 @@ ring (of a venue bar: in the tick ring), so (run_id, sequence) names it for ever
 nothing.
 """
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION_ID = 0x48465445  # "HFTE": marks the file as ours in its header
 
 TABLES = """
@@ -61,7 +61,18 @@ CREATE TABLE fills (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX fills_by_symbol ON fills (symbol, ts_venue_ns);
 """
-MIGRATIONS = {1: TRADING_TABLES}  # from this version to the next
+
+# Since version 3: every change of an instrument's data health; names of the ``records`` enumerations in lower case.
+HEALTH_TABLE = """
+CREATE TABLE health (
+    run_id TEXT NOT NULL, sequence INTEGER NOT NULL, symbol TEXT NOT NULL, channel TEXT NOT NULL,
+    state TEXT NOT NULL, before TEXT NOT NULL, cause TEXT NOT NULL, unfit INTEGER NOT NULL,
+    ts_recv_ns INTEGER NOT NULL, gap_from_ns INTEGER, gap_to_ns INTEGER, lag_ns INTEGER NOT NULL,
+    silence_ns INTEGER NOT NULL, missing INTEGER NOT NULL, PRIMARY KEY (run_id, sequence)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX health_by_symbol ON health (symbol, ts_recv_ns);
+"""
+MIGRATIONS = {1: TRADING_TABLES, 2: HEALTH_TABLE}  # from this version to the next
 
 _ONCE = "ON CONFLICT (run_id, sequence) DO NOTHING"
 INSERTS = {
@@ -70,6 +81,12 @@ INSERTS = {
     "signals": f"INSERT INTO signals VALUES ({','.join('?' * 16)}) {_ONCE}",
     "orders": f"INSERT INTO orders VALUES ({','.join('?' * 17)}) {_ONCE}",
     "fills": f"INSERT INTO fills VALUES ({','.join('?' * 16)}) {_ONCE}",
+    "health": f"INSERT INTO health VALUES ({','.join('?' * 14)}) {_ONCE}",
     "events": f"INSERT INTO events VALUES (?,?,?,?,?,?) {_ONCE}",
     "runs": "INSERT INTO runs VALUES (?,?,?,?,?) ON CONFLICT (run_id) DO NOTHING",
 }
+
+# The last word on a bar stays.
+REVISE_BARS = (
+    "DELETE FROM bars WHERE run_id = ? AND symbol = ? AND kind = ? AND ts_start_ns = ? AND sequence < ?"
+)

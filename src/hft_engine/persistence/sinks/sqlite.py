@@ -11,9 +11,19 @@ from hft_engine.config.schema import ExecutionConfig
 from hft_engine.instruments import InstrumentTable
 from hft_engine.persistence.journal import SegmentMetadata
 from hft_engine.persistence.sinks.database import StoreError, explain, open_database
-from hft_engine.persistence.sinks.schema import INSERTS
+from hft_engine.persistence.sinks.gaps import MARK, Gaps
+from hft_engine.persistence.sinks.schema import INSERTS, REVISE_BARS
 from hft_engine.persistence.sinks.trading import TradingRows
-from hft_engine.records import BarKind, Side, TickKind
+from hft_engine.records import (
+    BarFlag,
+    BarKind,
+    HealthCause,
+    HealthChannel,
+    HealthState,
+    Side,
+    TickFlag,
+    TickKind,
+)
 from hft_engine.runtime.messages import Event
 
 Row = tuple[object, ...]
@@ -51,6 +61,9 @@ class SqliteStore:
         self._rules = rules
         self._trading = TradingRows(execution or ExecutionConfig())
         self._pending: dict[str, list[Row]] = {table: [] for table in INSERTS}
+        self._revised: list[Row] = []  # what is to be done to bars after the inserts
+        self._marked: list[Row] = []
+        self._gaps = Gaps()
         self._connection = open_database(path)
         self._pending["runs"].append(
             (run.run_id, time.time_ns(), run.venue, run.config_hash, run.code_version)
@@ -73,10 +86,33 @@ class SqliteStore:
         return 0 if last is None else int(last) + 1
 
     def add_bars(self, rows: np.ndarray) -> None:
-        """``rows``: ``BAR_DTYPE``."""
-        names = ("ts_start_ns", "ts_end_ns", *_OHLCV, "trade_count", "late_count", "flags", "source_sequence")
+        """``rows``: ``BAR_DTYPE``. A REVISION takes the place of what it revises."""
+        names = ("ts_start_ns", "ts_end_ns", *_OHLCV, "trade_count", "late_count")
         kinds = [_KIND_NAMES.get(kind, str(kind)) for kind in rows["kind"].tolist()]
-        self._add("bars", rows, kinds, *(rows[name].tolist() for name in names))
+        columns = [rows[name].tolist() for name in names]
+        self._add("bars", rows, kinds, *columns, self._gaps.flags_of(rows), rows["source_sequence"].tolist())
+        for i in np.flatnonzero(rows["flags"] & BarFlag.REVISION):
+            row = rows[i]
+            symbol = self._symbol(int(row["instrument_id"]))
+            key = (self._run_id, symbol, kinds[i], int(row["ts_start_ns"]), int(row["sequence"]))
+            self._revised.append(key)
+
+    def add_health(self, rows: np.ndarray) -> None:
+        """``rows``: ``TICK_DTYPE``, only HEALTH. Bars that a gap reaches into are marked."""
+        names = ("ts_recv_ns", "gap_from_ns", "gap_to_ns", "lag_ns", "silence_ns", "missing")
+        columns = [
+            [kind(value).name.lower() for value in rows[name].tolist()]
+            for name, kind in (
+                ("health_channel", HealthChannel),
+                ("health_state", HealthState),
+                ("health_before", HealthState),
+                ("health_cause", HealthCause),
+            )
+        ]
+        unfit = (rows["flags"] & TickFlag.UNFIT != 0).astype(int).tolist()
+        self._add("health", rows, *columns, unfit, *(rows[name].tolist() for name in names))
+        for instrument, start, end in self._gaps.note(rows):
+            self._marked.append((self._run_id, self._symbol(instrument), end, start))
 
     def add_venue_bars(self, rows: np.ndarray) -> None:
         """``rows``: ``TICK_DTYPE``, only kinds BAR_*."""
@@ -136,7 +172,7 @@ class SqliteStore:
     def discard(self) -> int:
         """Forget what was added and not committed; returns how many rows that were."""
         count = self.pending
-        for rows in self._pending.values():
+        for rows in (*self._pending.values(), self._revised, self._marked):
             rows.clear()
         return count
 
@@ -172,6 +208,8 @@ class SqliteStore:
         for table, rows in self._pending.items():
             if rows:
                 self._connection.executemany(INSERTS[table], rows)
+        self._connection.executemany(REVISE_BARS, self._revised)
+        self._connection.executemany(MARK, self._marked)
         self._connection.execute("COMMIT")
 
     def _roll_back(self) -> None:
