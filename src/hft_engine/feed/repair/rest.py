@@ -11,11 +11,11 @@ import requests
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from hft_engine.feed.repair.plan import Request
+from hft_engine.feed.venues.polygon_rest_errors import RestRefusal, rest_refusal
 
 PAGES_MAX = 20  # of one answer: a server that goes on and on is not waited for
 BARS_A_PAGE = 50_000  # the vendor's own limit
 _REFUSED = (401, 403)
-_AGAIN = (413, 429, 499, 500, 502, 503, 504)  # as the vendor's own client
 
 
 class RefusedError(Exception):
@@ -46,8 +46,6 @@ class Aggregate(msgspec.Struct, frozen=True):
 class _Page(msgspec.Struct, frozen=True):
     results: list[Aggregate] = []
     next_url: str | None = None
-    message: str = ""
-    error: str = ""
 
 
 _decode = msgspec.json.Decoder(_Page, strict=False).decode
@@ -90,23 +88,21 @@ class Aggregates:
             answer = self._session.get(self._base + path, timeout=self._timeout_s)
         except requests.RequestException as error:
             raise AgainError(f"{type(error).__name__} from {self._base}") from None
-        if answer.status_code in _AGAIN:
-            raise AgainError(f"{self._base} answers {answer.status_code}")
-        page = _page_of(answer)
-        if answer.status_code in _REFUSED:
-            raise RefusedError(page.message or page.error or f"status {answer.status_code}")
-        if answer.status_code != requests.codes.ok:
-            raise FailedError(f"{self._base} answers {answer.status_code}: {page.message or page.error}")
-        return page
-
-
-def _page_of(answer: requests.Response) -> _Page:
-    try:
-        return _decode(answer.content)
-    except (msgspec.MsgspecError, UnicodeError):
-        if answer.status_code == requests.codes.ok:
+        refusal = rest_refusal(answer.status_code, answer.content)
+        if refusal is not None:
+            raise self._error(refusal)
+        try:
+            return _decode(answer.content)
+        except (msgspec.MsgspecError, UnicodeError):
             raise FailedError("the answer is no list of bars") from None
-        return _Page()
+
+    def _error(self, refusal: RestRefusal) -> Exception:
+        answered = f"{self._base} answers {refusal.status}"
+        if refusal.again:
+            return AgainError(answered)
+        if refusal.status in _REFUSED:
+            return RefusedError(f"{refusal.text or answered}; {refusal.advice}")
+        return FailedError(f"{answered}: {refusal.text or refusal.advice}")
 
 
 def _path_of(url: str | None) -> str | None:
