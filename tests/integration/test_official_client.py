@@ -1,6 +1,5 @@
 """The vendor's own client (``polygon-api-client``) against the simulated venue: not a frame of it is ours."""
 
-import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from hft_engine.feed.simulator.serving import RunningVenue
 from hft_engine.feed.simulator.source import RecordedSource, open_source
 from hft_engine.instruments import InstrumentTable
 from hft_engine.records import TickKind, join_ticks
+from support.sim_clients import received_from
 
 CUT = Path(__file__).parents[1] / "data/binance/usdm_btcusdt_20240808_cut.jsonl.gz"
 START_NS = 1_700_000_040_000_000_000
@@ -51,32 +51,6 @@ def client_of(venue: RunningVenue, subscriptions: list[str], key: str = "right")
         subscriptions=subscriptions,
         max_reconnects=0,
     )
-
-
-def received_from(venue: RunningVenue, subscriptions: list[str], count: int) -> list[Any]:
-    """The first ``count`` events that the client hands to its user."""
-    client = client_of(venue, subscriptions)
-    got: list[Any] = []
-
-    async def run() -> None:
-        enough = asyncio.Event()
-
-        async def handle(events: list[Any]) -> None:
-            got.extend(events)
-            if len(got) >= count:
-                enough.set()
-
-        task = asyncio.create_task(client.connect(handle))
-        waiter = asyncio.create_task(enough.wait())
-        done, _ = await asyncio.wait({task, waiter}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
-        waiter.cancel()
-        await client.close()
-        task.cancel()
-        await asyncio.gather(task, waiter, return_exceptions=True)
-        assert done, f"only {len(got)} of {count} events came"
-
-    asyncio.run(run())
-    return got
 
 
 def sent_by(source: RecordedSource, wanted: set[tuple[str, str]]) -> list[dict[str, Any]]:
@@ -118,7 +92,7 @@ def test_every_event_subscribed_to_arrives_field_by_field(
         | {channel for channel, name in wanted if name != "NOTATICKER"}
     )
     with RunningVenue(CONFIG, source=source()) as venue:
-        got = received_from(venue, subscriptions, len(sent))
+        got = received_from(client_of(venue, subscriptions), len(sent))
     assert len(got) == len(sent)
     assert as_set(got) == as_set([MODELS[event["ev"]].from_dict(event) for event in sent])
 
@@ -126,7 +100,7 @@ def test_every_event_subscribed_to_arrives_field_by_field(
 def test_a_recorded_market_arrives_whole() -> None:
     config = SimulatorConfig(api_key="right", source=str(CUT), speed=0)
     with RunningVenue(config) as venue:
-        got = received_from(venue, ["T.BTCUSDT", "Q.BTCUSDT"], 24_000)
+        got = received_from(client_of(venue, ["T.BTCUSDT", "Q.BTCUSDT"]), 24_000)
     assert len(got) == 24_000
     source = open_source(config, 0)
     assert isinstance(source, RecordedSource)
@@ -154,7 +128,7 @@ def test_a_recorded_market_arrives_whole() -> None:
 
 def test_a_live_synthetic_market_arrives_at_once() -> None:
     with RunningVenue(SimulatorConfig(api_key="right")) as venue:
-        got = received_from(venue, ["T.*", "Q.*"], 500)
+        got = received_from(client_of(venue, ["T.*", "Q.*"]), 500)
     assert {event.event_type for event in got} == {"T", "Q"}
 
 
@@ -183,5 +157,5 @@ def test_odd_but_observed_events_do_not_upset_the_client(market: tuple[tuple[str
     )
     source = RecordedSource(Recording.of(*market), market[0], speed=0)
     with RunningVenue(CONFIG, scenario=Scenario(venue=options), source=source) as venue:
-        got = received_from(venue, ["T.*", "A.*"], 1_000)
+        got = received_from(client_of(venue, ["T.*", "A.*"]), 1_000)
     assert {type(event) for event in got} == {EquityTrade, EquityAgg}

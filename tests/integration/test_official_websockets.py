@@ -1,6 +1,5 @@
 """The newer official client (``massive``) against the simulated stocks and options, and Finnhub's documented sample."""
 
-import asyncio
 import json
 import threading
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from hft_engine.feed.simulator.scenario import AuthFailure, Drop, Scenario
 from hft_engine.feed.simulator.serving import RunningVenue
 from hft_engine.feed.simulator.source import RecordedSource
 from hft_engine.records import join_ticks
+from support.sim_clients import received_from
 from support.sim_markets import START_NS, SYMBOLS, recorded, steady_ticks
 
 CONFIG = SimulatorConfig(api_key="KEY", instruments=40, ticks_per_s=100.0, seed=5)
@@ -55,31 +55,6 @@ def client_of(
         subscriptions=list(subscriptions),
         **options,
     )
-
-
-def received_from(client: WebSocketClient, count: int) -> list[Any]:
-    """The first ``count`` events that the client hands to its user."""
-    got: list[Any] = []
-
-    async def run() -> None:
-        enough = asyncio.Event()
-
-        async def handle(events: list[Any]) -> None:
-            got.extend(events)
-            if len(got) >= count:
-                enough.set()
-
-        task = asyncio.create_task(client.connect(handle))
-        waiter = asyncio.create_task(enough.wait())
-        done, _ = await asyncio.wait({task, waiter}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
-        waiter.cancel()
-        await client.close()
-        task.cancel()
-        await asyncio.gather(task, waiter, return_exceptions=True)
-        assert done, f"only {len(got)} of {count} events came"
-
-    asyncio.run(run())
-    return got
 
 
 @pytest.mark.parametrize("vendor", list(MARKETS))

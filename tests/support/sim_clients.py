@@ -1,9 +1,12 @@
-"""A plain websocket client of the simulated venues."""
+"""Clients of the simulated venues: a plain one, and how to run an official one until it has what is wanted."""
 
+import asyncio
 import json
+import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import websocket
 
@@ -12,8 +15,9 @@ from hft_engine.feed.simulator.serving import RunningVenue
 QUIET_S = 0.2  # how long "nothing came" is waited for
 
 
-def connect(running: RunningVenue) -> websocket.WebSocket:
-    return websocket.create_connection(running.url, timeout=5, skip_utf8_validation=True)
+def connect(running: RunningVenue, receive_buffer: int = 0) -> websocket.WebSocket:
+    options = ((socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer),) if receive_buffer else ()
+    return websocket.create_connection(running.url, timeout=5, sockopt=options, skip_utf8_validation=True)
 
 
 @contextmanager
@@ -35,18 +39,30 @@ def receive(client: websocket.WebSocket) -> list[dict]:
     return list(json.loads(data))
 
 
-def login(running: RunningVenue, key: str = "KEY") -> websocket.WebSocket:
-    client = connect(running)
-    assert receive(client)[0]["status"] == "connected"
-    send(client, "auth", key)
-    assert receive(client)[0]["status"] == "auth_success"
+def statuses(client: websocket.WebSocket) -> list[str]:
+    return [event["status"] for event in receive(client)]
+
+
+def messages(client: websocket.WebSocket) -> list[str]:
+    return [event["message"] for event in receive(client)]
+
+
+def login(running: RunningVenue, receive_buffer: int = 0) -> websocket.WebSocket:
+    client = connect(running, receive_buffer)
+    assert statuses(client) == ["connected"]
+    send(client, "auth", "KEY")
+    assert statuses(client) == ["auth_success"]
     return client
 
 
 def subscribe(client: websocket.WebSocket, params: str) -> list[str]:
     """The messages of the answer."""
     send(client, "subscribe", params)
-    return [event["message"] for event in receive(client)]
+    return messages(client)
+
+
+def nothing_comes(client: websocket.WebSocket) -> bool:
+    return until_quiet(client) == []
 
 
 def until_quiet(client: websocket.WebSocket, quiet_s: float = QUIET_S) -> list[dict]:
@@ -76,3 +92,28 @@ def close_code(client: websocket.WebSocket) -> int:
         opcode, data = client.recv_data(control_frame=True)
         if opcode == websocket.ABNF.OPCODE_CLOSE:
             return int(struct.unpack("!H", data[:2])[0])
+
+
+def received_from(client: Any, count: int) -> list[Any]:
+    """The first ``count`` events that the vendor's own client hands to its user."""
+    got: list[Any] = []
+
+    async def run() -> None:
+        enough = asyncio.Event()
+
+        async def handle(events: list[Any]) -> None:
+            got.extend(events)
+            if len(got) >= count:
+                enough.set()
+
+        task = asyncio.create_task(client.connect(handle))
+        waiter = asyncio.create_task(enough.wait())
+        done, _ = await asyncio.wait({task, waiter}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
+        waiter.cancel()
+        await client.close()
+        task.cancel()
+        await asyncio.gather(task, waiter, return_exceptions=True)
+        assert done, f"only {len(got)} of {count} events came"
+
+    asyncio.run(run())
+    return got

@@ -2,9 +2,8 @@
 
 import json
 import socket
-import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -20,9 +19,22 @@ from hft_engine.feed.simulator.serving import RunningVenue
 from hft_engine.feed.simulator.source import RecordedSource
 from hft_engine.feed.simulator.venue import VenueError
 from hft_engine.records import TICK_DTYPE, TickKind
+from support.sim_clients import (
+    QUIET_S,
+    close_code,
+    connect,
+    ends_without_close_frame,
+    login,
+    messages,
+    nothing_comes,
+    receive,
+    send,
+    statuses,
+    using,
+)
+from support.waiting import wait_for
 
 SCRIPTS = json.loads((Path(__file__).parents[3] / "data/polygon/session-scripts.json").read_text())
-QUIET_S = 0.2  # how long "nothing came" is waited for
 CONFIG = SimulatorConfig(api_key="KEY", instruments=5, ticks_per_s=500.0)
 
 
@@ -46,81 +58,6 @@ def venue(**options: object) -> Iterator[RunningVenue]:
 def busy_venue(config: SimulatorConfig = CONFIG, **options: object) -> Iterator[RunningVenue]:
     with RunningVenue(config, scenario=Scenario(venue=VenueOptions(**options))) as running:
         yield running
-
-
-def connect(running: RunningVenue, receive_buffer: int = 0) -> websocket.WebSocket:
-    options = ((socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer),) if receive_buffer else ()
-    return websocket.create_connection(running.url, timeout=5, sockopt=options, skip_utf8_validation=True)
-
-
-@contextmanager
-def using(client: websocket.WebSocket) -> Iterator[websocket.WebSocket]:
-    """Frees the socket in any case; the client's own ``close`` does not once the venue has closed."""
-    try:
-        yield client
-    finally:
-        client.shutdown()
-
-
-def send(client: websocket.WebSocket, action: str, params: str) -> None:
-    client.send(json.dumps({"action": action, "params": params}))
-
-
-def login(running: RunningVenue, receive_buffer: int = 0) -> websocket.WebSocket:
-    client = connect(running, receive_buffer)
-    assert statuses(client) == ["connected"]
-    send(client, "auth", "KEY")
-    assert statuses(client) == ["auth_success"]
-    return client
-
-
-def receive(client: websocket.WebSocket) -> list[dict]:
-    opcode, data = client.recv_data()
-    assert opcode == websocket.ABNF.OPCODE_TEXT
-    return list(json.loads(data))
-
-
-def statuses(client: websocket.WebSocket) -> list[str]:
-    return [event["status"] for event in receive(client)]
-
-
-def messages(client: websocket.WebSocket) -> list[str]:
-    return [event["message"] for event in receive(client)]
-
-
-def nothing_comes(client: websocket.WebSocket) -> bool:
-    client.settimeout(QUIET_S)
-    try:
-        client.recv()
-    except websocket.WebSocketTimeoutException:
-        return True
-    finally:
-        client.settimeout(5)
-    return False
-
-
-def ends_without_close_frame(client: websocket.WebSocket) -> bool:
-    try:
-        while True:
-            opcode, _ = client.recv_data(control_frame=True)
-            if opcode == websocket.ABNF.OPCODE_CLOSE:
-                return False
-    except (websocket.WebSocketConnectionClosedException, ConnectionResetError):
-        return True
-
-
-def close_code(client: websocket.WebSocket) -> int:
-    while True:
-        opcode, data = client.recv_data(control_frame=True)
-        if opcode == websocket.ABNF.OPCODE_CLOSE:
-            return int(struct.unpack("!H", data[:2])[0])
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "condition not met in time"
-        time.sleep(0.005)
 
 
 OPTIONS_OF_SCRIPT: dict[str, dict[str, object]] = {
@@ -407,6 +344,6 @@ def test_counts_tell_what_happened() -> None:
             send(client, "subscribe", "Q.*")
             receive(client)
             received = sum(len(receive(client)) for _ in range(5))
-        wait_for(lambda: running.counts.frames >= 5)
+        wait_for(lambda: running.counts.frames >= 5, "five frames")
         assert (running.counts.connections, running.counts.auth_failures) == (2, 1)
         assert running.counts.events >= received
