@@ -49,6 +49,15 @@ class Outbox:
         self.bytes_waiting += len(event)
         self._filled.set()
 
+    def extend(self, events: list[bytes]) -> None:
+        """As ``put``, of all of them."""
+        if self.closed:
+            self._undelivered(events)
+            return
+        self._events.extend(events)
+        self.bytes_waiting += sum(map(len, events))
+        self._filled.set()
+
     async def take(self, events_max: int) -> list[bytes]:
         """At least one event, at most ``events_max``; waits for the first."""
         await self._filled.wait()
