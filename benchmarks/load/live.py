@@ -21,7 +21,7 @@ from benchmarks import harness, workload
 from benchmarks.load import overload, overload_load
 from benchmarks.load.engine_run import Scratch
 from benchmarks.load.overload_load import EVENTS, Phase
-from benchmarks.load.pipeline_peer import expect, venue_process
+from benchmarks.load.venue import expect, venue_process
 from hft_engine.config.schema import Config
 
 Evaluated = Literal["ticks", "bars"]

@@ -38,8 +38,8 @@ from benchmarks.load import overload_load
 from benchmarks.load.engine_run import EngineRun, Scratch
 from benchmarks.load.overload_load import EVENTS, Phase
 from benchmarks.load.overload_watch import HOT, Look, Watch
-from benchmarks.load.pipeline_peer import expect, venue_process
 from benchmarks.load.tick_to_signal import SETUPS, configuration
+from benchmarks.load.venue import expect, venue_process
 from hft_engine.config.schema import ActorTuning, Config, RingsConfig
 
 FACTORS = (1.2, 2.0, 5.0)

@@ -27,8 +27,8 @@ import numpy as np
 from benchmarks import harness, workload
 from benchmarks.load import venue
 from benchmarks.load.engine_run import EngineRun, Scratch
-from benchmarks.load.pipeline_peer import expect
 from benchmarks.load.tick_to_signal import SETUPS, configuration
+from benchmarks.load.venue import expect
 from hft_engine.config.schema import Config, RingsConfig, SupervisorConfig
 from hft_engine.persistence.journal import JournalReader, session_dir
 from hft_engine.records import SIGNAL_DTYPE

@@ -39,6 +39,7 @@ from benchmarks.load.engine_run import EngineRun, Scratch
 from benchmarks.load.pipeline_load import FRAME_EVENTS, Flow, FlowLoad
 from benchmarks.load.pipeline_peer import Nursery, Peer
 from benchmarks.load.tick_to_signal import RATE, SETUPS, Run, configuration, run_once
+from benchmarks.load.venue import venue_process
 from hft_engine.config.schema import ActorTuning, Config, PersistenceConfig
 
 PEERS = (
@@ -104,7 +105,7 @@ def engine_throughput(layout: str, model: Path, load: FlowLoad) -> list[Flow]:
     ``compact`` was not clearly better with any."""
     scratch = Scratch()
     try:
-        with pipeline_peer.venue_process(pipeline_load.serve, load) as (url, channel):
+        with venue_process(pipeline_load.serve, load) as (url, channel):
             config = configuration(SETUPS[layout], url, model)
             waits = dict.fromkeys(config.engine.actors, ActorTuning(wait="yield"))
             config = msgspec.structs.replace(

@@ -1,7 +1,6 @@
 """Runs the pipeline as a peer's users would build it, and gives it the loads that the engine gets."""
 
 import contextlib
-import multiprocessing
 import os
 import select
 import signal
@@ -12,7 +11,6 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -23,6 +21,7 @@ from benchmarks.load.pipeline_load import Flow, FlowLoad, serve
 from benchmarks.load.pipeline_node import PRELOAD, NodePlan
 from benchmarks.load.pipeline_wire import Kind, Wire
 from benchmarks.load.tick_to_signal import WARM_UP_S, Run
+from benchmarks.load.venue import expect, venue_process
 from hft_engine.config.schema import Config
 from hft_engine.feed.states import FEED_STATES
 from hft_engine.records import SIGNAL_DTYPE
@@ -163,29 +162,6 @@ def running(peer: Peer, configure: Callable[[str], Config], nursery: Nursery, ur
             yield run
     finally:
         scratch.remove()
-
-
-@contextlib.contextmanager
-def venue_process(target: Callable[..., None], *arguments: Any) -> Iterator[tuple[str, Connection]]:
-    """A load process of its own: (its url, the channel to it)."""
-    ours, theirs = multiprocessing.Pipe()
-    child = multiprocessing.get_context("spawn").Process(
-        target=target, args=(*arguments, os.getpid(), theirs)
-    )
-    child.start()
-    try:
-        yield f"ws://127.0.0.1:{expect(ours)}/stocks", ours
-    finally:
-        child.kill()
-        child.join()
-        ours.close()
-        theirs.close()
-
-
-def expect(channel: Connection, timeout_s: float = 120.0) -> Any:
-    if not channel.poll(timeout_s):
-        raise PeerError("the load process does not answer")
-    return channel.recv()
 
 
 def latency(

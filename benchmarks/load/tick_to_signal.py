@@ -12,9 +12,9 @@ the time from the moment a tick was due at the venue. Latencies are taken from t
 outside; their excess is over an ideal system on the same schedule (see ``jitter``).
 """
 
-import multiprocessing
-import os
+import functools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import harness, hgrm, jitter, workload
-from benchmarks.load import venue
+from benchmarks.load import bare, venue
 from benchmarks.load.engine_run import EngineRun, Scratch
 from hft_engine.config.schema import (
     ActorTuning,
@@ -63,6 +63,9 @@ class Setup:
     schedule_targets: dict[float, float] = field(default_factory=dict)  # from the scheduled send
     rate: float = RATE
     spin_ns: int = venue.SPIN_NS  # of the load
+
+    def load(self, seconds: float) -> venue.Load:
+        return venue.Load(self.rate, int((WARM_UP_S + seconds) * self.rate), self.spin_ns)
 
 
 def _setups() -> dict[str, Setup]:
@@ -120,33 +123,31 @@ def configuration(setup: Setup, url: str, model: Path) -> Config:
 def run_once(name: str, seconds: float, model: Path) -> Run:
     """One engine in the set-up of this name, one load of WARM_UP_S + ``seconds``."""
     setup = SETUPS[name]
-    load = venue.Load(setup.rate, int((WARM_UP_S + seconds) * setup.rate), setup.spin_ns)
-    ours, theirs = multiprocessing.Pipe()
-    child = multiprocessing.get_context("spawn").Process(target=venue.serve, args=(load, os.getpid(), theirs))
-    child.start()
+    load = setup.load(seconds)
     scratch = Scratch()
     try:
-        url = f"ws://127.0.0.1:{_expect(ours)}/stocks"
-        with EngineRun(configuration(setup, url, model), scratch) as engine:
+        with (
+            venue.venue_process(venue.serve, load) as (url, channel),
+            EngineRun(configuration(setup, url, model), scratch) as engine,
+        ):
             engine.until_live()
-            _expect(ours)  # "subscribed"
+            venue.expect(channel)  # "subscribed"
             with harness.on_core(harness.two_cores()[1]):  # who looks on is not on the stages' core
-                return _observe(engine, ours, load)
+                return _observe(engine, channel, load)
     finally:
-        child.kill()
-        child.join()
         scratch.remove()
 
 
-def _expect(connection: Connection, timeout_s: float = 120.0) -> Any:
-    if not connection.poll(timeout_s):
-        raise RuntimeError("the load process does not answer")
-    return connection.recv()
+def bare_once(name: str, seconds: float) -> np.ndarray:
+    """The same load into a client that only receives: ns after each tick was due."""
+    setup = SETUPS[name]
+    spinning = setup.actors["compute"].wait == "spin"
+    return bare.latencies(setup.load(seconds), spinning, int(WARM_UP_S * setup.rate))
 
 
 def _observe(engine: EngineRun, channel: Connection, load: venue.Load) -> Run:
     channel.send("go")
-    t0_ns = int(_expect(channel))
+    t0_ns = int(venue.expect(channel))
     warm_at_ns = t0_ns + int(WARM_UP_S * 1e9)
     signals = _Signals(engine)
     before: tuple[dict[str, np.ndarray], dict[str, Any]] | None = None
@@ -155,7 +156,7 @@ def _observe(engine: EngineRun, channel: Connection, load: venue.Load) -> Run:
         if before is None and time.monotonic_ns() >= warm_at_ns:
             before, started = (_histograms(engine), _cpu(engine)), time.monotonic()
     after, used, elapsed = _histograms(engine), _cpu(engine), time.monotonic() - started
-    sent, lateness = _expect(channel)
+    sent, lateness = venue.expect(channel)
     time.sleep(POLL_S)
     signals.read()
     assert before is not None
@@ -220,7 +221,9 @@ def _busy(
 # ---- what is shown ----
 
 
-def _add(report: harness.Report, setup: str, runs: list[Run], own: jitter.Jitter) -> None:
+def _add(
+    report: harness.Report, setup: str, runs: list[Run], floor: list[np.ndarray], own: jitter.Jitter
+) -> None:
     targets = SETUPS[setup].targets
     for percent, label in zip(PERCENTS, ("p50", "p99", "p999", "max"), strict=True):
         ideal = own.lateness_us(percent)
@@ -233,6 +236,9 @@ def _add(report: harness.Report, setup: str, runs: list[Run], own: jitter.Jitter
             report.add(f"{name[:-3]}_excess_us", excess, "us", reference, targets[percent])
     for percent, label in ((50.0, "p50"), (99.0, "p99")):
         reference = ("own jitter, same schedule", [own.lateness_us(percent)])
+        if floor:
+            least = [float(np.percentile(late, percent)) / 1e3 for late in floor]
+            reference = ("a bare recv of the same load", least)
         scheduled = [float(np.percentile(run.from_schedule, percent)) / 1e3 for run in runs]
         target = SETUPS[setup].schedule_targets.get(percent)
         report.add(f"schedule_to_signal_{setup}_{label}_us", scheduled, "us", reference, target)
@@ -268,11 +274,17 @@ def main() -> int:
         for setup in SETUPS:
             first = len(report.jitters)
             report.sense_jitter()
-            runs = report.measure(setup, lambda setup=setup: run_once(setup, seconds, model))  # type: ignore[misc]
+            contenders: dict[str, Callable[[], Any]] = {
+                setup: functools.partial(run_once, setup, seconds, model)
+            }
+            if SETUPS[setup].schedule_targets:
+                contenders["bare"] = functools.partial(bare_once, setup, seconds)
+            taken = report.interleave(contenders)
+            runs, floor = taken[setup], taken.get("bare", [])
             report.sense_jitter()
             report.latencies(setup, [hgrm.of_values(run.latencies) for run in runs])
             report.latencies(f"{setup}_from_schedule", [hgrm.of_values(run.from_schedule) for run in runs])
-            _add(report, setup, runs, jitter.joined(report.jitters[first:]))
+            _add(report, setup, runs, floor, jitter.joined(report.jitters[first:]))
             _show(report, setup, runs[-1])
     finally:
         scratch.remove()

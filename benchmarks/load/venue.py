@@ -4,9 +4,11 @@ A process of its own: it does the venue's handshake, then a compiled loop naps a
 late nap delays no later tick (the schedule does not move), and how late each left is recorded.
 """
 
+import multiprocessing
 import os
 import socket
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -157,3 +159,27 @@ def keep_apart() -> None:
 @njit(nogil=True)
 def _now() -> int:
     return mono_ns()
+
+
+@contextmanager
+def venue_process(target: Callable[..., None], *arguments: Any) -> Iterator[tuple[str, Connection]]:
+    """A load process of its own: (its url, the channel to it)."""
+    ours, theirs = multiprocessing.Pipe()
+    child = multiprocessing.get_context("spawn").Process(
+        target=target, args=(*arguments, os.getpid(), theirs)
+    )
+    child.start()
+    try:
+        yield f"ws://127.0.0.1:{expect(ours)}/stocks", ours
+    finally:
+        child.kill()
+        child.join()
+        ours.close()
+        theirs.close()
+
+
+def expect(channel: Connection, timeout_s: float = 120.0) -> Any:
+    """What the load process says next. Raises RuntimeError when it is silent."""
+    if not channel.poll(timeout_s):
+        raise RuntimeError("the load process does not answer")
+    return channel.recv()
