@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from hft_engine import sessions
+from hft_engine.config.lines import MAIN, line_configs
 from hft_engine.config.load import require_known_features
 from hft_engine.config.redact import redacted
 from hft_engine.config.schema import ActorTuning, Config
@@ -161,21 +162,24 @@ def _resolve(config: Config, source: str) -> Config:
 
 
 def _check_venue(config: Config) -> None:
-    try:
-        problem = venue_of(config.feed).problem(config.feed)
-    except UnknownVenueError as error:
-        raise StartError(str(error)) from None
-    if problem:
-        raise StartError(f"{problem}; or try the engine without a key: hft start --demo")
+    for name, line in line_configs(config.feed).items():
+        where = "" if name == MAIN else f"feed.lines.{name}: "
+        try:
+            problem = venue_of(line).problem(line)
+        except UnknownVenueError as error:
+            raise StartError(f"{where}{error}") from None
+        if problem:
+            raise StartError(f"{where}{problem}; or try the engine without a key: hft start --demo")
 
 
 def _with_venue(config: Config) -> Config:
     assert config.simulator is not None
     port = _free_port(config.simulator.port)
     simulator = msgspec.structs.replace(config.simulator, port=port)
+    own = {name: line for name, line in config.feed.lines.items() if line.venue is None and line.url is None}
     feed = msgspec.structs.replace(
-        config.feed, url=f"ws://{_LOOPBACK}:{port}/stocks", api_key=config.simulator.api_key
-    )
+        config.feed, url=f"ws://{_LOOPBACK}:{port}/stocks", api_key=config.simulator.api_key, lines=own
+    )  # the other lines' venues are real ones
     return msgspec.structs.replace(config, simulator=simulator, feed=feed)
 
 

@@ -320,6 +320,37 @@ SLOW_DTYPE = np.dtype(
 )
 
 
+# A connection of the feed, as the feed keeps it in its ``.stats`` file.
+LINE_DTYPE = np.dtype(
+    [
+        ("name", "S32"),
+        ("venue", "S32"),
+        ("mirrors", "S24"),  # the line whose ticks it brings as well; empty for none
+        ("state", "<i8"),  # of FEED_STATES
+        ("delayed", "<i8"),  # 1: on the venue's delayed data
+        ("wanted", "<i8"),  # subscriptions
+        ("acks_missing", "<i8"),  # of them those that the venue has not confirmed
+        ("last_frame_mono_ns", "<i8"),
+        ("frames", "<i8"),
+        ("bytes", "<i8"),
+        ("events", "<i8"),
+        ("rejected", "<i8"),
+        ("reconnects", "<i8"),
+        ("losses", "<i8"),
+        ("gaps", "<i8"),
+        ("gap_ms", "<i8"),
+        ("ping_us", "<i8"),  # from the last ping to its pong; 0 before one
+        ("first", "<i8"),  # ticks of which a mirrored line brought the first copy
+        ("second", "<i8"),  # and those left out, because another line had brought them
+        ("lead_us_mean", "<i8"),  # by which its first copies came before the second ones
+        ("lead_us_p50", "<i8"),
+        ("lead_us_p99", "<i8"),
+        ("lost", "<i8"),  # sequences that no mirrored line brought; where the venue numbers without gaps
+        ("spare", "<i8"),
+    ]
+)
+
+
 class OrderKind(IntEnum):
     MARKET = 1
     LIMIT = 2

@@ -205,29 +205,36 @@ def set_live(
     click.echo(ask(chosen_run(run, config_path, overrides), "signals", body))
 
 
+line_option = click.option(
+    "--line", default="", metavar="NAME", help="A line of feed.lines; without it the one that feed describes."
+)
+
+
 @click.command()
 @configuration
 @run_option
+@line_option
 @click.argument("symbols", nargs=-1, required=True)
 def subscribe(
-    config_path: Path | None, overrides: tuple[str, ...], run: str | None, symbols: tuple[str, ...]
+    config_path: Path | None, overrides: tuple[str, ...], run: str | None, line: str, symbols: tuple[str, ...]
 ) -> None:
     """Take up more symbols while the engine runs, on every channel of feed.channels."""
     from hft_engine.runtime.messages import Subscribe
     from hft_engine.views.commands import ask
 
-    click.echo(ask(chosen_run(run, config_path, overrides), "feed", Subscribe(symbols)))
+    click.echo(ask(chosen_run(run, config_path, overrides), "feed", Subscribe(symbols, line)))
 
 
 @click.command()
 @configuration
 @run_option
+@line_option
 @click.argument("symbols", nargs=-1, required=True)
 def unsubscribe(
-    config_path: Path | None, overrides: tuple[str, ...], run: str | None, symbols: tuple[str, ...]
+    config_path: Path | None, overrides: tuple[str, ...], run: str | None, line: str, symbols: tuple[str, ...]
 ) -> None:
     """Give up symbols while the engine runs."""
     from hft_engine.runtime.messages import Unsubscribe
     from hft_engine.views.commands import ask
 
-    click.echo(ask(chosen_run(run, config_path, overrides), "feed", Unsubscribe(symbols)))
+    click.echo(ask(chosen_run(run, config_path, overrides), "feed", Unsubscribe(symbols, line)))

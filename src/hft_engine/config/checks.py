@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator
 
 from hft_engine.config import ladders
+from hft_engine.config.lines import check_lines
 from hft_engine.config.schema import Config, FeedConfig, PublisherConfig, RuleConfig, SupervisorConfig
 from hft_engine.config.validate import Problem, suggest
 
@@ -82,6 +83,7 @@ def _check_feed(config: Config) -> Iterator[Problem]:
             "feed.reconnect.initial_ms",
             f"must not exceed feed.reconnect.cap_ms: {feed.reconnect.initial_ms} > {feed.reconnect.cap_ms}",
         )
+    yield from check_lines(feed)
     for key, given in (("channels", feed.channels), ("symbols", feed.symbols)):
         if not given:
             yield Problem(f"feed.{key}", "is empty: nothing would be subscribed; name at least one")

@@ -19,7 +19,7 @@ from hft_engine.config.document import Document, read_document
 from hft_engine.config.errors import ConfigError
 from hft_engine.config.redact import redacted, redacted_url
 from hft_engine.config.schema import Config, FeedConfig
-from hft_engine.config.validate import SCHEMA, SECRETS, Problem, describe, problems, required, type_at
+from hft_engine.config.validate import SCHEMA, Problem, describe, problems, required, secret_in, type_at
 
 __all__ = ["ENVIRONMENT", "ConfigError", "Problem", "check_rules", "load_config", "redacted", "redacted_url"]
 
@@ -35,6 +35,7 @@ _KEY_VARIABLES: Mapping[str, tuple[str, ...]] = {
     "alphavantage": ("ALPHAVANTAGE_API_KEY", "ALPHA_VANTAGE_API_KEY"),
 }
 _OF_ITS_RUN = ("publisher", "simulator")  # sections of a recorded configuration that a replay has no use for
+_OF_ITS_VENUE = ("api_key", "url", "delayed_url", "lines")
 _OF_ITS_ENGINE = ("actors", "run_root", "data_dir", "log_dir")
 _UPPER_CASE = ("engine.log_level",)  # LOG_LEVEL=debug means DEBUG
 
@@ -61,7 +62,7 @@ def load_config(
         variables.apply(data, origins, key_path, names)
     for override in overrides:
         _apply_override(data, origins, override)
-    _apply_key(data, origins, variables)
+    _apply_keys(data, origins, variables)
     return _checked(document, data, origins, cpus)
 
 
@@ -77,7 +78,7 @@ def recorded_config(data: Mapping[str, Any], source: str, overrides: Sequence[st
     """
     kept = {name: section for name, section in copy.deepcopy(dict(data)).items() if name not in _OF_ITS_RUN}
     engine = {key: value for key, value in kept.get("engine", {}).items() if key not in _OF_ITS_ENGINE}
-    feed = {key: value for key, value in kept.get("feed", {}).items() if key not in ("api_key", "url")}
+    feed = {key: value for key, value in kept.get("feed", {}).items() if key not in _OF_ITS_VENUE}
     kept = {**kept, "engine": engine, "feed": feed}
     origins: dict[str, str] = {}
     for override in overrides:
@@ -134,11 +135,19 @@ class _Variables:
                 return
 
 
-def _apply_key(data: dict[str, Any], origins: dict[str, str], variables: _Variables) -> None:
+def _apply_keys(data: dict[str, Any], origins: dict[str, str], variables: _Variables) -> None:
+    """The feed's key, and those of lines to another venue; a key from an override stays."""
     feed = data.get("feed")
-    venue = feed.get("venue", FeedConfig().venue) if isinstance(feed, dict) else FeedConfig().venue
-    if "feed.api_key" not in origins and isinstance(venue, str):
-        variables.apply(data, origins, "feed.api_key", key_variables(venue))
+    feed = feed if isinstance(feed, dict) else {}
+    lines = feed.get("lines")
+    given = {f"feed.lines.{name}": line for name, line in (lines if isinstance(lines, dict) else {}).items()}
+    venues = {"feed": feed.get("venue", FeedConfig().venue)}
+    venues |= {
+        path: line["venue"] for path, line in given.items() if isinstance(line, dict) and "venue" in line
+    }
+    for path, venue in venues.items():
+        if f"{path}.api_key" not in origins and isinstance(venue, str):
+            variables.apply(data, origins, f"{path}.api_key", key_variables(venue))
 
 
 def _read_dotenv(path: Path | None) -> dict[str, str | None]:
@@ -154,7 +163,7 @@ def _apply_override(data: dict[str, Any], origins: dict[str, str], override: str
     path, mark, text = override.partition("=")
     if not mark or not all(path.split(".")):
         raise ConfigError([f'override {override!r}: write it "section.key=value"'])
-    secret = next((s for s in SECRETS if path.startswith(s)), None)
+    secret = secret_in(path)
     if "[" in path:
         raise ConfigError([f"override {path}: one item of a list cannot be set; give the whole list"])
     kind = type_at(path)

@@ -20,8 +20,9 @@ def redacted(config: Config) -> dict[str, Any]:
         section, key = path.split(".")
         if shown[section] and shown[section][key]:
             shown[section][key] = MASK
-    if config.feed.url is not None:
-        shown["feed"]["url"] = redacted_url(config.feed.url)
+    for section in (shown["feed"], *shown["feed"]["lines"].values()):
+        section["api_key"] = MASK if section["api_key"] else section["api_key"]
+        section |= {key: redacted_url(section[key]) for key in ("url", "delayed_url") if section[key]}
     return shown
 
 

@@ -16,6 +16,8 @@ ClockTime = Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 WaitName = Literal["spin", "yield", "park", "sleep", "auto"]
 Layout = Literal["dedicated", "compact", "inline"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+Url = Annotated[str, Meta(pattern=r"^(wss?|https?)://")]
+Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,23}$")]
 Channel = Literal["T", "Q", "A", "AM", "D", "FMV", "LULD"]
 
 
@@ -44,6 +46,7 @@ class EngineConfig(_Section, frozen=True):
 class ReconnectConfig(_Section, frozen=True):
     """First retry at once, then capped exponential backoff with full jitter."""
 
+    immediate: bool = True  # False: also the first retry waits
     initial_ms: Positive = 500
     factor: Annotated[float, Meta(ge=1.0, le=10.0)] = 2.0
     cap_ms: Positive = 30_000
@@ -98,9 +101,28 @@ class RepairConfig(_Section, frozen=True):
     attempts: Annotated[int, Meta(ge=1, le=10)] = 3  # of one request, before a later one
 
 
+class LineConfig(_Section, frozen=True):
+    """A connection beside the one that ``feed`` describes; None = as there (of another venue: the venue's own)."""
+
+    venue: str | None = None
+    url: Url | None = None
+    delayed_url: Url | None = None
+    map: str | None = None
+    api_key: str | None = None
+    channels: tuple[Channel, ...] | None = None
+    symbols: tuple[str, ...] | None = None
+    mirrors: str | None = (
+        None  # the line whose instruments it brings as well: of each tick the first copy counts
+    )
+
+
 class FeedConfig(_Section, frozen=True):
+    """The line ``main``, and what holds for all lines."""
+
     venue: str = "polygon"  # a name of feed.venues
-    url: Annotated[str, Meta(pattern=r"^(wss?|https?)://")] | None = None  # None: the venue's own
+    url: Url | None = None  # None: the venue's own
+    delayed_url: Url | None = None  # None: the venue's own, where it has one
+    fallback_delayed: bool = True  # where the plan has no real-time data: go on with the delayed data
     map: str | None = None  # of venue generic: a file, or the name of a map that comes with the engine
     poll: PollConfig = PollConfig()  # of venues that are polled
     api_key: str = ""  # better: the venue's variable in the environment or .env, see config.load
@@ -110,6 +132,7 @@ class FeedConfig(_Section, frozen=True):
     auth_timeout_ms: Positive = 10_000
     quiet_after_ms: Positive = 2_000  # no frame this long: QUIET, a ping is sent
     dead_after_ms: Positive = 5_000  # neither frame nor pong this long: DEAD, reconnect
+    ping_every_ms: NonNegative = 15_000  # also while frames come; 0 = only when QUIET
     frame_bytes_max: Positive = 1_000_000
     quarantine_bytes_max: Positive = 16_000_000
     # contiguous: the venue numbers each channel of an instrument without gaps of its own, so each missing one is known
@@ -119,6 +142,7 @@ class FeedConfig(_Section, frozen=True):
     health: HealthConfig = HealthConfig()
     rest_url: Annotated[str, Meta(pattern=r"^https?://")] | None = None  # None: the vendor's where ``url`` is
     repair: RepairConfig = RepairConfig()
+    lines: dict[Name, LineConfig] = {}  # more connections, by name
 
 
 class IndicatorConfig(_Section, frozen=True):

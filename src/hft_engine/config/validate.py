@@ -16,11 +16,18 @@ from hft_engine.config.schema import Config
 
 SCHEMA = inspect.type_info(Config)
 SECRETS = frozenset({"feed.api_key", "simulator.api_key", "publisher.curve_secret_key"})
+_LINE_KEY = re.compile(r"feed\.lines\.[^.]+\.api_key")
 
 
 class Problem(NamedTuple):
     path: str  # "signals.rules[0].enter"
     text: str  # what is wrong and the remedy
+
+
+def secret_in(path: str) -> str | None:
+    """The key path of the secret that is at ``path`` or above it."""
+    line_key = _LINE_KEY.match(path)
+    return line_key[0] if line_key else next((secret for secret in SECRETS if path.startswith(secret)), None)
 
 
 def problems(data: Any) -> list[Problem]:
@@ -154,7 +161,7 @@ def _join(path: str, key: object) -> str:
 
 def _shown(value: Any, path: str) -> str:
     """The offending value, short; never a secret."""
-    if path in SECRETS:
+    if secret_in(path):
         return f"a {type(value).__name__}"
     text = "null" if value is None else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -10,7 +10,11 @@ from hft_engine.config.schema import ReconnectConfig
 
 
 class Backoff:
-    """``delay_ms`` for each attempt in turn; ``reset`` once a connection has proved stable."""
+    """The policy of ``feed.reconnect``: ``delay_ms`` for each attempt in turn; ``reset`` when a connection is stable.
+
+    What the source documents ask of reconnection is values of it: an interval of 30 s is ``immediate: false`` and
+    ``initial_ms: 30000``, a number of retries ``attempts_max``; the keep-alive of 15 s is ``feed.ping_every_ms``.
+    """
 
     def __init__(self, config: ReconnectConfig, rng: Random) -> None:
         self._config = config
@@ -23,9 +27,9 @@ class Backoff:
         self._ceiling_ms = 0.0
 
     def delay_ms(self) -> int:
-        """The wait before the next attempt, in 0..cap_ms; 0 for the first."""
+        """The wait before the next attempt, in 0..cap_ms; 0 for the first where it is immediate."""
         self.attempts += 1
-        if self.attempts == 1:
+        if self.attempts == 1 and self._config.immediate:
             return 0
         grown = self._ceiling_ms * self._config.factor if self._ceiling_ms else self._config.initial_ms
         self._ceiling_ms = min(float(self._config.cap_ms), grown)

@@ -3,11 +3,13 @@
 import numpy as np
 from numba import njit
 
+from hft_engine.feed.arbiter import NO_SOURCE, arbitrate
+from hft_engine.feed.scan_tables import ROW_WORDS
 from hft_engine.records import TICK_DTYPE, TickKind
 from hft_engine.shm.clock import stamp_ns
 from hft_engine.shm.histogram import new_counts, record
 from hft_engine.shm.ring import Ring, claim, publish, write_record
-from hft_engine.shm.wiring import wire, wired
+from hft_engine.shm.wiring import wire, wired, wired_rows
 
 _TRADE, _QUOTE = int(TickKind.TRADE), int(TickKind.QUOTE)
 
@@ -32,36 +34,54 @@ def stamp(
 
 
 @njit(nogil=True, cache=True)
-def publish_frame(wiring: np.ndarray, begin: int, end: int, ts_mono_ns: int) -> None:
-    """Publish ``rows[begin:end]`` at once (at most half the ring).
+def publish_frame(wiring: np.ndarray, begin: int, end: int, ts_mono_ns: int) -> int:
+    """Publish ``rows[begin:end]`` at once (at most half the ring), less those that another line has brought.
 
-    ``wiring``: ring header, slots, doorbells, rows, histograms of latency and of the venue's delay (see ``stamp``).
+    ``wiring``: ring header, slots, doorbells, rows, histograms of latency and of the venue's delay (see ``stamp``),
+    the line's ``arbiter.Source``. Returns how many were published.
     """
+    words = wired_rows(wiring, 3, ROW_WORDS)
+    count = arbitrate(wired(wiring, 6, np.int64), words, begin, end, ts_mono_ns)
+    if count == 0:
+        return 0
     head, slots = wired(wiring, 0, np.int64), wired(wiring, 1, TICK_DTYPE)
     rows = wired(wiring, 3, TICK_DTYPE)
-    first = claim(head, slots, end - begin)
-    for i in range(end - begin):
+    first = claim(head, slots, count)
+    for i in range(count):
         write_record(slots, first + i, rows, begin + i)
     latency, delay = wired(wiring, 4, np.int64), wired(wiring, 5, np.int64)
-    stamp(slots, first, end - begin, latency, delay, ts_mono_ns)
-    publish(head, slots, wired(wiring, 2, np.int64), first + end - begin)
+    stamp(slots, first, count, latency, delay, ts_mono_ns)
+    publish(head, slots, wired(wiring, 2, np.int64), first + count)
+    return count
 
 
 class TickStage:
-    """The decoder's rows bound to the tick ring and the histograms of latency and of the venue's delay."""
+    """The decoder's rows bound to the tick ring, the histograms of latency and of the venue's delay, and the line's
+    part in an arbitration."""
 
     def __init__(
-        self, ring: Ring, rows: np.ndarray, latency: np.ndarray, delay: np.ndarray | None = None
+        self,
+        ring: Ring,
+        rows: np.ndarray,
+        latency: np.ndarray,
+        delay: np.ndarray | None = None,
+        arbiter: np.ndarray = NO_SOURCE,
     ) -> None:
         delay = new_counts() if delay is None else delay
-        self._arrays = (ring.head, ring.slots, ring.bells, rows, latency, delay)
+        self._arrays = (ring.head, ring.slots, ring.bells, rows, latency, delay, arbiter)
         self._wiring = wire(self._arrays)
         self._batch_max = ring.capacity >> 1
 
-    def publish(self, count: int, ts_mono_ns: int) -> None:
-        """Publish the first ``count`` rows; a frame larger than half the ring goes in several batches."""
+    def publish(self, count: int, ts_mono_ns: int) -> int:
+        """Publish the first ``count`` rows; a frame larger than half the ring goes in several batches.
+
+        Returns how many were published: all, less those that another line has brought.
+        """
+        published = 0
         for begin in range(0, count, self._batch_max):
-            publish_frame(self._wiring, begin, min(count, begin + self._batch_max), ts_mono_ns)
+            end = min(count, begin + self._batch_max)
+            published += publish_frame(self._wiring, begin, end, ts_mono_ns)
+        return published
 
 
 def warm() -> None:

@@ -7,15 +7,18 @@ frames, messages the scanner refuses - is ``tend``'s. A line never waits.
 import time
 from random import Random
 
+from hft_engine.config.lines import MAIN
 from hft_engine.config.schema import FeedConfig
+from hft_engine.feed.actions import Action, Close, Connect, Fatal, Ping, Report, Send
+from hft_engine.feed.arbiter import NO_SOURCE, Source
 from hft_engine.feed.dialing import DIALERS, Link, Opening
 from hft_engine.feed.duty import TickStage
 from hft_engine.feed.events import Status
 from hft_engine.feed.frames import FrameReader
 from hft_engine.feed.quarantine import Quarantine
 from hft_engine.feed.scanner import Scanner
-from hft_engine.feed.session import Action, Close, Connect, Fatal, FeedState, Ping, Report, Send, Session
-from hft_engine.feed.transport import TransportError, place
+from hft_engine.feed.session import FeedState, Session
+from hft_engine.feed.transport import TransportError, UpgradeRefusedError, place
 from hft_engine.feed.venues import venue_of
 from hft_engine.feed.wire import Wire
 from hft_engine.runtime.actor import ActorContext, FatalError
@@ -25,19 +28,47 @@ WORK_NS_MAX = 800_000  # and for how long; one message over it still leaves the 
 REFUSAL_EVERY_NS = 60_000_000_000  # refused events are counted each, one is told with its reason
 JOIN_S = 0.2  # for a dialer's thread at stop; it is a daemon and may outlive us by its time-outs
 
+COUNTED = (  # what ``Line.counts`` gives
+    "frames",
+    "bytes",
+    "events",
+    "rejected",
+    "frames_rejected",
+    "unknown_events",
+    "ignored_events",
+    "unknown_conditions",
+    "duplicates",
+    "acks",
+    "quiets",
+    "losses",
+    "reconnects",
+    "gaps",
+    "gap_ms",
+    "second_copies",
+    "repeated_copies",
+)
 _ANNOUNCED = (FeedState.CONNECTING, FeedState.AUTHENTICATING, FeedState.SUBSCRIBING, FeedState.STOPPED)
 
 
 class Line:
     """Writes the ``ticks`` ring in turn with the other lines of its actor.
 
-    ``config``: the line's own, its symbols those in force. ``last_data_ns``: CLOCK_MONOTONIC when the line before this
-    one in the same place saw data last, 0 for none: its silence until now is a gap too.
+    ``config``: the line's own, its symbols those in force. ``source``: its part in the arbitration with lines that
+    bring the same ticks. ``last_data_ns``: CLOCK_MONOTONIC when the line before this one in the same place saw data
+    last, 0 for none: its silence until now is a gap too.
     """
 
     def __init__(
-        self, config: FeedConfig, ctx: ActorContext, quarantine: Quarantine, last_data_ns: int = 0
+        self,
+        name: str,
+        config: FeedConfig,
+        ctx: ActorContext,
+        quarantine: Quarantine,
+        source: Source | None = None,
+        last_data_ns: int = 0,
     ) -> None:
+        self.name = name
+        self.source = source
         self._ctx = ctx
         self._config = config
         self._venue = venue = venue_of(config)
@@ -51,8 +82,10 @@ class Line:
         self.decoder = venue.decoder(ctx.instruments, config)
         self._ticks = ticks = ctx.ring("ticks")
         histograms = ctx.histogram("feed"), ctx.histogram("venue_to_socket")
-        self._stage = TickStage(ticks, self.decoder.rows, *histograms)
-        self.scanner = Scanner(ticks, self.decoder, venue.venue_id, *histograms)
+        arbiter = NO_SOURCE if source is None else source.wiring
+        self._stage = TickStage(ticks, self.decoder.rows, *histograms, arbiter)
+        self.scanner = Scanner(ticks, self.decoder, venue.venue_id, *histograms, arbiter)
+        self._left_out = 0  # of the decoder's rows, because another line had brought them
         self.wire = self._no_wire = Wire(self.scanner, FrameReader(0), encrypted=False, scans=False)
         self._last_frame_ns = last_data_ns
         # Jitter must differ between programs that lose the venue together: seeded by the system.
@@ -75,14 +108,14 @@ class Line:
             elif self._dialer is not None:
                 self._take_connection(self._dialer)
         except TransportError as error:
-            self._lose(str(error))
+            self._lose(error)
         actions = self.session.tick(time.monotonic_ns())  # after the socket was read: no silence lies there
         if actions:
             self._apply(actions)
 
     def change(self, symbols: tuple[str, ...]) -> None:
         """From now on subscribe to exactly these symbols."""
-        self._apply(self.session.change(symbols))
+        self._apply(self.session.change(time.monotonic_ns(), symbols))
         self.dirty = True
 
     def stop(self) -> None:
@@ -128,12 +161,12 @@ class Line:
         return max(self._last_frame_ns, self.scanner.last_mono_ns)
 
     def counts(self) -> tuple[int, ...]:
-        """In the order of ``feed.actor.COUNTED``."""
-        decoder, scanner, session = self.decoder, self.scanner, self.session
+        """In the order of COUNTED."""
+        decoder, scanner, session, source = self.decoder, self.scanner, self.session, self.source
         return (
             self.messages,
             self.message_bytes,
-            decoder.events + scanner.events,
+            decoder.events - self._left_out + scanner.events,
             decoder.rejected,
             decoder.frames_rejected,
             decoder.unknown_events,
@@ -146,6 +179,8 @@ class Line:
             session.reconnects,
             session.gaps,
             session.gap_ns_total // 1_000_000,
+            0 if source is None else source.second,
+            0 if source is None else source.repeated,
         )
 
     # ---- messages
@@ -180,7 +215,7 @@ class Line:
         ts_recv_ns, ts_mono_ns = connection.ts_recv_ns, connection.ts_mono_ns
         count = self.decoder.decode(message, ts_recv_ns, ts_mono_ns)
         if count:
-            self._stage.publish(count, ts_mono_ns)
+            self._left_out += count - self._stage.publish(count, ts_mono_ns)
         self.scanner.learn()
         self.session.data(ts_mono_ns)
         self._last_frame_ns = ts_mono_ns
@@ -227,28 +262,33 @@ class Line:
             for action in actions:
                 self._carry_out(action)
         except TransportError as error:
-            self._lose(str(error))
+            self._lose(error)
         self._announce()
 
     def _carry_out(self, action: Action) -> None:
         match action:
             case Connect():
-                self._dialer = DIALERS[self._venue.transport](self._venue, self._config)
+                self._dialer = DIALERS[self._venue.transport](self._venue, self.session.config)
             case Close():
                 self.hang_up()
             case Report(text, fault):
                 self._tell(text, fault)
             case Fatal(reason):
                 self.hang_up()
-                raise FatalError(f"the feed cannot work: {reason}")
+                self._announce()
+                raise FatalError(f"the feed cannot work: {self._label}{reason}")
             case Send(text) if self._connection is not None:
                 self._connection.send(text)
             case Ping() if self._connection is not None:
                 self._connection.ping()
 
-    def _lose(self, reason: str) -> None:
+    def _lose(self, error: TransportError) -> None:
         self.hang_up()
-        self._apply(self.session.closed(time.monotonic_ns(), reason))
+        now_ns = time.monotonic_ns()
+        if isinstance(error, UpgradeRefusedError) and (error.for_good or error.too_many):
+            self._apply(self.session.refused(now_ns, str(error), error.for_good))
+        else:
+            self._apply(self.session.closed(now_ns, str(error)))
 
     def hang_up(self) -> None:
         """Drop the connection, or the attempt at one."""
@@ -259,6 +299,8 @@ class Line:
             self._connection.close()
             self._connection = None
             self.wire = self._no_wire
+            if self.source is not None:
+                self.source.leave()
 
     # ---- what is told
 
@@ -270,7 +312,7 @@ class Line:
         self.dirty = True
         self._record_connection(state)
         if state in _ANNOUNCED:
-            self._tell(f"{state.name.lower()}: {place(self._venue.url(self._config))}")
+            self._tell(f"{state.name.lower()}: {place(self._venue.url(self.session.config))}")
 
     def _record_connection(self, state: FeedState) -> None:
         if state is FeedState.SUBSCRIBING:
@@ -279,7 +321,11 @@ class Line:
             self._reconnects = self.session.reconnects
             gap = self.session.last_gap
             gap_ms = (gap.end_ns - gap.start_ns) // 1_000_000 if gap is not None else 0
-            self._ctx.record("reconnect", self._connected_at, {"gap_ms": gap_ms})
+            self._ctx.record("reconnect", self._connected_at, {"gap_ms": gap_ms, "line": self.name})
 
     def _tell(self, text: str, fault: bool = False) -> None:
-        self._ctx.event("feed", text, fault)
+        self._ctx.event("feed", self._label + text, fault)
+
+    @property
+    def _label(self) -> str:
+        return "" if self.name == MAIN else f"{self.name}: "  # most feeds have one line

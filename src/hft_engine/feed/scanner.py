@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from hft_engine.feed.arbiter import NO_SOURCE, arbitrate
 from hft_engine.feed.conditions import CODE_MAX, CODES_KEPT
 from hft_engine.feed.duty import stamp
 from hft_engine.feed.events import MS_MIN
@@ -52,7 +53,7 @@ from hft_engine.records import TICK_DTYPE, TickKind
 from hft_engine.shm.atomics import copy_record, leading_zeros, load_word
 from hft_engine.shm.histogram import new_counts
 from hft_engine.shm.ring import Ring, claim, publish, write_record
-from hft_engine.shm.wiring import wire, wired
+from hft_engine.shm.wiring import wire, wired, wired_rows
 
 _MS_MAX = ((1 << 63) - 1) // 1_000_000  # below the unit's own bound: beyond it nanoseconds overflow
 _NEEDED, _NEEDED_ONE = np.array(NEEDED), np.array(NEEDED_ONE)
@@ -282,7 +283,7 @@ def scan(wiring: np.ndarray, text: np.ndarray, ts_recv_ns: int, ts_mono_ns: int)
     ``wiring``: ring header, slots, doorbells, staging rows, latency histogram, the staging rows as int64 and as
     float64, field table, symbol table, flag table, last q and last id of each instrument, blank rows, tally
     (rows published, trades dropped as duplicates, messages, bytes, CLOCK_MONOTONIC of the last), histogram of the
-    venue's delay.
+    venue's delay, the line's ``arbiter.Source``.
     """
     head, slots, rows = wired(wiring, 0, np.int64), wired(wiring, 1, TICK_DTYPE), wired(wiring, 3, TICK_DTYPE)
     events: Any = np.int64(0)  # a bare 0 is a type of its own: _event would be compiled for it, too
@@ -298,8 +299,9 @@ def scan(wiring: np.ndarray, text: np.ndarray, ts_recv_ns: int, ts_mono_ns: int)
         return REFUSED
     kept = _without_duplicates(wiring, events)
     tally = wired(wiring, 13, np.int64)
-    tally[_ROWS] += kept
     tally[_DROPPED] += events - kept
+    kept = arbitrate(wired(wiring, 15, np.int64), wired_rows(wiring, 3, ROW_WORDS), 0, kept, ts_mono_ns)
+    tally[_ROWS] += kept
     tally[_MESSAGES] += 1
     tally[_BYTES] += len(text)
     tally[_LAST_NS] = ts_mono_ns
@@ -334,6 +336,7 @@ class Scanner:
         venue_id: int,
         latency: np.ndarray,
         delay: np.ndarray | None = None,
+        arbiter: np.ndarray = NO_SOURCE,
     ) -> None:
         self._decoder = decoder
         self._symbols = SymbolTable(decoder.instruments.capacity)
@@ -345,7 +348,7 @@ class Scanner:
         self._arrays = (
             ring.head, ring.slots, ring.bells, rows, latency, words, words.view(np.float64), field_table(),
             self._symbols.words, flag_table(), decoder.last_trade_q, decoder.last_trade_id, blank_rows(venue_id),
-            self._tally, new_counts() if delay is None else delay,
+            self._tally, new_counts() if delay is None else delay, arbiter,
         )  # fmt: skip
         self.wiring = wire(self._arrays)
         self._text = np.zeros(0, np.uint8)

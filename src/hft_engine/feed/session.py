@@ -3,6 +3,7 @@
     start -> CONNECTING -greeting-> AUTHENTICATING -auth_success-> SUBSCRIBING -acks, or time-> LIVE
     LIVE -silence-> QUIET, a ping is sent;  QUIET -data-> LIVE;  QUIET -no pong either-> DEAD
     any of them -connection lost-> DEAD -> BACKOFF -time-> CONNECTING
+    AUTHENTICATING, SUBSCRIBING -no real-time data in the plan-> CONNECTING, to the venue's delayed data
     refused key or plan, nothing to subscribe to, attempts used up: FAILED, for good
 
 Every time is CLOCK_MONOTONIC nanoseconds and comes from the caller. Inputs return the actions to carry out,
@@ -16,67 +17,19 @@ from typing import NamedTuple
 import msgspec
 
 from hft_engine.config.schema import FeedConfig
+from hft_engine.feed.actions import Action, Close, Connect, Fatal, Ping, Report, Send
 from hft_engine.feed.backoff import Backoff
 from hft_engine.feed.events import Status
 from hft_engine.feed.states import FEED_STATES, FeedState
 from hft_engine.feed.venues.base import Meaning, Venue, Verdict
 
-__all__ = [
-    "FEED_STATES",
-    "Action",
-    "Close",
-    "Connect",
-    "Fatal",
-    "FeedState",
-    "Gap",
-    "Ping",
-    "Report",
-    "Send",
-    "Session",
-]
+__all__ = ["FEED_STATES", "FeedState", "Gap", "Session"]
 
 NS_PER_MS = 1_000_000
 QUIET_REPORT_NS = 60_000 * NS_PER_MS  # a thin market flips between LIVE and QUIET all day
 REPORTS_MAX = 32  # different venue messages reported per connection
 PATIENCE_MIN_MS = 100  # for an answer to a ping, whatever dead_after_ms says
 PAIRS_NAMED_MAX = 10  # in a message for people
-
-
-class Connect(msgspec.Struct, frozen=True):
-    """Open a connection; answer with ``opened`` or ``closed``."""
-
-
-class Send(msgspec.Struct, frozen=True):
-    """Send a text message. It may hold the key: never log it."""
-
-    text: str
-
-    def __repr__(self) -> str:
-        return "Send(...)"
-
-
-class Ping(msgspec.Struct, frozen=True):
-    """Send a ping frame; answer with ``pong`` when its pong comes."""
-
-
-class Close(msgspec.Struct, frozen=True):
-    """Drop the connection."""
-
-
-class Fatal(msgspec.Struct, frozen=True):
-    """The feed cannot work; ``reason`` says why and what to do. Nothing follows."""
-
-    reason: str
-
-
-class Report(msgspec.Struct, frozen=True):
-    """A fact for people. ``fault``: something is not as it should be."""
-
-    text: str
-    fault: bool = False
-
-
-Action = Connect | Send | Ping | Close | Fatal | Report
 
 
 class Gap(NamedTuple):
@@ -105,6 +58,8 @@ class Session:
         self.quiets = 0
         self.acks = 0
         self.acks_missing = 0  # pairs without acknowledgement in the present connection
+        self.delayed = False  # on the venue's delayed data, as the plan has no other
+        self.ping_ns = 0  # from the latest ping to its pong
         self._venue = venue
         self._config = config
         self._backoff = Backoff(config.reconnect, rng)
@@ -113,7 +68,11 @@ class Session:
         self._due_ns = 0  # what it means depends on the state
         self._seen_ns = 0  # last data
         self._alive_ns = 0  # last data or pong
-        self._probe_ns: int | None = None  # when the ping was sent that has no answer yet
+        self._probe_ns: int | None = None  # when the ping was sent that silence depends on
+        self._pinged_ns = 0  # when the latest ping was sent
+        self._pong_due = False
+        self._acks_due_ns = 0  # of pairs added while LIVE
+        self._unauthorized = ""  # what the venue said when it refused some pair of this connection
         self._live_since_ns = 0
         self._gap_start_ns = last_data_ns
         self._cooling = False  # the venue said that the account's connections are used up
@@ -125,9 +84,19 @@ class Session:
         """What is subscribed to, or will be as soon as there is a connection."""
         return self._config.symbols
 
+    @property
+    def config(self) -> FeedConfig:
+        """What to connect with: symbols and address are those of now."""
+        return self._config
+
+    @property
+    def wanted(self) -> int:
+        """Pairs subscribed to, confirmed or not."""
+        return len(self._pairs)
+
     # ---- inputs
 
-    def change(self, symbols: Sequence[str]) -> list[Action]:
+    def change(self, now_ns: int, symbols: Sequence[str]) -> list[Action]:
         """From now on subscribe to exactly these symbols, on this connection and on every later one."""
         before = self._pairs
         self._config = msgspec.structs.replace(self._config, symbols=tuple(symbols))
@@ -139,6 +108,7 @@ class Session:
         self._pending.difference_update(removed)
         if self._venue.acknowledges:
             self._pending.update(added)
+        self._acks_due_ns = now_ns + self._config.auth_timeout_ms * NS_PER_MS
         self.acks_missing = len(self._pending)
         texts = self._venue.unsubscribe_texts(removed) + self._venue.subscribe_texts(added)
         return [Send(text) for text in texts]
@@ -160,6 +130,13 @@ class Session:
             return []
         return self._lose(now_ns, reason)
 
+    def refused(self, now_ns: int, reason: str, for_good: bool) -> list[Action]:
+        """The venue does not take the connection. ``for_good``: no later one either; else too many are open."""
+        if for_good:
+            return self._fail(reason)
+        self._cooling = True
+        return self.closed(now_ns, reason)
+
     def data(self, now_ns: int) -> None:
         """A data frame came. Called for every frame: keep it cheap."""
         self._seen_ns = self._alive_ns = now_ns
@@ -171,6 +148,9 @@ class Session:
         """The peer's websocket layer answered, or pinged us."""
         self._alive_ns = now_ns
         self._probe_ns = None
+        if self._pong_due:
+            self._pong_due = False
+            self.ping_ns = now_ns - self._pinged_ns
 
     def status(self, now_ns: int, status: Status) -> list[Action]:
         """A status message came."""
@@ -189,6 +169,11 @@ class Session:
                 return []
             case Meaning.REFUSED:
                 return [Close(), *self._fail(f"{self._quote(status)}: {verdict.advice}")]
+            case Meaning.DELAYED_ONLY:
+                return self._fall_back(now_ns, f"{self._quote(status)}: {verdict.advice}")
+            case Meaning.NOT_AUTHORIZED:
+                self._unauthorized = self._quote(status)
+                return self._report_once(self._unauthorized, verdict.advice)
             case Meaning.CONNECTION_CAP:
                 return self._cool_down(now_ns, status, verdict)
             case _:
@@ -204,6 +189,9 @@ class Session:
             case FeedState.AUTHENTICATING if now_ns >= self._due_ns:
                 return self._drop(now_ns, self._late("answer to the key", self._config.auth_timeout_ms))
             case FeedState.SUBSCRIBING if now_ns >= self._due_ns:
+                nothing = len(self._pending) == len(self._pairs)
+                if nothing and self._unauthorized and self._delayed_url() is not None:
+                    return self._fall_back(now_ns, f"{self._unauthorized}, and confirmed no subscription")
                 return self._go_live(now_ns)
             case FeedState.BACKOFF if now_ns >= self._due_ns:
                 return self._connect(now_ns)
@@ -221,7 +209,28 @@ class Session:
         self.state = FeedState.CONNECTING
         self._due_ns = now_ns + self._config.connect_timeout_ms * NS_PER_MS
         self._reported.clear()
+        self._unauthorized = ""
         return [Connect()]
+
+    def _delayed_url(self) -> str | None:
+        """Where to go on with delayed data; None where that is not wanted, not possible, or so already."""
+        if self.delayed or not self._config.fallback_delayed:
+            return None
+        return self._venue.delayed_url(self._config)
+
+    def _fall_back(self, now_ns: int, refusal: str) -> list[Action]:
+        url = self._delayed_url()
+        if url is None:
+            return [Close(), *self._fail(refusal)]
+        self.delayed = True
+        if self.state in (FeedState.LIVE, FeedState.QUIET):
+            self._gap_start_ns = self._seen_ns
+        self._config = msgspec.structs.replace(self._config, url=url)
+        text = (
+            f"DELAYED DATA from now on, minutes behind the market: {refusal}; going on with the venue's delayed "
+            "data. To stop instead: feed.fallback_delayed: false"
+        )
+        return [Close(), Report(text, fault=True), *self._connect(now_ns)]
 
     def _authenticate(self, now_ns: int) -> list[Action]:
         if not self._venue.authenticates:
@@ -248,7 +257,8 @@ class Session:
     def _go_live(self, now_ns: int) -> list[Action]:
         self.state = FeedState.LIVE
         self._live_since_ns = self._seen_ns = self._alive_ns = now_ns
-        self._probe_ns = None
+        self._probe_ns, self._pinged_ns, self._pong_due = None, now_ns, False
+        self._acks_due_ns = 0
         self.reconnects += self.connections > 0 or self._gap_start_ns is not None
         self.connections += 1
         self.acks_missing = len(self._pending)
@@ -271,10 +281,24 @@ class Session:
     def _watch(self, now_ns: int) -> list[Action]:
         if now_ns - self._live_since_ns >= self._config.reconnect.stable_reset_ms * NS_PER_MS:
             self._backoff.reset()
+        return self._watch_acks(now_ns) + self._watch_silence(now_ns)
+
+    def _watch_acks(self, now_ns: int) -> list[Action]:
+        """Of pairs that were added while LIVE."""
+        if not self._acks_due_ns or now_ns < self._acks_due_ns:
+            return []
+        self._acks_due_ns = 0
+        return [Report(self._missing_text(), fault=True)] if self._pending else []
+
+    def _watch_silence(self, now_ns: int) -> list[Action]:
+        if self._venue.silence_max_ms and now_ns - self._seen_ns >= self._venue.silence_max_ms * NS_PER_MS:
+            return self._drop(now_ns, f"no message for {(now_ns - self._seen_ns) / 1e9:.1f} s")
         quiet_ns = self._config.quiet_after_ms * NS_PER_MS
         if now_ns - self._seen_ns < quiet_ns:
-            return []
+            return self._keep_alive(now_ns)
         reports = self._enter_quiet(now_ns)
+        if not self._venue.answers_pings:
+            return reports
         if self._probe_ns is not None:
             # From the ping, not from the last data: after a pause of our own the venue gets its chance.
             patience_ms = max(self._config.dead_after_ms - self._config.quiet_after_ms, PATIENCE_MIN_MS)
@@ -284,7 +308,17 @@ class Session:
         if now_ns - self._alive_ns < quiet_ns:
             return reports
         self._probe_ns = now_ns
-        return [*reports, Ping()]
+        return [*reports, *self._ping(now_ns)]
+
+    def _keep_alive(self, now_ns: int) -> list[Action]:
+        """A ping now and then while data flow: it shows how long the way is."""
+        every_ns = self._config.ping_every_ms * NS_PER_MS
+        due = every_ns and self._venue.answers_pings and now_ns - self._pinged_ns >= every_ns
+        return self._ping(now_ns) if due else []
+
+    def _ping(self, now_ns: int) -> list[Action]:
+        self._pinged_ns, self._pong_due = now_ns, True
+        return [Ping()]
 
     def _enter_quiet(self, now_ns: int) -> list[Action]:
         if self.state is not FeedState.LIVE:
@@ -350,8 +384,9 @@ class Session:
         return f"{what} took longer than {limit_ms} ms"
 
     def _missing_text(self) -> str:
+        said = f"; {self._unauthorized}" if self._unauthorized else ""
         return (
-            f"{len(self._pending)} subscriptions were not confirmed: {_some(sorted(self._pending))}; the "
+            f"{len(self._pending)} subscriptions were not confirmed: {_some(sorted(self._pending))}{said}; the "
             "venue is silent about channels it does not know and refuses those outside the plan: see "
             "feed.channels"
         )

@@ -1,5 +1,6 @@
 """The states of a feed session, by number and name. Imported by views: nothing heavy here."""
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 
@@ -18,3 +19,27 @@ class FeedState(IntEnum):
 
 
 FEED_STATES: tuple[str, ...] = tuple(state.name.lower() for state in FeedState)
+
+# How far each is from data, the nearest first.
+_NEARNESS = (
+    FeedState.LIVE,
+    FeedState.QUIET,
+    FeedState.SUBSCRIBING,
+    FeedState.AUTHENTICATING,
+    FeedState.CONNECTING,
+    FeedState.BACKOFF,
+    FeedState.DEAD,
+    FeedState.STOPPED,
+    FeedState.FAILED,
+)
+
+
+def best(states: Iterable[FeedState]) -> FeedState:
+    """Of lines that stand in for each other."""
+    return min(states, key=_NEARNESS.index)
+
+
+def worst(states: Iterable[FeedState]) -> FeedState:
+    """Of lines that are all needed. QUIET beside LIVE is LIVE: a thin market beside a busy one is no trouble."""
+    found = sorted(states, key=_NEARNESS.index)
+    return found[0] if found[-1] is FeedState.QUIET else found[-1]

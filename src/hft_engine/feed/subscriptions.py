@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from hft_engine.config.lines import MAIN
 from hft_engine.instruments import InstrumentTable
 from hft_engine.records import SYMBOL_BYTES_MAX
 from hft_engine.runtime.messages import ControlError
@@ -10,9 +11,9 @@ from hft_engine.runtime.session_events import SessionEvent, of_kinds
 ALL = "*"
 
 
-def in_force(configured: Sequence[str], events: Iterable[SessionEvent]) -> tuple[str, ...]:
-    """The configured symbols, or what the last recorded change made of them."""
-    changes = of_kinds(events, "subscription")
+def in_force(configured: Sequence[str], events: Iterable[SessionEvent], line: str = MAIN) -> tuple[str, ...]:
+    """The configured symbols of a line, or what the last recorded change made of them."""
+    changes = [change for change in of_kinds(events, "subscription") if change.data.get("line", MAIN) == line]
     return tuple(changes[-1].data["symbols"]) if changes else tuple(configured)
 
 

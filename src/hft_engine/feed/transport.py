@@ -31,6 +31,16 @@ class TransportError(Exception):
     """The connection is over, or could not be made; the text says why, for people."""
 
 
+class UpgradeRefusedError(TransportError):
+    """The server answered the upgrade with an HTTP status. ``for_good``: it will not take this key or address."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.for_good = status in _FOR_GOOD
+        self.too_many = status == _TOO_MANY
+
+
+_FOR_GOOD, _TOO_MANY = (401, 403), 429
 _CLOSE = int(Opcode.CLOSE)
 _DROPPED = "the venue dropped the connection without a close frame"
 
@@ -163,7 +173,7 @@ class Dialer:
         self._lock = threading.Lock()
         self._abandoned = False
         self._connection: Connection | None = None
-        self._failure: str | None = None
+        self._failure: TransportError | None = None
         self._thread = threading.Thread(target=self._dial, name="feed-dialer", daemon=True)
         self._thread.start()
 
@@ -171,7 +181,7 @@ class Dialer:
         """The open connection, once; None while there is none. Raises TransportError when it failed."""
         with self._lock:
             if self._failure is not None:
-                raise TransportError(self._failure)
+                raise self._failure
             connection, self._connection = self._connection, None
             return connection
 
@@ -200,11 +210,11 @@ class Dialer:
             )
             connection = Connection(self._client, self._frame_bytes_max)
         except (OSError, websocket.WebSocketException, ValueError, TransportError) as error:
-            self._settle(None, f"cannot connect to {place(self._url)}: {_explain(error)}")
+            self._settle(None, _failure(f"cannot connect to {place(self._url)}", error))
         else:
             self._settle(connection, None)
 
-    def _settle(self, connection: Connection | None, failure: str | None) -> None:
+    def _settle(self, connection: Connection | None, failure: TransportError | None) -> None:
         with self._lock:
             if not self._abandoned:
                 self._connection, self._failure = connection, failure
@@ -233,10 +243,17 @@ def _plain(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
+def _failure(what: str, error: Exception) -> TransportError:
+    text = f"{what}: {_explain(error)}"
+    if isinstance(error, websocket.WebSocketBadStatusException):
+        return UpgradeRefusedError(text, error.status_code)
+    return TransportError(text)
+
+
 def _explain(error: Exception) -> str:
     """What went wrong and what to do. Built from types and codes: a message may quote headers or the address."""
     if isinstance(error, websocket.WebSocketBadStatusException):
-        return f"the server answered HTTP {error.status_code} to the upgrade; check the path in feed.url"
+        return f"the server answered HTTP {error.status_code} to the upgrade; {_advice(error.status_code)}"
     if isinstance(error, websocket.WebSocketTimeoutException | TimeoutError):
         return "no answer in time; check the network and feed.connect_timeout_ms"
     if isinstance(error, websocket.WebSocketAddressException | socket.gaierror):
@@ -252,6 +269,14 @@ def _explain(error: Exception) -> str:
     if isinstance(error, OSError):
         return _plain(error)
     return f"the server does not speak websocket ({type(error).__name__})"
+
+
+def _advice(status: int) -> str:
+    if status in _FOR_GOOD:
+        return "it does not accept the API key: check the venue's variable in the environment or in .env"
+    if status == _TOO_MANY:
+        return "too many connections or attempts: stop other programs that use the key"
+    return "check the path in feed.url"
 
 
 def _close_text(payload: bytes) -> str:

@@ -6,6 +6,7 @@ asks for Python, which takes it in its turn: the order of messages is kept.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -146,6 +147,27 @@ def native_entry() -> Any:
     return entry(_call)
 
 
+@njit(nogil=True, cache=True, error_model="numpy")
+def pump_all(wirings: np.ndarray, reads: int) -> int:
+    """``pump`` of several connections in turn; ``wirings``: theirs, wired. Returns messages taken, or ATTENTION."""
+    taken, attention = 0, False
+    for i in range(len(wirings) >> 1):
+        done = pump(wired(wirings, i, np.int64), reads)
+        attention |= done == ATTENTION
+        taken += max(done, 0)
+    return ATTENTION if attention else taken
+
+
+def _call_all(wirings: Any, words: int, reader: int, argument: int) -> int:
+    return pump_all(carray(wirings, (words,)), argument)
+
+
+@functools.cache
+def native_entry_of_all() -> Any:
+    """The C function of a stage of several connections."""
+    return entry(_call_all)
+
+
 class Wire:
     """A connection bound to a scanner. ``call``: for ``runtime.chain``; it waits on the socket."""
 
@@ -176,8 +198,23 @@ class Wire:
         return max(0, int(pump(self._wiring, READS_MAX)))
 
 
+class Wires:
+    """Several connections as one stage. ``call``: for ``runtime.chain``; it waits on all their sockets."""
+
+    def __init__(self, wires: Sequence[Wire], fd: int) -> None:
+        self._wires = tuple(wires)  # their arrays are in the wiring
+        self._wiring = wire([each.call.wiring for each in wires])
+        self.call = NativeCall(native_entry_of_all().address, self._wiring, 0, READS_MAX, fd)
+
+    def pump(self) -> int:
+        """What is in the sockets, from Python. Returns messages taken."""
+        return max(0, int(pump_all(self._wiring, READS_MAX)))
+
+
 def warm() -> None:
     """Compile (or load from the cache) the kernels, with the types of a live run."""
     decoder = FrameDecoder(InstrumentTable.private(2), 0, 64)
     scanner = Scanner(Ring.private("warm", TICK_DTYPE, 8), decoder, 0, new_counts())
-    Wire(scanner, FrameReader(64), encrypted=False, scans=True).pump()
+    alone = Wire(scanner, FrameReader(64), encrypted=False, scans=True)
+    alone.pump()
+    Wires([alone], -1).pump()

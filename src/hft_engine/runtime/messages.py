@@ -27,10 +27,12 @@ class SwapModel(msgspec.Struct, frozen=True, tag=True):
 
 class Subscribe(msgspec.Struct, frozen=True, tag=True):
     symbols: tuple[str, ...]
+    line: str = ""  # of the feed; empty: main
 
 
 class Unsubscribe(msgspec.Struct, frozen=True, tag=True):
     symbols: tuple[str, ...]
+    line: str = ""
 
 
 class SetConfig(msgspec.Struct, frozen=True, tag=True):

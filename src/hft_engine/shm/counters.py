@@ -61,7 +61,7 @@ class Stats:
         self.vitals = words[layout.VITALS_WORD : layout.VITALS_WORD + 8]
         self.table = words[layout.TABLE_WORD : layout.TABLE_WORD + layout.TABLE_WORDS]
         self._counters = words[layout.COUNTERS_WORD : layout.COUNTERS_WORD + layout.COUNTERS_MAX]
-        self._names = words.view(np.uint8)[layout.NAMES_BYTE : layout.HISTOGRAMS_BYTE]
+        self._names = words.view(np.uint8)[layout.NAMES_BYTE : layout.TABLE_WORD * layout.WORD]
 
     @classmethod
     def private(cls) -> "Stats":

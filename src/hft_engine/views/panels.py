@@ -49,6 +49,7 @@ _LOSSES = (
     "repeated",
     "crossed",
     "unobserved",
+    "lost",
 )
 _STATES_SHOWN = (
     "gapped",
@@ -61,8 +62,11 @@ _WORST_SHOWN = 5
 
 
 def overview(state: dict[str, Any], signals: RenderableType | None = None) -> Group:
-    """Header, actors, rings, latency, losses, and below them the latest signals if given."""
-    parts: list[RenderableType] = [header(state), actors(state["actors"]), rings(state["rings"])]
+    """Header, the feed's lines if several, actors, rings, latency, losses, below them the latest signals if given."""
+    parts: list[RenderableType] = [header(state)]
+    if len(state["feed"]["lines"]) > 1:
+        parts.append(lines(state["feed"]["lines"]))
+    parts += [actors(state["actors"]), rings(state["rings"])]
     parts.append(latencies(state["latency_us"]))
     lost = losses(state["counters"])
     if lost:
@@ -80,6 +84,7 @@ def header(state: dict[str, Any]) -> Panel:
         feed["venue"],
         " ",
         styled(feed["state"]),
+        (" DELAYED DATA", "bold yellow") if any(line["delayed"] for line in feed["lines"]) else "",
         f"  {feed['frames']:,} frames  {feed['events']:,} events  {feed['rejected']:,} rejected  "
         f"{feed['gaps']:,} gaps  {feed['reconnects']:,} reconnects\n",
         (f"{state['signals']['published']:,} signals", "bold"),
@@ -108,6 +113,28 @@ def health_line(health: dict[str, Any]) -> Text:
         f"{w['symbol']} {w['channel']} {w['state']} ({w['cause']})" for w in health["worst"][:_WORST_SHOWN]
     ]
     return text.append("\n     " + ", ".join(worst), "yellow") if worst else text
+
+
+def lines(rows: Sequence[dict[str, Any]]) -> Table:
+    """The feed's connections. Lead: by how much its first copies came before those of the lines beside it."""
+    counted = (">held", ">no ack", ">frames", ">events", ">reconnects", ">gaps", ">first", ">lead, µs")
+    table = new_table("line", "venue", "state", *counted)
+    for row in rows:
+        first = row["first"] / max(row["first"] + row["second"], 1)
+        table.add_row(
+            f"{row['name']} = {row['mirrors']}" if row["mirrors"] else row["name"],
+            row["venue"],
+            Text.assemble(styled(row["state"]), (" delayed", "bold yellow") if row["delayed"] else ""),
+            f"{row['held']:,}",
+            Text(f"{row['acks_missing']:,}", "red" if row["acks_missing"] else ""),
+            f"{row['frames']:,}",
+            f"{row['events']:,}",
+            f"{row['reconnects']:,}",
+            f"{row['gaps']:,}",
+            f"{first:.0%}" if row["first"] else "-",
+            f"{row['lead_us']['mean']:,}" if row["first"] else "-",
+        )
+    return table
 
 
 def _errors(errors: dict[str, int]) -> Text:

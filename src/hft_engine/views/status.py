@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from hft_engine.feed.health.worst import read_worst
+from hft_engine.feed.line_table import read_lines
 from hft_engine.feed.states import FEED_STATES
 from hft_engine.records import HealthState
 from hft_engine.runtime.latch import TradingLatch
@@ -113,6 +115,38 @@ def _feed(run: RunView) -> dict[str, Any]:
         "venue": run.manifest.venue if source == "feed" else source,
         "state": state,
         **{name: counted.get(name, 0) for name in names},
+        "lines": [_line(row) for row in read_lines(run.stats["feed"].table)] if source == "feed" else [],
+    }
+
+
+def _line(row: np.void) -> dict[str, Any]:
+    """A connection of the feed. ``held``: subscriptions that the venue confirmed; ``lead_us``: see feed.arbiter."""
+    age_ms = (time.monotonic_ns() - int(row["last_frame_mono_ns"])) / 1e6
+    counted = (
+        "frames",
+        "bytes",
+        "events",
+        "rejected",
+        "reconnects",
+        "losses",
+        "gaps",
+        "gap_ms",
+        "first",
+        "second",
+    )
+    return {
+        "name": row["name"].decode(),
+        "venue": row["venue"].decode(),
+        "mirrors": row["mirrors"].decode() or None,
+        "state": FEED_STATES[row["state"]],
+        "delayed": bool(row["delayed"]),
+        "held": int(row["wanted"] - row["acks_missing"]),
+        "acks_missing": int(row["acks_missing"]),
+        "last_frame_ms": round(max(age_ms, 0.0), 1) if row["last_frame_mono_ns"] else None,
+        "ping_ms": row["ping_us"] / 1e3,
+        **{name: int(row[name]) for name in counted},
+        "lost": int(row["lost"]),
+        "lead_us": {name: int(row[f"lead_us_{name}"]) for name in ("mean", "p50", "p99")},
     }
 
 

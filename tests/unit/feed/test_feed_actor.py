@@ -184,7 +184,7 @@ def test_ticks_and_counts_are_the_same_with_and_without_the_scanner(tmp_path: Pa
     assert bench.ticks()["price"].tolist() == [100.0, 101.0, 102.0, 103.0, 104.0]
     names = ("events", "duplicates", "unknown_conditions", "rejected", "frames")
     assert [bench.count(name) for name in names] == [5, 1, 1, 1, 9]
-    assert bench.actor._line.scanner.events == (3 if scanner else 0)
+    assert bench.actor._lines[0].scanner.events == (3 if scanner else 0)
 
 
 def test_one_duty_cycle_is_bounded(tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ def test_an_encrypted_venues_ticks_reach_the_ring(
     with serving(venue, tls_server) as server:
         bench = Bench(server.url, tmp_path, compiled=True).start()
         bench.until(lambda: bench.count("events") == 900)
-        assert bench.actor._line.scanner.events > 890  # Python reads, compiled code scans
+        assert bench.actor._lines[0].scanner.events > 890  # Python reads, compiled code scans
         bench.until_state("live")
         bench.actor.on_stop()
     assert bench.ticks()["price"].tolist() == [100.0 + i for i in range(900)]
@@ -291,7 +291,7 @@ def test_a_restarted_actor_counts_on_and_counts_the_gap(tmp_path: Path) -> None:
     with serving(venue) as server:
         bench = Bench(server.url, tmp_path).start()
         bench.until(lambda: bench.count("events") == 1)
-        bench.actor._line.hang_up()  # its process died
+        bench.actor._lines[0].hang_up()  # its process died
         bench.actor = FeedActor()
         bench.start()
         bench.until(lambda: bench.count("events") == 2)

@@ -21,7 +21,7 @@ from hft_engine.runtime.session_events import read_events
 
 def test_a_change_tells_the_venue_only_what_is_new_and_what_is_over():
     drive = Drive().live()
-    drive._note(drive.session.change(("MSFT", "NVDA")))
+    drive._note(drive.session.change(drive.now_ns, ("MSFT", "NVDA")))
     assert drive.sent() == [
         {"action": "unsubscribe", "params": "T.AAPL,Q.AAPL"},
         {"action": "subscribe", "params": "T.NVDA,Q.NVDA"},
@@ -31,9 +31,19 @@ def test_a_change_tells_the_venue_only_what_is_new_and_what_is_over():
     assert drive.session.acks_missing == 0 and drive.state is FeedState.LIVE
 
 
+def test_pairs_added_while_live_that_nobody_confirms_are_named_once():
+    drive = Drive().live()
+    drive._note(drive.session.change(drive.now_ns, ("AAPL", "MSFT", "NVDA")))
+    drive.ack("T.NVDA")
+    for _ in range(40):
+        drive.after(100).data()
+    assert [text for text in drive.reports if "not confirmed: Q.NVDA" in text] == [drive.reports[-1]]
+    assert drive.session.acks_missing == 1 and drive.state is FeedState.LIVE
+
+
 def test_a_change_without_a_connection_holds_for_the_next():
     drive = Drive().live().closed()
-    drive._note(drive.session.change(("NVDA",)))
+    drive._note(drive.session.change(drive.now_ns, ("NVDA",)))
     assert drive.sent() == []
     drive.after(60_000).opened().status("connected").status("auth_success")
     assert drive.sent() == [{"action": "subscribe", "params": "T.NVDA,Q.NVDA"}]
@@ -65,21 +75,18 @@ def test_a_subscription_is_recorded_and_survives_the_actor_and_a_reconnect(tmp_p
         bench.until_state("live")
         answer = bench.actor.on_control(Subscribe(("NVDA",)))
         sequence = bench.ring.published
-        assert answer == {"symbols": ["AAPL", "NVDA"], "sequence": sequence}
+        assert answer == {"symbols": ["AAPL", "NVDA"], "sequence": sequence, "line": "main"}
         bench.until(lambda: asked)
         drop.set()
         bench.actor.on_stop()
     assert asked == [{"action": "subscribe", "params": "T.NVDA,Q.NVDA"}]
     (event,) = read_events(tmp_path / "session", "feed")[0]
-    assert (event.kind, event.sequence, event.data) == (
-        "subscription",
-        sequence,
-        {"symbols": ["AAPL", "NVDA"]},
-    )
+    assert (event.kind, event.sequence) == ("subscription", sequence)
+    assert event.data == {"symbols": ["AAPL", "NVDA"], "line": "main"}
 
     later = SessionBench(server.url, tmp_path)
     later.actor.on_start(later.context())
-    assert later.actor._line.session.symbols == ("AAPL", "NVDA")
+    assert later.actor._lines[0].session.symbols == ("AAPL", "NVDA")
     later.actor.on_stop()
 
 
@@ -134,7 +141,7 @@ def test_what_cannot_be_recorded_is_not_done(tmp_path: Path) -> None:
             bench.actor.on_control(Subscribe(("NVDA",)))
     finally:
         faultpoints.arm("")
-    assert bench.actor._line.session.symbols == ("AAPL",)
+    assert bench.actor._lines[0].session.symbols == ("AAPL",)
     bench.actor.on_stop()
 
 

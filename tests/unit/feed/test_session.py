@@ -10,19 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hft_engine.config.schema import FeedConfig, ReconnectConfig
+from hft_engine.feed.actions import Action, Close, Connect, Fatal, Ping, Report, Send
 from hft_engine.feed.events import Status
-from hft_engine.feed.session import (
-    FEED_STATES,
-    Action,
-    Close,
-    Connect,
-    Fatal,
-    FeedState,
-    Ping,
-    Report,
-    Send,
-    Session,
-)
+from hft_engine.feed.session import FEED_STATES, FeedState, Session
 from hft_engine.feed.venues.base import Meaning
 from hft_engine.feed.venues.polygon import PAIRS_PER_MESSAGE_MAX, Polygon
 
@@ -165,7 +155,6 @@ def test_happy_path_sends_what_the_transcript_shows() -> None:
     [
         ("bad_key", "POLYGON_API_KEY"),
         ("plan_without_websocket", "plan"),
-        ("realtime_host_on_delayed_plan", "wss://delayed.polygon.io/stocks"),
     ],
 )
 def test_refusals_are_fatal_and_name_the_remedy(drive: Drive, name: str, remedy: str) -> None:
@@ -174,6 +163,60 @@ def test_refusals_are_fatal_and_name_the_remedy(drive: Drive, name: str, remedy:
     (fatal,) = [action for action in drive.all if isinstance(action, Fatal)]
     assert remedy in fatal.reason
     assert drive.after(1_000_000).actions == []
+
+
+def test_a_plan_without_real_time_data_goes_on_with_delayed_data_and_says_so(drive: Drive) -> None:
+    _play(drive, SCRIPTS["realtime_host_on_delayed_plan"])
+    assert drive.state is FeedState.CONNECTING and drive.session.delayed
+    assert drive.session.config.url == "wss://delayed.polygon.io/stocks"
+    assert drive.all.index(Close()) < len(drive.all) - 1 - drive.all[::-1].index(Connect())
+    assert any(text.startswith("DELAYED DATA") for text in drive.reports)
+    drive.opened().status("connected").status("auth_success").ack(*PAIRS)
+    assert drive.state is FeedState.LIVE
+    drive.closed()
+    assert drive.session.config.url == "wss://delayed.polygon.io/stocks"  # for the rest of its life
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"fallback_delayed": False},
+        {"url": "ws://127.0.0.1:1/stocks"},
+        {"url": "wss://delayed.polygon.io/stocks", "channels": ("T",)},
+    ],
+)
+def test_without_delayed_data_to_go_to_the_refusal_is_fatal_and_names_the_remedy(changes: dict) -> None:
+    drive = Drive(**changes)
+    _play(drive, SCRIPTS["realtime_host_on_delayed_plan"])
+    assert drive.state is FeedState.FAILED
+    (fatal,) = [action for action in drive.all if isinstance(action, Fatal)]
+    assert "wss://delayed.polygon.io/stocks" in fatal.reason
+
+
+def test_a_plan_that_authorizes_nothing_goes_on_with_delayed_data(drive: Drive) -> None:
+    drive.start().opened().status("connected").status("auth_success").status("error", "not authorized")
+    drive.after(2_000)
+    assert drive.session.delayed and drive.state is FeedState.CONNECTING
+
+
+def test_a_plan_that_authorizes_something_stays_and_names_what_is_missing(drive: Drive) -> None:
+    drive.start().opened().status("connected").status("auth_success").status("error", "not authorized")
+    drive.ack("T.AAPL", "T.MSFT").after(2_000)
+    assert drive.state is FeedState.LIVE and not drive.session.delayed
+    assert any("Q.AAPL, Q.MSFT" in text and "not authorized" in text for text in drive.reports)
+
+
+@pytest.mark.parametrize(
+    ("url", "delayed"),
+    [
+        ("wss://socket.massive.com/options", "wss://delayed.massive.com/options"),
+        ("wss://business.polygon.io/stocks", "wss://delayed-business.polygon.io/stocks"),
+        ("wss://socket.example.com/stocks", None),
+    ],
+)
+def test_the_vendor_s_hosts_of_delayed_data_are_known(url: str, delayed: str | None) -> None:
+    assert Polygon().delayed_url(FeedConfig(url=url)) == delayed
+    assert Polygon().delayed_url(FeedConfig(url=url, delayed_url="ws://h/x")) == "ws://h/x"
 
 
 def test_old_servers_refusal_by_error_is_fatal_too(drive: Drive) -> None:
@@ -191,7 +234,7 @@ def test_channel_outside_the_plan_is_reported_and_the_session_stays(drive: Drive
     drive.status("error", "not authorized").ack("T.AAPL", "T.MSFT").after(2_000)
     assert drive.state is FeedState.LIVE
     assert drive.session.acks_missing == 2
-    assert sum("not authorized" in text for text in drive.reports) == 1
+    assert sum("says error: 'not authorized':" in text for text in drive.reports) == 1
     assert any("Q.AAPL, Q.MSFT" in text for text in drive.reports)
 
 
@@ -302,6 +345,37 @@ def test_a_quiet_market_with_answered_pings_stays_connected(drive: Drive) -> Non
     assert drive.session.losses == 0
 
 
+def test_pings_go_out_while_data_flow_and_show_the_way_s_delay() -> None:
+    drive = Drive(ping_every_ms=15_000).live()
+    pings = 0
+    for _ in range(600):
+        drive.after(100).data()
+        if Ping() in drive.actions:
+            pings += 1
+            drive.now_ms += 40
+            drive.pong()
+    assert drive.state is FeedState.LIVE
+    assert (pings, drive.session.ping_ns) == (4, 40 * MS)
+
+
+class Mute(Polygon):
+    """A venue whose websocket layer answers no ping."""
+
+    answers_pings = False
+    silence_max_ms = 150_000
+
+
+def test_a_venue_that_answers_no_pings_is_dead_after_its_own_silence() -> None:
+    drive = Drive()
+    drive.session = Session(Mute(), drive.config, Random(5))
+    drive.live()
+    for _ in range(1_499):
+        assert Ping() not in drive.after(100).actions
+    assert drive.state is FeedState.QUIET
+    assert Close() in drive.after(100).actions
+    assert any("no message for 150.0 s" in text for text in drive.reports)
+
+
 def test_data_ends_quiet(drive: Drive) -> None:
     drive.live().after(2_000)
     assert drive.data().state is FeedState.LIVE
@@ -405,6 +479,20 @@ def test_close_and_late_messages_of_a_dropped_connection_are_ignored(drive: Driv
     assert drive.closed("again").actions == []
     assert drive.status("max_connections").actions == []
     assert drive.session.losses == 1
+
+
+def test_a_refused_upgrade_is_fatal_or_cools_down() -> None:
+    drive = Drive().start()
+    drive._note(drive.session.refused(drive.now_ns, "HTTP 429", for_good=False))
+    assert drive.state is FeedState.BACKOFF and drive.after(59_900).state is FeedState.BACKOFF
+    assert drive.after(200).actions == [Connect()]
+    drive._note(drive.session.refused(drive.now_ns, "HTTP 401", for_good=True))
+    assert drive.state is FeedState.FAILED and drive.actions == [Fatal("HTTP 401")]
+
+
+def test_the_first_retry_waits_where_that_is_wanted() -> None:
+    drive = Drive(reconnect=ReconnectConfig(immediate=False, initial_ms=30_000)).live().closed()
+    assert 1_000 < _retry_ms(drive) <= 30_000
 
 
 def test_stop_closes_and_nothing_follows(drive: Drive) -> None:

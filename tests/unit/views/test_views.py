@@ -45,7 +45,16 @@ def test_the_object_has_the_promised_shape(fake_run):
     signals = next(ring for ring in state["rings"] if ring["name"] == "signals")
     assert (signals["capacity"], signals["published"]) == (1_024, 5)
     assert signals["readers"][0] == {"role": "publisher", "position": 0, "lag": 5, "lapped": 0}
-    assert set(state["feed"]) == {"venue", "state", "frames", "events", "rejected", "gaps", "reconnects"}
+    assert set(state["feed"]) == {
+        "venue",
+        "state",
+        "frames",
+        "events",
+        "rejected",
+        "gaps",
+        "reconnects",
+        "lines",
+    }
     assert state["signals"] == {"published": 5}
     assert next(iter(state["latency_us"])) == "tick_to_signal"
     assert state["latency_us"]["tick_to_signal"] == {

@@ -46,6 +46,9 @@ class AlphaVantage:
         """Without the key: ``query`` adds it."""
         return config.url or self.address
 
+    def delayed_url(self, config: FeedConfig) -> str | None:
+        return config.delayed_url
+
     def pairs(self, config: FeedConfig) -> tuple[str, ...]:
         functions = (FUNCTIONS[channel] for channel in config.channels if channel in FUNCTIONS)
         wanted = (f"{function}.{symbol.strip()}" for function in functions for symbol in config.symbols)

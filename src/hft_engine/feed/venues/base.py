@@ -19,6 +19,7 @@ class Meaning(Enum):
     SUBSCRIBED = auto()
     UNSUBSCRIBED = auto()
     REFUSED = auto()  # trying again with the same configuration cannot help
+    DELAYED_ONLY = auto()  # the plan has delayed data only: refused here, not at ``delayed_url``
     NOT_AUTHORIZED = auto()  # some channel of the request; the venue does not say which
     LIMIT_REACHED = auto()  # the whole request was refused; earlier subscriptions stay
     CONNECTION_CAP = auto()
@@ -81,6 +82,10 @@ class Venue(Protocol):
 
     def url(self, config: FeedConfig) -> str:
         """Where to connect to. It may hold the key: never log it."""
+        ...
+
+    def delayed_url(self, config: FeedConfig) -> str | None:
+        """Where the same data come later, for plans without real-time data; None where there is no such place."""
         ...
 
     def pairs(self, config: FeedConfig) -> tuple[str, ...]: ...

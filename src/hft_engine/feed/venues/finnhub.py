@@ -46,6 +46,9 @@ class Finnhub:
         base = config.url or self.address
         return f"{base}{'&' if '?' in base else '?'}token={quote(config.api_key, safe='')}"
 
+    def delayed_url(self, config: FeedConfig) -> str | None:
+        return config.delayed_url
+
     def pairs(self, config: FeedConfig) -> tuple[str, ...]:
         return tuple(dict.fromkeys(venue_symbol(symbol.strip()) for symbol in config.symbols))
 

@@ -47,6 +47,9 @@ class Generic:
     def url(self, config: FeedConfig) -> str:
         return str(filled(config.url or self._map.url, {"api_key": quote(config.api_key, safe="")}))
 
+    def delayed_url(self, config: FeedConfig) -> str | None:
+        return config.delayed_url
+
     def pairs(self, config: FeedConfig) -> tuple[str, ...]:
         wanted = (
             str(

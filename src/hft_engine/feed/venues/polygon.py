@@ -12,7 +12,7 @@ from hft_engine.config.schema import FeedConfig
 from hft_engine.feed.decode import FrameDecoder
 from hft_engine.feed.events import Status
 from hft_engine.feed.venues.base import Meaning, Verdict
-from hft_engine.feed.venues.polygon_hosts import address, host_problem
+from hft_engine.feed.venues.polygon_hosts import address, delayed_url, host_problem
 from hft_engine.instruments import InstrumentTable
 
 PAIRS_PER_MESSAGE_MAX = 500  # keeps a subscribe message of long option symbols under 16 KiB
@@ -43,6 +43,10 @@ class Polygon:
 
     def url(self, config: FeedConfig) -> str:
         return config.url or address("socket", self.market)
+
+    def delayed_url(self, config: FeedConfig) -> str | None:
+        """``feed.delayed_url``, or the vendor's own host of delayed data beside the vendor's host of this address."""
+        return config.delayed_url or delayed_url(self.url(config))
 
     def pairs(self, config: FeedConfig) -> tuple[str, ...]:
         """What to subscribe to, as ``channel.symbol``, each once: repeated pairs are not acknowledged."""
@@ -126,7 +130,7 @@ def _error(message: str) -> Verdict:
         return _WRONG_KEY
     if "access real-time data" in lowered:
         return Verdict(
-            Meaning.REFUSED,
+            Meaning.DELAYED_ONLY,
             advice="the plan has no real-time data: set feed.url to wss://delayed.polygon.io/stocks, sign "
             "the exchange agreements in the dashboard, or change the plan",
         )

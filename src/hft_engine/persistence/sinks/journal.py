@@ -182,7 +182,8 @@ def config_hash(config: Config) -> str:
     """SHA-256 over the configuration, with its secrets left out."""
     replace = msgspec.structs.replace
     publisher = replace(config.publisher, curve_secret_key=None)
-    public = replace(config, feed=replace(config.feed, api_key=""), publisher=publisher)
+    lines = {name: replace(line, api_key=None) for name, line in config.feed.lines.items()}
+    public = replace(config, feed=replace(config.feed, api_key="", lines=lines), publisher=publisher)
     if public.simulator is not None:
         public = replace(public, simulator=replace(public.simulator, api_key=""))
     return hashlib.sha256(msgspec.json.encode(public, order="sorted")).hexdigest()
