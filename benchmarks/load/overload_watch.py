@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks.load.engine_run import EngineRun
 from hft_engine.shm import layout
+from hft_engine.shm.counters import Stats
 from hft_engine.shm.ring_file import RingView
 from hft_engine.topology import DTYPES
 
@@ -45,7 +46,10 @@ class Reader:
 
 @dataclass(frozen=True)
 class Look:
-    """The engine at one instant. Memory: of its actors' processes, MB, at most MEMORY_EVERY looks old."""
+    """The engine at one instant. Memory: of its actors' processes, MB, at most MEMORY_EVERY looks old.
+
+    ``taken``: ticks of the venue on the ring; the feed's own, which tell of the data's health, are none.
+    """
 
     ns: int
     sent: int
@@ -89,6 +93,7 @@ class Watch:
         self._views = {
             entry.name: RingView(self.engine.directory / entry.file, DTYPES[entry.dtype]) for entry in entries
         }
+        self._feed = Stats.attach(self.engine.directory / "feed.stats", writable=False)
         self._pids = [process.pid for process in self.engine.processes().values()]
         self._mb = _memory(self._pids)
         self._parts: list[np.ndarray] = []
@@ -111,7 +116,7 @@ class Watch:
                 seen, lapped = int(words[layout.R_SEEN]), int(words[layout.R_LAPPED])
                 reader = Reader(ring, role, view.published, seen, lapped, int(words[layout.R_POSITION]))
                 readers.append(reader)
-        taken = self._views["ticks"].published
+        taken = self._views["ticks"].published - self._feed.counters()["health_ticks"]
         return Look(time.monotonic_ns(), int(self.sent[0]), taken, tuple(readers), *self._mb)
 
     def signals(self) -> np.ndarray:

@@ -68,6 +68,7 @@ class PollConfig(_Section, frozen=True):
 class HealthConfig(_Section, frozen=True):
     """From when on data are not as they should be; docs/health.md has the formulas."""
 
+    ticks: bool = True  # states go on the tick ring; False: they are shown, and nothing else heeds them
     # always | "HH:MM-HH:MM Zone", Monday to Friday | an exchange's code, needs the extra hft-engine[calendar]
     session: str = "09:30-16:00 America/New_York"
     quantile: Annotated[float, Meta(gt=0.5, lt=1.0)] = (

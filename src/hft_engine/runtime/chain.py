@@ -193,7 +193,10 @@ class Chain:
         self._fd = max(call.fd for call in calls)  # one stage at most has one
 
     def turn(self, turn_ns: int = TURN_NS) -> list[int]:
-        """Run for ``turn_ns``. Returns cycles, longest cycle in ns, long cycles, then the work of each stage."""
+        """Run for ``turn_ns``. Returns cycles, longest cycle in ns, long cycles, then the work of each stage.
+
+        A stage that asks for Python counts as one more: what it asks for is dealt with, so there is more to do.
+        """
         return self._run(self._mode, turn_ns)
 
     def drain(self) -> list[int]:

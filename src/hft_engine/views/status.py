@@ -143,7 +143,7 @@ def _line(row: np.void) -> dict[str, Any]:
         "held": int(row["wanted"] - row["acks_missing"]),
         "acks_missing": int(row["acks_missing"]),
         "last_frame_ms": round(max(age_ms, 0.0), 1) if row["last_frame_mono_ns"] else None,
-        "ping_ms": row["ping_us"] / 1e3,
+        "ping_ms": int(row["ping_us"]) / 1e3,
         **{name: int(row[name]) for name in counted},
         "lost": int(row["lost"]),
         "lead_us": {name: int(row[f"lead_us_{name}"]) for name in ("mean", "p50", "p99")},

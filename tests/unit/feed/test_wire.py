@@ -166,7 +166,7 @@ def test_a_chain_sleeps_on_the_socket_and_comes_back_for_python(side: Line) -> N
     sender.start()
     cycles, _, _, work = chain.turn(int(WAIT_S * 1e9))  # ends early: a ping is Python's
     assert time.monotonic_ns() - sent_ns[0] < 1e9
-    assert (work, side.wire.blocked) == (1, True)
+    assert (work, side.wire.blocked) == (2, True)  # the message, and what Python is asked for
     assert cycles < 100  # it slept, it did not spin
     sender.join()
     side.take_turn()

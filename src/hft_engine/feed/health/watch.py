@@ -60,6 +60,7 @@ class HealthWatch:
             )
         except HoursError as error:
             raise FatalError(str(error)) from None
+        self._publishes = config.health.ticks
         self._live: set[Link] = set()
         self._told_due_ns = self._gap_due_ns = self._write_due_ns = self._repair_due_ns = (
             self._trouble_due_ns
@@ -80,7 +81,8 @@ class HealthWatch:
         count = self.monitor.watch(self._ring.slots, self._ring.published, now_ns, time.time_ns())
         if count:
             rows = self.monitor.rows[:count]
-            self._ring.publish_rows(rows)
+            if self._publishes:
+                self._ring.publish_rows(rows)
             self._unwritten = self._untold = self.dirty = True
             self._tell_gaps(rows, now_ns)
         if now_ns >= self._repair_due_ns:
