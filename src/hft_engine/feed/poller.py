@@ -49,6 +49,7 @@ class PolledConnection:
         self.frames = FrameReader(config.frame_bytes_max + ENVELOPE_BYTES_MAX)
         self._words = self.frames.words.data
         self.controls = 0
+        self._pinged = False
         self._rest = b""  # of an answer that did not fit into one read
         self._poller = Poller(venue, config)
         self._words[StreamWord.FD] = self._poller.bell
@@ -69,6 +70,7 @@ class PolledConnection:
         return self._words[StreamWord.BYTES_READ]
 
     def read(self) -> bool:
+        self._answer_ping()
         if not self._rest:
             answer = self._poller.answer()
             if answer is None:
@@ -84,6 +86,12 @@ class PolledConnection:
         self.frames.filled(len(part))
         return True
 
+    def _answer_ping(self) -> None:
+        if self._pinged and self._poller.alive:
+            self._pinged = False
+            self.controls += 1
+            self._words[StreamWord.TS_MONO_NS] = time.monotonic_ns()
+
     def next_message(self) -> bytes | None:
         found = self.frames.next()
         return None if found is None else found[1]
@@ -98,8 +106,8 @@ class PolledConnection:
         self._poller.change(request)
 
     def ping(self) -> None:
-        if self._poller.alive:
-            self.controls += 1
+        """Answered at the next ``read``, as a venue's answer would be: whoever pings looks for it there."""
+        self._pinged = True
 
     def flush(self) -> None:
         pass

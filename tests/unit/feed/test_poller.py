@@ -4,6 +4,7 @@ import json
 import logging
 import select
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,8 @@ def test_what_there_is_wakes_who_waits_and_what_is_taken_does_not() -> None:
             assert not select.select([polled.connection.fileno()], [], [], 0)[0]
             before = polled.connection.controls
             polled.connection.ping()  # the thread lives: nobody needs to ask the venue
+            assert polled.connection.controls == before
+            polled.take()
             assert polled.connection.controls == before + 1
 
 
@@ -174,9 +177,10 @@ def test_calls_that_fail_in_a_row_end_the_connection_and_say_why(
         wait_for(lambda: polled.connection._poller.failure is not None, "failure")
         with pytest.raises(TransportError, match=why) as caught:
             polled.connection.check()
-        assert select.select([polled.connection.fileno()], [], [], 0)[0]
+        assert select.select([polled.connection.fileno()], [], [], 10)[0]
         before = polled.connection.controls
         polled.connection.ping()
+        polled.take()
         assert polled.connection.controls == before
     assert KEY not in str(caught.value)
     assert len(venue.asked) == FAILURES_MAX
@@ -231,6 +235,19 @@ def test_quotes_come_out_of_the_feed_as_ticks(tmp_path: Path, compiled: bool) ->
         assert bench.ticks()["price"][:5].tolist() == [10.0, 11.0, 12.0, 13.0, 14.0]
         bench.actor.on_stop()
     assert KEY not in " ".join(bench.events)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_venue_that_is_asked_seldom_is_quiet_but_not_lost(tmp_path: Path, compiled: bool) -> None:
+    with http_venue(lambda asked: _quote(1.0)) as venue:
+        settings = {"venue": "alphavantage", "channels": ("T",), "symbols": ("IBM",)}
+        limits = {"quiet_after_ms": 100, "dead_after_ms": 1_000, "poll": PollConfig(every_ms=3_600_000)}
+        bench = Bench(venue.url, tmp_path, compiled=compiled, **settings, **limits).start()
+        bench.until_state("quiet")
+        end = time.monotonic() + 2.5  # several times what ends a connection that does not answer
+        bench.until(lambda: time.monotonic() > end, "time")
+        assert (bench.count("losses"), len(venue.asked)) == (0, 1)
+        bench.actor.on_stop()
 
 
 def test_a_key_that_is_refused_ends_the_feed_with_a_remedy(tmp_path: Path) -> None:
