@@ -9,6 +9,7 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,7 +109,7 @@ def compare(
 
 
 def _rows(database: Path, table: str) -> list[tuple[object, ...]]:
-    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         names = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
         kept = [name for name in names if name not in NOT_COMPARED]
         query = f"SELECT {', '.join(kept)} FROM {table} ORDER BY sequence"

@@ -46,11 +46,16 @@ def writer(session: Path, table: InstrumentTable) -> MakeWriter:
 
 @pytest.fixture(autouse=True)
 def no_descriptor_left() -> object:
+    before = _open_files()
     yield
-    assert not [name for name in map(_target, FDS.iterdir()) if name.endswith((".hftj", ".db"))]
+    assert not _open_files() - before
 
 
 FDS = Path("/proc/self/fd")
+
+
+def _open_files() -> set[str]:
+    return {name for name in map(_target, FDS.iterdir()) if name.endswith((".hftj", ".db"))}
 
 
 def _target(fd: Path) -> str:
