@@ -154,7 +154,7 @@ class Poller:
 
     @property
     def alive(self) -> bool:
-        return self._thread.is_alive()
+        return self.failure is None and self._thread.is_alive()
 
     def change(self, request: Request) -> None:
         with self._wake:
