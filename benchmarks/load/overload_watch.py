@@ -96,8 +96,8 @@ class Watch:
         self._feed = Stats.attach(self.engine.directory / "feed.stats", writable=False)
         self._pids = [process.pid for process in self.engine.processes().values()]
         self._mb = _memory(self._pids)
+        self._signals = self.engine.signals()
         self._parts: list[np.ndarray] = []
-        self._position = 0
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -120,7 +120,7 @@ class Watch:
         return Look(time.monotonic_ns(), int(self.sent[0]), taken, tuple(readers), *self._mb)
 
     def signals(self) -> np.ndarray:
-        """All signals so far (SIGNAL_DTYPE)."""
+        """All signals so far (SIGNAL_DTYPE), by the venue's ticks."""
         with self._lock:
             self._read()
             return np.concatenate(self._parts)
@@ -135,7 +135,4 @@ class Watch:
                 self._read()
 
     def _read(self) -> None:
-        view = self._views["signals"]
-        first, rows = view.read(self._position, view.capacity)
-        self._position = first + len(rows)
-        self._parts.append(rows)
+        self._parts.append(self._signals.read())

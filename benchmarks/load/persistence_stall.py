@@ -100,7 +100,7 @@ def _observe(
     pid = engine.processes()["persistence"].pid
     from_ns = t0_ns + int(WARM_S * 1e9)
     go_ns = from_ns + int(stop_s * 1e9)
-    view, position, parts = engine.signals(), 0, [np.zeros(0, SIGNAL_DTYPE)]
+    tail, parts = engine.signals(), [np.zeros(0, SIGNAL_DTYPE)]
     stopped = False
     try:
         while not sent():
@@ -108,9 +108,7 @@ def _observe(
             if stop and stopped != (from_ns <= now_ns < go_ns):
                 stopped = not stopped
                 os.kill(pid, signal.SIGSTOP if stopped else signal.SIGCONT)
-            first, rows = view.read(position, view.capacity)
-            position = first + len(rows)
-            parts.append(rows)
+            parts.append(tail.read())
             time.sleep(POLL_S)
     finally:
         os.kill(pid, signal.SIGCONT)
@@ -125,7 +123,8 @@ def _settled(engine: EngineRun) -> tuple[int, int]:
     """(ticks published, ticks lapped by persistence), once persistence has caught up."""
     deadline = time.monotonic() + 30.0
     while time.monotonic() < deadline:
-        published = engine.stats("feed").counters()["events"]
+        feed = engine.stats("feed").counters()
+        published = feed["events"] + feed["health_ticks"]
         counters = engine.stats("persistence").counters()
         if counters["ticks"] + counters["lapped_ticks"] == published:
             return published, counters["lapped_ticks"]

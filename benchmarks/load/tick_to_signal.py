@@ -168,17 +168,14 @@ def _observe(engine: EngineRun, channel: Connection, load: venue.Load) -> Run:
 
 
 class _Signals:
-    """Reads the signals ring from outside, slowing nobody."""
+    """The signals of a run, gathered."""
 
     def __init__(self, engine: EngineRun) -> None:
-        self._view = engine.signals()
-        self._position = 0
+        self._tail = engine.signals()
         self._parts: list[np.ndarray] = []
 
     def read(self) -> None:
-        first, rows = self._view.read(self._position, self._view.capacity)
-        self._position = first + len(rows)
-        self._parts.append(rows)
+        self._parts.append(self._tail.read())
 
     def result(self, t0_ns: int, load: venue.Load) -> Run:
         rows = np.concatenate(self._parts)
