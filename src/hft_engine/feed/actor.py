@@ -27,7 +27,9 @@ from hft_engine.runtime.messages import Subscribe, Unsubscribe
 
 __all__ = ["FRAMES_MAX", "FeedActor", "warm"]
 
-SYNC_NS = 10_000_000  # counters are at most this stale under load
+# Between two looks, where nothing changed but the number of ticks: each holds ticks up for as long as a hundred take.
+SYNC_NS = 250_000_000  # counters are at most this stale
+HEALTH_NS = 90_000_000
 _PRESENT = ("state", "acks_missing", "last_frame_mono_ns", *watch.PRESENT)
 _OF_LINES = slice(len(_PRESENT), len(_PRESENT) + len(COUNTED))
 
@@ -58,10 +60,11 @@ class FeedActor(BaseActor):
         )  # what an earlier life of this role, and lines that are over, counted
         self._base[: len(_PRESENT)] = 0
         self._synced = 0  # messages that the counters know of
-        self._sync_due_ns = 0
+        self._sync_due_ns = self._health_due_ns = 0
         path = ctx.data_dir / "quarantine" / f"{ctx.run_id}.jsonl"
         self._quarantine = Quarantine(path, feed.quarantine_bytes_max)
         self._ticks = ctx.ring("ticks")
+        self._unread_max = self._ticks.capacity // 8
         earlier = read_lines(ctx.stats.table)
         self._last_data_ns = {row["name"].decode(): int(row["last_frame_mono_ns"]) for row in earlier}
         if len(earlier) == 1:  # the counter is younger than the row
@@ -96,8 +99,12 @@ class FeedActor(BaseActor):
             more |= line.more
         self.more = more
         now_ns = time.monotonic_ns()
-        self._health.tend(self._lines, now_ns)
-        if now_ns >= self._sync_due_ns:
+        changed = any(line.dirty for line in self._lines)
+        if changed or now_ns >= self._health_due_ns or self._health.unread > self._unread_max:
+            self._health_due_ns = now_ns + HEALTH_NS
+            self._health.tend(self._lines, now_ns)
+            changed |= self._health.dirty
+        if changed or now_ns >= self._sync_due_ns:
             self._sync(now_ns)
 
     def on_control(self, message: object) -> object:

@@ -180,7 +180,7 @@ class Session:
                 return self._report_once(self._quote(status), verdict.advice)
 
     def tick(self, now_ns: int) -> list[Action]:
-        """Time passed. Call it at least every 100 ms."""
+        """Time passed. Call it at least every 200 ms."""
         match self.state:
             case FeedState.LIVE | FeedState.QUIET:
                 return self._watch(now_ns)

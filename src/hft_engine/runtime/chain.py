@@ -33,9 +33,9 @@ from hft_engine.shm.doorbell import new_bells
 from hft_engine.shm.syscalls import wait_readable
 from hft_engine.shm.wiring import wire, wired, wired_rows
 
-# In compiled code at most this long, unless asleep. Python takes 50-100 us then, and ticks wait for it: a quarter of
-# one in a hundred.
-TURN_NS = 20_000_000
+# In compiled code at most this long. Python takes 100-500 us then, cold as it is, and ticks wait for it: less than one
+# in a hundred. Nor longer than a stage takes for so many records: laps are looked at before they are too many.
+TURN_NS, TURN_RECORDS = 100_000_000, 16_384
 _SPIN, _YIELD, _PARK = (MODES.index(name) for name in ("spin", "yield", "park"))
 ATTENTION = -1  # what a stage returns that needs Python now
 _RETURN = len(MODES)  # no wait mode: the turn ends where there is nothing left to do
@@ -153,6 +153,8 @@ def _turn(wiring: np.ndarray, bell: int, mode: int, gated: bool, fd: int, turn_n
         if attention:
             break
         if work != 0:
+            if mode != _RETURN and max(report[_WORK:]) >= TURN_RECORDS:
+                break
             touch_ns = max(touch_ns, now_ns + TOUCH_NS)
             continue
         if mode == _RETURN:
@@ -222,4 +224,4 @@ def warm() -> None:
     Chain([call], [], new_bells(), 0, "spin").turn(0)
 
 
-__all__ = ["ATTENTION", "TOUCH_NS", "TURN_NS", "Chain", "NativeCall", "entry", "warm"]
+__all__ = ["ATTENTION", "TOUCH_NS", "TURN_NS", "TURN_RECORDS", "Chain", "NativeCall", "entry", "warm"]

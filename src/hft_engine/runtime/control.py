@@ -6,6 +6,7 @@ defaults drop silently (PUB, ROUTER) or hang for ever (LINGER).
 
 import itertools
 import os
+import select
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,9 +77,13 @@ class Peer:
         self.socket.setsockopt(zmq.IDENTITY, name.encode())
         self.socket.connect(endpoint(run_dir))
         self.dropped = 0
+        self._signal = select.poll()
+        self._signal.register(self.socket.FD, select.POLLIN)
+        self._unsure = True  # whether a message may be there that the descriptor does not tell of
 
     def send(self, message: Message) -> None:
         """Never blocks: what the supervisor does not take is counted in ``dropped``."""
+        self._unsure = True
         try:
             self.socket.send(encode(message), zmq.NOBLOCK)
         except zmq.Again:
@@ -86,9 +91,17 @@ class Peer:
 
     def receive(self) -> Message | None:
         """The next message, or None."""
+        # The descriptor (zmq_getsockopt(3), ZMQ_FD) becomes readable when something happens, and whatever uses the
+        # socket may take that away: it tells the truth only after a look that found nothing. To look costs 20 to 80 us.
+        if not self._unsure and not self._signal.poll(0):
+            return None
+        self._unsure = True
         try:
             return decode(self.socket.recv(zmq.NOBLOCK))
-        except (zmq.Again, msgspec.MsgspecError):
+        except zmq.Again:
+            self._unsure = False
+            return None
+        except msgspec.MsgspecError:
             return None
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ COLUMNS_MAX = 3
     7
 )  # EPOCH 0: no checkpoint is being taken
 CONTROL_WORDS = _COLUMN_0 + 2 * COLUMNS_MAX  # of each column its address and the bytes of a row
-STEP_NS_MAX = 25_000  # a step ends after this, and the row in work: a tick that comes meanwhile waits as long
+STEP_NS_MAX = 50_000  # a step ends after this, and the row in work: a tick that comes meanwhile waits as long
 STEP_EVERY_NS = 2_000_000  # between two steps at least
 COUNTERS = ("checkpoints", "checkpoints_failed", "checkpoint_step_ns_max")
 

@@ -23,7 +23,7 @@ COUNTED = (*COUNTERS, *repairer.COUNTED)
 NAMED_MAX = 16  # instruments in the file of the worst
 TOLD_MAX = 5  # and in an event
 TOLD_EVERY_NS = 10_000_000_000  # between two events of the same kind
-REPAIR_EVERY_NS = 10_000_000  # a look at what can be asked for, and one portion of what came
+REPAIR_LOOK_NS = 100_000_000  # between two looks at what can be asked for, and at what was answered
 TROUBLE_EVERY_NS = 60_000_000_000
 WRITTEN_EVERY_NS = 1_000_000_000
 _NOBODY = np.zeros(0, np.int64)
@@ -62,7 +62,7 @@ class HealthWatch:
             raise FatalError(str(error)) from None
         self._publishes = config.health.ticks
         self._live: set[Link] = set()
-        self._told_due_ns = self._gap_due_ns = self._write_due_ns = self._repair_due_ns = (
+        self._told_due_ns = self._gap_due_ns = self._write_due_ns = self._look_due_ns = (
             self._trouble_due_ns
         ) = 0
         self._repairer = Repairer(config, ctx.instruments.symbol_of, self._tell_trouble)
@@ -72,6 +72,11 @@ class HealthWatch:
         self._path = ctx.run_dir / FILE if (ctx.run_dir / rundir.LOCK).exists() else None
         if ring.published > ring.start:
             self._remember(time.monotonic_ns())
+
+    @property
+    def unread(self) -> int:
+        """Ticks on the ring that it has not looked at."""
+        return self._ring.published - self.monitor.position
 
     def tend(self, links: Sequence[Link], now_ns: int) -> None:
         """After the ticks that came were published. ``links``: all lines there are."""
@@ -85,9 +90,10 @@ class HealthWatch:
                 self._ring.publish_rows(rows)
             self._unwritten = self._untold = self.dirty = True
             self._tell_gaps(rows, now_ns)
-        if now_ns >= self._repair_due_ns:
-            self._repair_due_ns = now_ns + REPAIR_EVERY_NS
-            self._repair(now_ns)
+        if now_ns >= self._look_due_ns:
+            self._look_due_ns = now_ns + REPAIR_LOOK_NS
+            self._look()
+        self._fill(now_ns)
         if self._unwritten and now_ns >= self._write_due_ns:
             self._write_due_ns = now_ns + WRITTEN_EVERY_NS
             self._unwritten = False
@@ -118,13 +124,15 @@ class HealthWatch:
         found: list[int] = self.monitor.counts[FIRST_COUNTER:].tolist()
         return [*found, *self._repairer.counted()]
 
-    def _repair(self, now_ns: int) -> None:
+    def _look(self) -> None:
         found = self.monitor.suspects()
         if len(found):
             self._repairer.suspect(found, self._venue_ids)
-        utc_ns = time.time_ns()
-        self._repairer.tend(utc_ns - int(self.monitor.delay_ns(0) or 0))
-        rows = self._repairer.rows(now_ns, utc_ns)
+        self._repairer.tend(time.time_ns() - int(self.monitor.delay_ns(0) or 0))
+
+    def _fill(self, now_ns: int) -> None:
+        """One portion of what was answered."""
+        rows = self._repairer.rows(now_ns, time.time_ns())
         if rows is not None:
             self._ring.publish_rows(rows)
             self.dirty = True
