@@ -113,7 +113,7 @@ class EngineRun:
         return Stats.attach(self.directory / f"{role}.stats", writable=False)
 
     def signals(self) -> "SignalTail":
-        return SignalTail(self)
+        return SignalTail(self.directory, self.stats("feed"))
 
     def lapped(self) -> int:
         """Records that any reader of any ring missed."""
@@ -140,9 +140,9 @@ class EngineRun:
 class SignalTail:
     """Reads the signals ring from outside, slowing nobody."""
 
-    def __init__(self, engine: EngineRun) -> None:
-        self._view = RingView(engine.directory / "signals.ring", SIGNAL_DTYPE)
-        self._feed = engine.stats("feed")
+    def __init__(self, directory: Path, feed: Stats) -> None:
+        self._view = RingView(directory / "signals.ring", SIGNAL_DTYPE)
+        self._feed = feed
         self._position = 0
 
     def read(self) -> np.ndarray:

@@ -38,9 +38,9 @@ from benchmarks.load import overload_load
 from benchmarks.load.engine_run import EngineRun, Scratch
 from benchmarks.load.overload_load import EVENTS, Phase
 from benchmarks.load.overload_watch import HOT, Look, Watch
-from benchmarks.load.tick_to_signal import SETUPS, configuration
+from benchmarks.load.tick_to_signal import SETUPS, configuration, throughput_tuning
 from benchmarks.load.venue import expect, venue_process
-from hft_engine.config.schema import ActorTuning, Config, RingsConfig
+from hft_engine.config.schema import Config, RingsConfig, WaitName
 
 FACTORS = (1.2, 2.0, 5.0)
 CALM = 0.5  # of the capacity: normal load
@@ -63,7 +63,7 @@ class Variant:
     """An engine to overload."""
 
     setup: str  # of tick_to_signal
-    wait: str
+    wait: WaitName
     rings: RingsConfig = field(default_factory=RingsConfig)
     conflate_above: int = 0
 
@@ -307,10 +307,12 @@ class Run:
 
 def engine_configuration(variant: Variant, url: str, model: Path) -> Config:
     config = configuration(SETUPS[variant.setup], url, model)
-    waits = dict.fromkeys(config.engine.actors, ActorTuning(wait=variant.wait))  # type: ignore[arg-type]
+    actors = throughput_tuning(config.engine.actors, variant.wait)
     return msgspec.structs.replace(
         config,
-        engine=msgspec.structs.replace(config.engine, actors=waits),
+        # The load answers no pings, and between two phases it waits until all is stored.
+        feed=msgspec.structs.replace(config.feed, dead_after_ms=60_000),
+        engine=msgspec.structs.replace(config.engine, actors=actors),
         inference=msgspec.structs.replace(config.inference, conflate_above=variant.conflate_above),
         signals=msgspec.structs.replace(config.signals, cooldown_ms=COOLDOWN_MS),
         rings=variant.rings,

@@ -55,6 +55,7 @@ class Block:
         if ticks % EVENTS or ticks % (TURNS * instruments):
             raise ValueError(f"{ticks} ticks of {instruments} instruments do not repeat without a break")
         rows = workload.alternating_ticks(ticks, 100_000.0, instruments=instruments)
+        rows["venue_sequence"] = 0  # not sent: the block repeats, and numbers that begin anew would be a gap
         payloads = workload.frames_of(market_symbols(instruments), rows, EVENTS)
         frames = [workload.websocket_frame(payload) for payload in payloads]
         joined = b"".join(frames)

@@ -38,9 +38,9 @@ from benchmarks.load import pipeline_load, pipeline_peer, pipeline_wire
 from benchmarks.load.engine_run import EngineRun, Scratch
 from benchmarks.load.pipeline_load import FRAME_EVENTS, Flow, FlowLoad
 from benchmarks.load.pipeline_peer import Nursery, Peer
-from benchmarks.load.tick_to_signal import RATE, SETUPS, Run, configuration, run_once
+from benchmarks.load.tick_to_signal import RATE, SETUPS, Run, configuration, run_once, throughput_tuning
 from benchmarks.load.venue import venue_process
-from hft_engine.config.schema import ActorTuning, Config, PersistenceConfig
+from hft_engine.config.schema import Config, PersistenceConfig
 
 PEERS = (
     Peer("zmq", "zmq", fused=False),
@@ -107,10 +107,10 @@ def engine_throughput(layout: str, model: Path, load: FlowLoad) -> list[Flow]:
     try:
         with venue_process(pipeline_load.serve, load) as (url, channel):
             config = configuration(SETUPS[layout], url, model)
-            waits = dict.fromkeys(config.engine.actors, ActorTuning(wait="yield"))
+            actors = throughput_tuning(config.engine.actors, "yield")
             config = msgspec.structs.replace(
                 config,
-                engine=msgspec.structs.replace(config.engine, actors=waits),
+                engine=msgspec.structs.replace(config.engine, actors=actors),
                 persistence=PersistenceConfig(journal=False, sqlite=False),
             )
             with EngineRun(config, scratch) as engine:

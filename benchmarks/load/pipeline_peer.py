@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from benchmarks.load import pipeline_wire, venue
-from benchmarks.load.engine_run import Scratch
+from benchmarks.load.engine_run import Scratch, SignalTail
 from benchmarks.load.pipeline_load import Flow, FlowLoad, serve
 from benchmarks.load.pipeline_node import PRELOAD, NodePlan
 from benchmarks.load.pipeline_wire import Kind, Wire
@@ -28,7 +28,7 @@ from hft_engine.records import SIGNAL_DTYPE
 from hft_engine.runtime import kernelcache
 from hft_engine.runtime.forkserver import ForkServer
 from hft_engine.shm.counters import ActorState, Stats
-from hft_engine.shm.ring_file import RingView, create_ring
+from hft_engine.shm.ring_file import create_ring
 
 ROLES = ("feed", "indicators", "inference", "signals")
 SIGNALS_CAPACITY = 65_536  # as the engine's
@@ -117,8 +117,8 @@ class PeerRun:
     def stats(self, role: str) -> Stats:
         return Stats.attach(self.directory / f"{role}.stats", writable=False)
 
-    def signals(self) -> RingView:
-        return RingView(self.directory / "signals.ring", SIGNAL_DTYPE)
+    def signals(self) -> SignalTail:
+        return SignalTail(self.directory, self.stats("feed"))
 
     def until_live(self) -> None:
         """Waits until every process runs and the feed is subscribed. Raises PeerError."""
@@ -182,13 +182,10 @@ def latency(
 
 
 def _observe(run: PeerRun, channel: Connection, load: venue.Load, warm: int, t0_ns: int) -> Run:
-    view, position, parts = run.signals(), 0, []
+    tail, parts = run.signals(), []
 
     def read() -> None:
-        nonlocal position
-        first, rows = view.read(position, view.capacity)
-        position = first + len(rows)
-        parts.append(rows)
+        parts.append(tail.read())
 
     while not channel.poll(POLL_S):
         run.check()

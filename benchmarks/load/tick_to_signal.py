@@ -50,6 +50,7 @@ HOPS = (
     ("signals", "tick_to_signal", "frame left socket -> signal visible"),
 )
 PUNCTUAL_NS = 60_000  # the load spins this long before a tick is due: longer than a nap here overshoots
+BACKGROUND = ("publisher", "persistence")
 _STAGES = ("feed", "indicators", "inference", "signals")
 
 
@@ -70,7 +71,7 @@ class Setup:
 
 def _setups() -> dict[str, Setup]:
     first, last = harness.two_cores()
-    behind = dict.fromkeys(("publisher", "persistence"), ActorTuning(cpus=(last,)))
+    behind = dict.fromkeys(BACKGROUND, ActorTuning(cpus=(last,)))
 
     def pinned(*roles: str, wait: WaitName) -> dict[str, ActorTuning]:
         return dict.fromkeys(roles, ActorTuning(wait=wait, cpus=(first,))) | behind
@@ -89,6 +90,13 @@ def _setups() -> dict[str, Setup]:
 
 
 SETUPS = _setups()
+
+
+def throughput_tuning(actors: dict[str, ActorTuning], wait: WaitName) -> dict[str, ActorTuning]:
+    """The same actors for as many ticks as they can take: stages of several processes share no one core."""
+    hot = [name for name in actors if name not in BACKGROUND]
+    cpus = actors[hot[0]].cpus if len(hot) == 1 else ()
+    return actors | dict.fromkeys(hot, ActorTuning(wait=wait, cpus=cpus))
 
 
 @dataclass
