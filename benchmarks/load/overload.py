@@ -311,7 +311,7 @@ def engine_configuration(variant: Variant, url: str, model: Path) -> Config:
     return msgspec.structs.replace(
         config,
         # The load answers no pings, and between two phases it waits until all is stored.
-        feed=msgspec.structs.replace(config.feed, dead_after_ms=60_000),
+        feed=msgspec.structs.replace(config.feed, quiet_after_ms=20_000, dead_after_ms=29_000),
         engine=msgspec.structs.replace(config.engine, actors=actors),
         inference=msgspec.structs.replace(config.inference, conflate_above=variant.conflate_above),
         signals=msgspec.structs.replace(config.signals, cooldown_ms=COOLDOWN_MS),
