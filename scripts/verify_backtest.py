@@ -108,7 +108,7 @@ def settings(arguments: argparse.Namespace, folder: Path) -> list[str]:
         f"engine.data_dir={folder / 'data'}",
         f"engine.log_dir={folder / 'logs'}",
         "execution.equity_every_ms=60000",
-        "feed.health.ticks=false",  # the files have none, and a signal names its tick by number
+        "feed.health.ticks=false",  # health is judged by the clock, which says nothing of a day played in a minute
         *arguments.overrides,
     ):
         options += ["--set", override]
