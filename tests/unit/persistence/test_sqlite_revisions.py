@@ -103,3 +103,12 @@ def test_every_change_of_health_is_kept_with_its_names(store: SqliteStore) -> No
             "SELECT symbol, channel, state, before, cause, unfit, gap_from_ns, gap_to_ns FROM health"
         ).fetchall()
     assert row == ("AAA", "trade", "gapped", "live", "none", 1, 5_200_000_000, 6_900_000_000)
+
+
+def test_a_gap_marks_bars_that_come_after_its_writer_died(store: SqliteStore) -> None:
+    store.add_health(gap(0, 5.5, 6.5))
+    store.commit()
+    successor = SqliteStore(store._path, METADATA, store._instruments, ())
+    successor.add_bars(np.concatenate([bar(0, 6, 1.0), bar(1, 7, 1.0), bar(2, 6, 1.0, instrument=1)]))
+    assert stored(successor) == [("AAA", 6, 1.0, BarFlag.GAPPED), ("AAA", 7, 1.0, 0), ("BBB", 6, 1.0, 0)]
+    successor.abandon()

@@ -5,6 +5,7 @@ whichever of the two reaches the database first.
 """
 
 from collections import defaultdict, deque
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -19,18 +20,22 @@ MARK = (
 
 
 class Gaps:
-    """By instrument id: [from, to) in the venue's time."""
+    """By instrument id: [from, to) in the venue's time. ``known``: (instrument, from, to), in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: Iterable[tuple[int, int, int]] = ()) -> None:
         self._known: dict[int, deque[tuple[int, int]]] = defaultdict(lambda: deque(maxlen=GAPS_KEPT))
+        self._learn(known)
 
     def note(self, rows: np.ndarray) -> list[tuple[int, int, int]]:
         """HEALTH ticks in; (instrument, from, to) of the gaps that they close."""
         found = rows[rows["gap_to_ns"] != 0]
         gaps = [(int(row["instrument_id"]), int(row["gap_from_ns"]), int(row["gap_to_ns"])) for row in found]
+        self._learn(gaps)
+        return gaps
+
+    def _learn(self, gaps: Iterable[tuple[int, int, int]]) -> None:
         for instrument, start, end in gaps:
             self._known[instrument].append((start, end))
-        return gaps
 
     def flags_of(self, bars: np.ndarray) -> list[int]:
         """The flags of BAR_DTYPE rows, GAPPED where a known gap reaches in."""

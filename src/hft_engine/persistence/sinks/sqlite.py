@@ -63,8 +63,8 @@ class SqliteStore:
         self._pending: dict[str, list[Row]] = {table: [] for table in INSERTS}
         self._revised: list[Row] = []  # what is to be done to bars after the inserts
         self._marked: list[Row] = []
-        self._gaps = Gaps()
         self._connection = open_database(path)
+        self._gaps = Gaps(self._known_gaps())
         self._pending["runs"].append(
             (run.run_id, time.time_ns(), run.venue, run.config_hash, run.code_version)
         )
@@ -84,6 +84,13 @@ class SqliteStore:
         query = f"SELECT max(sequence) FROM {table} WHERE run_id = ?"  # a name of ours, not of a user
         last = self._connection.execute(query, (self._run_id,)).fetchone()[0]
         return 0 if last is None else int(last) + 1
+
+    def _known_gaps(self) -> list[tuple[int, int, int]]:
+        """(instrument, from, to) of the gaps that a writer of this run before this one stored."""
+        query = "SELECT symbol, gap_from_ns, gap_to_ns FROM health WHERE run_id = ? AND gap_to_ns != 0 ORDER BY sequence"
+        found = self._connection.execute(query, (self._run_id,)).fetchall()
+        ids = {symbol: self._instruments.find(symbol) for symbol, _, _ in found}
+        return [(place, start, end) for symbol, start, end in found if (place := ids[symbol]) is not None]
 
     def add_bars(self, rows: np.ndarray) -> None:
         """``rows``: ``BAR_DTYPE``. A REVISION takes the place of what it revises."""
