@@ -87,7 +87,8 @@ class SqliteStore:
 
     def _known_gaps(self) -> list[tuple[int, int, int]]:
         """(instrument, from, to) of the gaps that a writer of this run before this one stored."""
-        query = "SELECT symbol, gap_from_ns, gap_to_ns FROM health WHERE run_id = ? AND gap_to_ns != 0 ORDER BY sequence"
+        columns = "symbol, gap_from_ns, gap_to_ns"
+        query = f"SELECT {columns} FROM health WHERE run_id = ? AND gap_to_ns != 0 ORDER BY sequence"
         found = self._connection.execute(query, (self._run_id,)).fetchall()
         ids = {symbol: self._instruments.find(symbol) for symbol, _, _ in found}
         return [(place, start, end) for symbol, start, end in found if (place := ids[symbol]) is not None]
