@@ -7,7 +7,15 @@ __version__ = "0.1.0"
 
 # What of ``hft_engine.api`` may be imported from here; only then is it loaded, and with it the compiler.
 PUBLIC = (
+    "CollectorConfig",
+    "CollectorFactory",
     "DataFeedProvider",
+    "OptionsAggregate",
+    "OptionsDataStreamer",
+    "OptionsQuote",
+    "OptionsTrade",
+    "PolygonOptionsWebSocketClient",
+    "PolygonWebsocketCollector",
     "RealTimeDataFeed",
     "RecordType",
 )

@@ -4,6 +4,19 @@ from hft_engine.runtime import kernelcache
 
 kernelcache.use()  # before anything imports numba: compiled kernels are kept between runs
 
+from hft_engine.api.collector import (  # noqa: E402
+    CollectorError,
+    CollectorFactory,
+    PolygonWebsocketCollector,
+)
+from hft_engine.api.collector_config import CollectorConfig  # noqa: E402
+from hft_engine.api.polygon_websocket import (  # noqa: E402
+    OptionsAggregate,
+    OptionsDataStreamer,
+    OptionsQuote,
+    OptionsTrade,
+    PolygonOptionsWebSocketClient,
+)
 from hft_engine.api.real_time_feed import (  # noqa: E402
     DataFeedProvider,
     RealTimeDataFeed,
@@ -12,4 +25,19 @@ from hft_engine.api.real_time_feed import (  # noqa: E402
 )
 from hft_engine.api.schema import RecordType  # noqa: E402
 
-__all__ = ["DataFeedProvider", "RealTimeDataFeed", "RecordType", "UnknownProviderError", "VenueProvider"]
+__all__ = [
+    "CollectorConfig",
+    "CollectorError",
+    "CollectorFactory",
+    "DataFeedProvider",
+    "OptionsAggregate",
+    "OptionsDataStreamer",
+    "OptionsQuote",
+    "OptionsTrade",
+    "PolygonOptionsWebSocketClient",
+    "PolygonWebsocketCollector",
+    "RealTimeDataFeed",
+    "RecordType",
+    "UnknownProviderError",
+    "VenueProvider",
+]

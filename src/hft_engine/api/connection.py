@@ -26,7 +26,9 @@ from hft_engine.config.errors import ConfigError
 from hft_engine.config.load import config_from
 from hft_engine.config.schema import Config, FeedConfig
 from hft_engine.feed.states import FeedState
+from hft_engine.feed.subscriptions import with_added
 from hft_engine.feed.venues import UnknownVenueError, venue_of
+from hft_engine.instruments import InstrumentTable
 from hft_engine.runtime.actor import FatalError
 from hft_engine.runtime.messages import ControlError
 
@@ -170,6 +172,23 @@ class Connection:
         """The feed's, of the present connection's life; empty before one."""
         return {} if self._thread is None else self._thread.counters()
 
+    def events(self) -> list[str]:
+        """The latest facts for people, oldest first."""
+        return [] if self._thread is None else list(self._thread.events)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Of each connection to the venue: ``name, state, subscriptions, unconfirmed, ping_ms``; 250 ms old at most."""
+        return [] if self._thread is None else self._thread.lines()
+
+    def latencies(self) -> dict[str, dict[str, float]]:
+        """Microseconds: ``venue_to_socket`` from the venue's stamp, by two clocks; ``feed`` from the socket to here."""
+        return {} if self._thread is None else self._thread.latencies()
+
+    @property
+    def run_id(self) -> str:
+        """Of the present or the last connection, by which its journal goes; "" before one."""
+        return "" if self._thread is None else self._thread.run_id
+
     # ---- the feed's thread
 
     @property
@@ -178,6 +197,9 @@ class Connection:
         return (feed.connect_timeout_ms + 2 * feed.auth_timeout_ms) / 1_000 + SLACK_S
 
     def _open(self, symbols: tuple[str, ...]) -> None:
+        """Raises ControlError for what is no symbol, FatalError for what the venue cannot have."""
+        room = InstrumentTable.private(self.config.engine.instruments_max)
+        with_added((), symbols, room)
         config = msgspec.structs.replace(
             self.config, feed=msgspec.structs.replace(self.feed_config, symbols=symbols)
         )

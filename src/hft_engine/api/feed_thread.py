@@ -10,15 +10,14 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from hft_engine.config.schema import Config
-from hft_engine.feed.actor import FeedActor
-from hft_engine.feed.states import FeedState
+from hft_engine.feed.line_table import read_lines
+from hft_engine.feed.states import FEED_STATES, FeedState
 from hft_engine.instruments import InstrumentTable
-from hft_engine.persistence.actor import PersistenceActor
 from hft_engine.records import BAR_DTYPE, SIGNAL_DTYPE, TICK_DTYPE
 from hft_engine.runtime.actor import Actor, ActorContext, BaseActor, ControlError, FatalError
 from hft_engine.runtime.messages import Body, Command, Reply, Subscribe, Unsubscribe
@@ -26,6 +25,7 @@ from hft_engine.runtime.process import load
 from hft_engine.runtime.rundir import new_run_id
 from hft_engine.runtime.runner import ActorRun, ControlPort, Runner
 from hft_engine.shm.counters import ActorState, Stats
+from hft_engine.shm.histogram_view import summary
 from hft_engine.shm.ring import Ring
 
 RING_TICKS: Final = (
@@ -129,7 +129,8 @@ class FeedThread:
         self.instruments = InstrumentTable.private(config.engine.instruments_max)
         self._stats = {name: Stats.private() for name in ("feed", "persistence", "listener")}
         listener = _Listener(take, self._turned, self._stats["feed"])
-        actors: list[Actor] = [*([PersistenceActor()] if stores else []), FeedActor(), listener]
+        stored = [load("hft_engine.persistence.actor:PersistenceActor")()] if stores else []
+        actors: list[Actor] = [*stored, load("hft_engine.feed.actor:FeedActor")(), listener]
         self._rings = self._made_rings([actor.role for actor in actors])
         self._runs = [ActorRun(actor, self._context(actor.role), actor.role != "feed") for actor in actors]
         self._runner = Runner(self._runs, control=self._port, stop_requested=self._stop.is_set)
@@ -191,6 +192,24 @@ class FeedThread:
         """The feed's, and how many ticks were lost because ``take`` was too slow (``lapped``)."""
         ring = self._rings["ticks"]
         return {**self._stats["feed"].counters(), "lapped": ring.lapped(ring.reader("listener"))}
+
+    def lines(self) -> list[dict[str, Any]]:
+        """See ``Connection.lines``."""
+        return [
+            {
+                "name": row["name"].decode(),
+                "state": FEED_STATES[row["state"]],
+                "subscriptions": int(row["wanted"]),
+                "unconfirmed": int(row["acks_missing"]),
+                "ping_ms": int(row["ping_us"]) / 1e3,
+            }
+            for row in read_lines(self._stats["feed"].table)
+        ]
+
+    def latencies(self) -> dict[str, dict[str, float]]:
+        """See ``Connection.latencies``."""
+        stats = self._stats["feed"]
+        return {name: summary(stats.histogram(name)) for name in stats.histogram_names}
 
     # ---- the thread
 

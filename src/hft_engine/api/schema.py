@@ -100,11 +100,11 @@ def _record(kind: RecordType, row: np.void, ticker: str) -> Record:
         return Quote(ticker, *prices, _exchange(row["exchange"]), milliseconds)
     if kind is RecordType.FMV:
         return FairMarketValue(ticker, float(row["price"]), milliseconds)
-    values = (float(row[name]) for name in ("open", "high", "low", "close", "volume"))
-    vwap = float(row["vwap"])
-    return Aggregate(
-        ticker, *values, None if math.isnan(vwap) else vwap, int(row["ts_start_ns"]) // NS_PER_MS
+    opened, high, low, close, volume, vwap = (
+        float(row[name]) for name in ("open", "high", "low", "close", "volume", "vwap")
     )
+    begin = int(row["ts_start_ns"]) // NS_PER_MS
+    return Aggregate(ticker, opened, high, low, close, volume, None if math.isnan(vwap) else vwap, begin)
 
 
 def _exchange(number: int) -> str:
