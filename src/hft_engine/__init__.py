@@ -10,6 +10,7 @@ PUBLIC = (
     "CollectorConfig",
     "CollectorFactory",
     "DataFeedProvider",
+    "FinnhubRealTime",
     "OptionsAggregate",
     "OptionsDataStreamer",
     "OptionsQuote",
@@ -17,7 +18,11 @@ PUBLIC = (
     "PolygonOptionsWebSocketClient",
     "PolygonWebsocketCollector",
     "RealTimeDataFeed",
+    "RealtimeOptionsMonitor",
+    "RealtimeSignal",
     "RecordType",
+    "TradingAgentWebSocketIntegration",
+    "TradingOrchestrator",
 )
 
 

@@ -10,6 +10,8 @@ from hft_engine.api.collector import (  # noqa: E402
     PolygonWebsocketCollector,
 )
 from hft_engine.api.collector_config import CollectorConfig  # noqa: E402
+from hft_engine.api.finnhub import FinnhubRealTime, webhook_is_genuine  # noqa: E402
+from hft_engine.api.option_signals import RealtimeSignal, Thresholds  # noqa: E402
 from hft_engine.api.polygon_websocket import (  # noqa: E402
     OptionsAggregate,
     OptionsDataStreamer,
@@ -23,6 +25,11 @@ from hft_engine.api.real_time_feed import (  # noqa: E402
     UnknownProviderError,
     VenueProvider,
 )
+from hft_engine.api.realtime_integration import (  # noqa: E402
+    RealtimeOptionsMonitor,
+    TradingAgentWebSocketIntegration,
+    TradingOrchestrator,
+)
 from hft_engine.api.schema import RecordType  # noqa: E402
 
 __all__ = [
@@ -30,6 +37,7 @@ __all__ = [
     "CollectorError",
     "CollectorFactory",
     "DataFeedProvider",
+    "FinnhubRealTime",
     "OptionsAggregate",
     "OptionsDataStreamer",
     "OptionsQuote",
@@ -37,7 +45,13 @@ __all__ = [
     "PolygonOptionsWebSocketClient",
     "PolygonWebsocketCollector",
     "RealTimeDataFeed",
+    "RealtimeOptionsMonitor",
+    "RealtimeSignal",
     "RecordType",
+    "Thresholds",
+    "TradingAgentWebSocketIntegration",
+    "TradingOrchestrator",
     "UnknownProviderError",
     "VenueProvider",
+    "webhook_is_genuine",
 ]

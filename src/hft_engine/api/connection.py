@@ -105,18 +105,20 @@ class Connection:
         """Adds symbols; connects with the first ones. True: the venue is live within ``wait_s`` (None: the feed's
         time-outs; 0: do not wait). False: ``problem`` says why; unless it failed for good the feed goes on trying.
         """
-        new = tuple(dict.fromkeys(symbol for symbol in symbols if symbol not in self.symbols))
+        before = self.symbols
+        new = tuple(dict.fromkeys(symbol for symbol in symbols if symbol not in before))
+        self.symbols = (*before, *new)  # state listeners look at them
         try:
             if self._thread is None or not self._thread.alive:
-                self._open((*self.symbols, *new))
+                self._open(self.symbols)
             elif new:
                 self._thread.subscribe(new)
         except (ControlError, FatalError) as error:
+            self.symbols = before
             self._refusal = str(error)
             self.log.warning("%s", error)
             return False
         self._refusal = ""
-        self.symbols = (*self.symbols, *new)
         assert self._thread is not None
         return self._thread.wait_until_live(self._patience_s if wait_s is None else wait_s)
 
@@ -203,12 +205,18 @@ class Connection:
         config = msgspec.structs.replace(
             self.config, feed=msgspec.structs.replace(self.feed_config, symbols=symbols)
         )
-        self._thread = FeedThread(config, self._take, self._turned, self._stores)
-        self._thread.start()
 
-    def _take(self, rows: np.ndarray) -> None:
-        assert self._thread is not None
-        for kind, record in records_of(rows, self._thread.instruments.symbol_of):
+        def take(rows: np.ndarray) -> None:
+            self._take(thread, rows)
+
+        def turned(state: FeedState) -> None:
+            self._turned(thread, state)
+
+        self._thread = thread = FeedThread(config, take, turned, self._stores)
+        thread.start()
+
+    def _take(self, thread: FeedThread, rows: np.ndarray) -> None:
+        for kind, record in records_of(rows, thread.instruments.symbol_of):
             self.recent.add(kind, record)
             for listener in self._listeners:
                 self._hand(listener, kind, record)
@@ -221,7 +229,9 @@ class Connection:
             if self.listener_errors <= LISTENER_ERRORS_TOLD_MAX:
                 self.log.exception("a handler of %s failed", kind.name)
 
-    def _turned(self, state: FeedState) -> None:
+    def _turned(self, thread: FeedThread, state: FeedState) -> None:
+        if thread is not self._thread:
+            return  # one that is over
         for listener in self._state_listeners:
             listener(state)
 

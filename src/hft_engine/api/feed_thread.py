@@ -130,7 +130,8 @@ class FeedThread:
         self._stats = {name: Stats.private() for name in ("feed", "persistence", "listener")}
         listener = _Listener(take, self._turned, self._stats["feed"])
         stored = [load("hft_engine.persistence.actor:PersistenceActor")()] if stores else []
-        actors: list[Actor] = [*stored, load("hft_engine.feed.actor:FeedActor")(), listener]
+        self._feed: Actor = load("hft_engine.feed.actor:FeedActor")()
+        actors = [*stored, self._feed, listener]
         self._rings = self._made_rings([actor.role for actor in actors])
         self._runs = [ActorRun(actor, self._context(actor.role), actor.role != "feed") for actor in actors]
         self._runner = Runner(self._runs, control=self._port, stop_requested=self._stop.is_set)
@@ -252,7 +253,10 @@ class FeedThread:
     def _ask(self, body: Body) -> None:
         if not self.alive:
             raise ControlError(self.failure or "the feed is not running")
-        self._port.ask("feed", body, ANSWER_S)
+        if threading.current_thread() is self._thread:  # a handler's wish
+            self._feed.on_control(body)
+        else:
+            self._port.ask("feed", body, ANSWER_S)
 
     def _tell(self, kind: str, text: str) -> None:
         self.events.append(text)

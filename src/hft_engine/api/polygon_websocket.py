@@ -80,8 +80,8 @@ def options_record(record: Record) -> OptionsRecord:
 class PolygonOptionsWebSocketClient:
     """Subscriptions before or after ``start``; handlers run on the feed's thread, one record at a time: be quick.
 
-    ``api_key`` None: POLYGON_API_KEY or MASSIVE_API_KEY. ``settings``: keys of ``feed`` in config/engine.yaml. More contracts
-    than a connection may hold (1,000) are spread over several. Raises ConfigError.
+    ``api_key`` None: POLYGON_API_KEY or MASSIVE_API_KEY. ``settings``: keys of ``feed`` in config/engine.yaml. More
+    contracts than a connection may hold (1,000) are spread over several. Raises ConfigError.
     """
 
     def __init__(
