@@ -25,10 +25,10 @@ OPTION = "--api-key"
 @click.option("--provider", help="In the place of the file's.")
 @click.option("--tickers", help="Comma-separated; in the place of the file's.")
 @click.option(
-    "--log-level", type=click.Choice(LEVELS, case_sensitive=False), default="INFO", show_default=True
+    "--log-level", type=click.Choice(LEVELS, case_sensitive=False), help="Default: LOG_LEVEL, else INFO."
 )
 def command(
-    path: Path, api_key: str | None, provider: str | None, tickers: str | None, log_level: str
+    path: Path, api_key: str | None, provider: str | None, tickers: str | None, log_level: str | None
 ) -> None:
     """Print trading signals of live data until interrupted."""
     from hft_engine.config.errors import ConfigError
@@ -38,7 +38,7 @@ def command(
         settings = read_settings(path, provider, names)
         if api_key is not None:
             _begin_again_without_the_key(settings.provider, api_key)
-        sys.exit(_run(settings, str(path), log_level.upper()))
+        sys.exit(_run(settings, str(path), log_level.upper() if log_level else None))
     except ConfigError as error:
         _die(str(error))
     except Exception as error:
@@ -52,7 +52,7 @@ def _die(text: str) -> None:
     sys.exit(EXIT_ERROR)
 
 
-def _run(settings: LiveSettings, source: str, log_level: str) -> int:
+def _run(settings: LiveSettings, source: str, log_level: str | None) -> int:
     config = engine_config(settings, source, log_level)
     from hft_engine.runtime import kernelcache
 
@@ -62,7 +62,7 @@ def _run(settings: LiveSettings, source: str, log_level: str) -> int:
     from hft_engine.feed.health.hours import hours_of
     from hft_engine.live.follow import Follower
 
-    log = _log(Path(config.engine.log_dir), log_level)
+    log = _log(Path(config.engine.log_dir), config.engine.log_level)
     log.info("settings: %s", shown(settings))
     if settings.notifications.enabled:
         log.warning("notifications.enabled: nothing is sent yet; signals are printed, and in %s", LOG_FILE)

@@ -96,21 +96,21 @@ def session_of(hours: MarketHours) -> str:
 def engine_config(
     settings: LiveSettings,
     source: str,
-    log_level: str = "INFO",
+    log_level: str | None = None,
     env: Mapping[str, str] | None = None,
     *,
     dotenv_path: Path | None = Path(".env"),
 ) -> Config:
-    """The engine's configuration; ``source`` names the settings in errors. The environment's key wins over theirs.
+    """The engine's configuration; ``source`` names the settings in errors. The environment's key wins over theirs,
+    ``log_level`` over its LOG_LEVEL.
 
     Raises ConfigError.
     """
-    sections = _merged(_sections(settings, log_level), settings.engine)
+    sections = _merged(_sections(settings), settings.engine)
     config = config_from(sections, source, (), env, dotenv_path=dotenv_path)
-    if config.engine.log_level != log_level:  # LOG_LEVEL in the environment: the command line wins
-        config = msgspec.structs.replace(
-            config, engine=msgspec.structs.replace(config.engine, log_level=log_level)
-        )
+    if log_level is not None:
+        engine = msgspec.structs.replace(config.engine, log_level=log_level)
+        config = msgspec.structs.replace(config, engine=engine)
     if not config.feed.api_key and settings.provider != "generic":
         names = " or ".join(key_variables(settings.provider))
         raise ConfigError(
@@ -119,10 +119,10 @@ def engine_config(
     return config
 
 
-def _sections(settings: LiveSettings, log_level: str) -> dict[str, Any]:
+def _sections(settings: LiveSettings) -> dict[str, Any]:
     window = settings.window_size
     return {
-        "engine": {"name": "live", "layout": "inline", "log_level": log_level},
+        "engine": {"name": "live", "layout": "inline"},
         "feed": {
             "venue": settings.provider,
             "api_key": settings.api_key,
