@@ -76,9 +76,8 @@ def read_settings(
     document = read_document(path)
     given = {"provider": provider, "tickers": list(tickers) if tickers is not None else None}
     data = {**document.data, **{key: value for key, value in given.items() if value is not None}}
-    if data.get("api_key") in PLACEHOLDERS or (provider or data.get("provider")) != document.data.get(
-        "provider"
-    ):
+    of_the_file = document.data.get("provider", LiveSettings().provider)
+    if data.get("api_key") in PLACEHOLDERS or data.get("provider", of_the_file) != of_the_file:
         data.pop("api_key", None)  # of another provider, or of none
     try:
         return msgspec.convert(data, LiveSettings)

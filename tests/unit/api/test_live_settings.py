@@ -74,6 +74,12 @@ def test_the_command_line_wins_over_the_file(tmp_path: Path) -> None:
     assert read_settings(_file(tmp_path, api_key=KEY)).api_key == KEY
 
 
+def test_the_default_provider_said_again_is_no_other_one(tmp_path: Path) -> None:
+    path = tmp_path / "short.json"
+    path.write_text(json.dumps({"api_key": KEY}))
+    assert read_settings(path, "alphavantage").api_key == KEY
+
+
 def test_the_level_of_the_log_is_the_options_then_the_environments() -> None:
     settings = LiveSettings(api_key=KEY)
     env = {"LOG_LEVEL": "debug"}

@@ -88,6 +88,18 @@ def test_a_lost_connection_is_made_again() -> None:
         feed.disconnect()
 
 
+def test_after_a_disconnect_connect_goes_on_with_the_same_symbols() -> None:
+    with RunningVenue(CONFIG) as venue:
+        feed = RealTimeDataFeed("polygon", KEY, url=venue.url, channels=["T"])
+        assert feed.connect() and feed.subscribe(list(venue.symbols))
+        wait_for(lambda: feed.get_latest_data(venue.symbols[0]), "data")
+        feed.disconnect()
+        before = feed.get_latest_data(venue.symbols[0])
+        assert feed.connect() is True
+        wait_for(lambda: feed.get_latest_data(venue.symbols[0]) != before, "newer data")
+        feed.disconnect()
+
+
 def test_a_refused_key_is_told_without_the_key(caplog: pytest.LogCaptureFixture) -> None:
     wrong = "another-key-98765"
     with RunningVenue(CONFIG) as venue:
