@@ -122,6 +122,20 @@ def test_a_provider_that_is_not_there_is_told_and_tried_again() -> None:
     feed.disconnect()
 
 
+@pytest.mark.parametrize("vendor", ["alphavantage", "finnhub", "polygon"])
+def test_no_log_holds_the_key_at_any_level(vendor: str, caplog: pytest.LogCaptureFixture) -> None:
+    with RunningVenue(CONFIG, vendor, rest=vendor == "alphavantage") as venue, caplog.at_level(logging.DEBUG):
+        url = venue.url or f"{venue.rest_url}/query"
+        feed = RealTimeDataFeed(vendor, KEY, url=url, channels=["T"], poll=FAST)
+        assert feed.connect() and feed.subscribe(list(venue.symbols))
+        wait_for(lambda: feed.get_latest_data(venue.symbols[0]), "data")
+        status = feed.provider.status()
+        feed.disconnect()
+    of_the_simulator = ("websockets", "uvicorn", "asyncio")
+    ours = [record.getMessage() for record in caplog.records if not record.name.startswith(of_the_simulator)]
+    assert ours and KEY not in " ".join(ours) + str(status)
+
+
 @pytest.mark.parametrize("key", [None, "", "YOUR_API_KEY_HERE"])
 def test_without_a_key_nothing_is_connected_and_the_variable_is_named(key: str | None) -> None:
     feed = RealTimeDataFeed("alphavantage", key)
