@@ -26,8 +26,17 @@ CORES_FOR_DEDICATED = 6  # a core for each hot process and two for the rest
 LOSSES_TELLING = 3  # attempts that failed, two of them at once, before the starter stops waiting for the feed
 
 
-def foreground(config: Config, say: Say, resume: str | None = None) -> int:
-    """Run until stopped. Returns the exit code. ``resume``: go on with this session, "" for the last one."""
+def foreground(
+    config: Config,
+    say: Say,
+    resume: str | None = None,
+    on_ready: Callable[[engine.Run], None] = lambda run: None,
+    on_end: Callable[[engine.Run], None] = lambda run: None,
+) -> int:
+    """Run until stopped. Returns the exit code. ``resume``: go on with this session, "" for the last one.
+
+    ``on_ready``: once it runs; ``on_end``: when its actors have stopped and its shared memory is still there.
+    """
     notifier = Notifier()
     for number in (signal.SIGTERM, signal.SIGHUP):  # until the supervisor listens: leave, but clean up
         signal.signal(number, lambda n, frame: sys.exit(128 + n))
@@ -36,12 +45,17 @@ def foreground(config: Config, say: Say, resume: str | None = None) -> int:
         say(text)
         notifier.line(f"say {text}")
 
+    def ready(run: engine.Run) -> None:
+        _ready(run, notifier, say)
+        on_ready(run)
+
     try:
         preflight.check(config)
         return engine.run(
             config,
-            on_ready=lambda run: _ready(run, notifier, say),
+            on_ready=ready,
             finished=lambda run: _watch_live(run, notifier),
+            on_end=on_end,
             say=tell,
             resume=resume,
         )

@@ -11,9 +11,10 @@ from support.engine import ROOT
 
 
 @contextmanager
-def venue(api_key: str, *options: str) -> Iterator[str]:
-    """The url of a running venue that accepts ``api_key``."""
-    command = [sys.executable, "-m", "hft_engine", "sim", "polygon", "--no-rest", "--api-key", api_key]
+def venue(api_key: str, *options: str, vendor: str = "polygon") -> Iterator[str]:
+    """The url of a running venue that accepts ``api_key``; of one that is REST and nothing else, that of its REST."""
+    rest = "--rest" if vendor == "alphavantage" else "--no-rest"
+    command = [sys.executable, "-m", "hft_engine", "sim", vendor, rest, "--api-key", api_key]
     command += options
     environment = {name: value for name, value in os.environ.items() if name != "HFT_RUN_ROOT"}
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment) as process:
@@ -27,6 +28,6 @@ def venue(api_key: str, *options: str) -> Iterator[str]:
 def _url(process: "subprocess.Popen[str]") -> str:
     assert process.stdout is not None
     for line in process.stdout:
-        if found := re.search(r"ws://[\w.:/]+", line):
+        if found := re.search(r"(ws|http)://[\w.:/]+", line):
             return found.group()
     raise AssertionError("the simulated venue ended before it said where it listens")

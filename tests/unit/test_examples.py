@@ -19,7 +19,8 @@ EXAMPLES = ROOT / "examples"
 DOCUMENTS = sorted(
     [ROOT / "README.md", ROOT / "CHANGELOG.md", EXAMPLES / "README.md", *(ROOT / "docs").rglob("*.md")]
 )
-RUNNABLE = ["02_own_indicator.py", "03_replay_a_file.py", "04_own_strategy.py"]
+RUNNABLE = ["02_own_indicator.py", "03_replay_a_file.py", "04_own_strategy.py", "realtime_ml_example.py"]
+ARGUMENTS = {"realtime_ml_example.py": ["--demo", "--interval", "0.5", "--rounds", "3"]}
 NEED_AN_ENGINE = ["01_watch_signals.py"]
 EXAMPLE_TIMEOUT_S = (
     110  # the first one may have to compile every kernel; `scripts/test.sh` has them compiled before
@@ -27,7 +28,7 @@ EXAMPLE_TIMEOUT_S = (
 
 
 def run_example(name: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, str(EXAMPLES / name)]
+    command = [sys.executable, str(EXAMPLES / name), *ARGUMENTS.get(name, [])]
     return subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=EXAMPLE_TIMEOUT_S, check=False
     )

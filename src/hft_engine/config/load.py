@@ -55,9 +55,32 @@ def load_config(
     ``cpus``: those that may be pinned to, None = this process's. Raises ConfigError with every problem found.
     """
     document = read_document(path) if path is not None else Document("defaults", {})
+    return _loaded(document, overrides, os.environ if env is None else env, dotenv_path, cpus)
+
+
+def config_from(
+    data: Mapping[str, Any],
+    source: str,
+    overrides: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    *,
+    dotenv_path: Path | None = Path(".env"),
+) -> Config:
+    """``load_config`` of sections that a program has made; ``source`` names them in errors. Raises ConfigError."""
+    given = Document(source, dict(data))
+    return _loaded(given, overrides, os.environ if env is None else env, dotenv_path, None)
+
+
+def _loaded(
+    document: Document,
+    overrides: Sequence[str],
+    env: Mapping[str, str],
+    dotenv_path: Path | None,
+    cpus: Collection[int] | None,
+) -> Config:
     origins: dict[str, str] = {}
     data = _without_empty(copy.deepcopy(document.data), SCHEMA)
-    variables = _Variables(os.environ if env is None else env, dotenv_path)
+    variables = _Variables(env, dotenv_path)
     for key_path, names in ENVIRONMENT.items():
         variables.apply(data, origins, key_path, names)
     for override in overrides:

@@ -7,23 +7,11 @@ import numpy as np
 from hft_engine.config.lines import LINES_MAX, mirrored
 from hft_engine.config.schema import FeedConfig
 from hft_engine.feed.line import COUNTED, Line
-from hft_engine.feed.line_table import write_lines
+from hft_engine.feed.line_table import ACCUMULATED, write_lines
 from hft_engine.records import LINE_DTYPE
 
 EVERY_NS = 250_000_000  # rows are at most this old
 LEADS_EVERY_NS = 2_000_000_000  # percentiles of leads, which take a good part of a millisecond
-_EARLIER = (
-    "frames",
-    "bytes",
-    "events",
-    "rejected",
-    "reconnects",
-    "losses",
-    "gaps",
-    "gap_ms",
-    "first",
-    "second",
-)
 
 
 class LineRows:
@@ -59,14 +47,14 @@ class LineRows:
         row["state"], row["delayed"] = int(session.state), session.delayed
         row["wanted"], row["acks_missing"] = session.wanted, session.acks_missing
         row["last_frame_mono_ns"] = line.last_frame_ns
-        for name in ("frames", "bytes", "events", "rejected", "reconnects", "losses", "gaps", "gap_ms"):
-            row[name] = counted[name]
+        for name in ACCUMULATED:
+            row[name] = counted.get(name, 0)  # what mirrors count follows
         row["ping_us"] = session.ping_ns // 1_000
         if source is not None:
             row["first"], row["second"], row["lost"] = source.first, source.second, source.arbiter.lost
         before = self._earlier.get(bytes(row["name"]))
         if before is not None:
-            for name in _EARLIER:
+            for name in ACCUMULATED:
                 row[name] += before[name]
 
 

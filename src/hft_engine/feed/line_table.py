@@ -15,6 +15,18 @@ COUNT, STAMP = range(2)
 ROWS_WORD = 8
 ROW_WORDS = LINE_DTYPE.itemsize // layout.WORD
 READ_ATTEMPTS_MAX = 100  # its writer may have stopped while it wrote
+ACCUMULATED = (  # counts of a row, on which a line of the same name goes on in its process's next life
+    "frames",
+    "bytes",
+    "events",
+    "rejected",
+    "reconnects",
+    "losses",
+    "gaps",
+    "gap_ms",
+    "first",
+    "second",
+)
 
 assert ROWS_WORD + LINES_MAX * ROW_WORDS <= layout.TABLE_WORDS
 

@@ -116,23 +116,28 @@ def health_line(health: dict[str, Any]) -> Text:
 
 
 def lines(rows: Sequence[dict[str, Any]]) -> Table:
-    """The feed's connections. Lead: by how much its first copies came before those of the lines beside it."""
-    counted = (">held", ">no ack", ">frames", ">events", ">reconnects", ">gaps", ">first", ">lead, µs")
-    table = new_table("line", "venue", "state", *counted)
+    """The feed's connections, two rows of text each, so that 80 columns hold them. Lead: by how much its first copies
+    came before those of the lines beside it.
+    """
+    counted = (">held\nno ack", ">events\nframes", ">reconnects\ngaps", ">first\nlead, µs")
+    table = new_table("line\nvenue", "state", *counted)
+    table.padding = 0
+    for column in table.columns[1:]:
+        column.no_wrap = True  # where there is not enough room, names are folded
+    table.columns[0].overflow = "fold"
     for row in rows:
+        name = f"{row['name']} = {row['mirrors']}" if row["mirrors"] else row["name"]
         first = row["first"] / max(row["first"] + row["second"], 1)
+        lead = f"{first:.0%}\n{row['lead_us']['mean']:,}" if row["first"] else "-\n-"
         table.add_row(
-            f"{row['name']} = {row['mirrors']}" if row["mirrors"] else row["name"],
-            row["venue"],
-            Text.assemble(styled(row["state"]), (" delayed", "bold yellow") if row["delayed"] else ""),
-            f"{row['held']:,}",
-            Text(f"{row['acks_missing']:,}", "red" if row["acks_missing"] else ""),
-            f"{row['frames']:,}",
-            f"{row['events']:,}",
-            f"{row['reconnects']:,}",
-            f"{row['gaps']:,}",
-            f"{first:.0%}" if row["first"] else "-",
-            f"{row['lead_us']['mean']:,}" if row["first"] else "-",
+            Text(f"{name}\n{row['venue']}"),
+            Text.assemble(styled(row["state"]), ("\ndelayed", "bold yellow") if row["delayed"] else ""),
+            Text.assemble(
+                f"{row['held']:,}\n", (f"{row['acks_missing']:,}", "red" if row["acks_missing"] else "")
+            ),
+            f"{row['events']:,}\n{row['frames']:,}",
+            f"{row['reconnects']:,}\n{row['gaps']:,}",
+            lead,
         )
     return table
 

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from hft_engine.feed.health.worst import read_worst
-from hft_engine.feed.line_table import read_lines
+from hft_engine.feed.line_table import ACCUMULATED, read_lines
 from hft_engine.feed.states import FEED_STATES
 from hft_engine.records import HealthState
 from hft_engine.runtime.latch import TradingLatch
@@ -122,18 +122,6 @@ def _feed(run: RunView) -> dict[str, Any]:
 def _line(row: np.void) -> dict[str, Any]:
     """A connection of the feed. ``held``: subscriptions that the venue confirmed; ``lead_us``: see feed.arbiter."""
     age_ms = (time.monotonic_ns() - int(row["last_frame_mono_ns"])) / 1e6
-    counted = (
-        "frames",
-        "bytes",
-        "events",
-        "rejected",
-        "reconnects",
-        "losses",
-        "gaps",
-        "gap_ms",
-        "first",
-        "second",
-    )
     return {
         "name": row["name"].decode(),
         "venue": row["venue"].decode(),
@@ -144,7 +132,7 @@ def _line(row: np.void) -> dict[str, Any]:
         "acks_missing": int(row["acks_missing"]),
         "last_frame_ms": round(max(age_ms, 0.0), 1) if row["last_frame_mono_ns"] else None,
         "ping_ms": int(row["ping_us"]) / 1e3,
-        **{name: int(row[name]) for name in counted},
+        **{name: int(row[name]) for name in ACCUMULATED},
         "lost": int(row["lost"]),
         "lead_us": {name: int(row[f"lead_us_{name}"]) for name in ("mean", "p50", "p99")},
     }

@@ -9,17 +9,21 @@ import msgspec
 import numpy as np
 import orjson
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
+from hft_engine.cli import main
 from hft_engine.feed.health.worst import FILE, Worst
+from hft_engine.feed.line_table import write_lines
+from hft_engine.feed.states import FeedState
 from hft_engine.publisher.events import EventFile
-from hft_engine.records import TICK_DTYPE, HealthCause, HealthState, TickFlag, TickKind
+from hft_engine.records import LINE_DTYPE, TICK_DTYPE, HealthCause, HealthState, TickFlag, TickKind
 from hft_engine.runtime import supervisor
 from hft_engine.runtime.messages import Event
 from hft_engine.runtime.rundir import RunError
 from hft_engine.shm.counters import ActorState
 from hft_engine.views import status, tail
-from hft_engine.views.panels import bar, health_line, losses
+from hft_engine.views.panels import bar, health_line, lines, losses
 from hft_engine.views.status import collect, render
 from hft_engine.views.top import watch
 
@@ -248,5 +252,64 @@ def test_top_draws_everything_once(fake_run, monkeypatch):
         assert word in shown
 
 
+def _rows_of_lines(count):
+    rows = np.zeros(count, LINE_DTYPE)
+    for i, row in enumerate(rows):
+        row["name"], row["venue"] = f"options-of-the-index.{i + 2}", "polygon-options"
+        row["mirrors"] = "main" if i else ""
+        row["state"], row["delayed"] = FeedState.AUTHENTICATING, i
+        row["wanted"], row["acks_missing"] = 1_000, 12
+        row["events"], row["frames"], row["reconnects"], row["gaps"] = 1_234_567_890, 98_765_432, 321, 45
+        row["first"], row["second"], row["lead_us_mean"] = 3, 1, 123_456
+    return rows
+
+
+def test_the_lines_of_a_feed_fit_into_80_columns(fake_run):
+    made = fake_run()
+    write_lines(made.stats["feed"].table, _rows_of_lines(3))
+    out = io.StringIO()
+    Console(file=out, width=80).print(lines(collect(made.path)["feed"]["lines"]))
+    shown = out.getvalue()
+    assert "…" not in shown and all(len(text) <= 80 for text in shown.splitlines())
+    for word in (
+        "authenticating",
+        "delayed",
+        "1,234,567,890",
+        "98,765,432",
+        "321",
+        "45",
+        "75%",
+        "123,456",
+        "988",
+    ):
+        assert word in shown
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return all(type(key) is str and _plain(item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(map(_plain, value))
+    return type(value) in (str, int, float, bool, type(None))
+
+
 def test_the_object_is_json(fake_run):
     json.loads(orjson.dumps(collect(fake_run().path)))
+
+
+def test_the_command_prints_json_where_the_figures_come_from_numpy(fake_run, monkeypatch):
+    made = fake_run()
+    made.latency(1_000, 2_000, 3_000)
+    made.signals(5)
+    write_lines(made.stats["feed"].table, _rows_of_lines(2))
+    made.stats["feed"].declare(("health_live", "clock_offset_us"), ())
+    made.stats["feed"].counter("health_live").set(np.int64(7))
+    made.stats["feed"].counter("clock_offset_us").set(np.int64(12_345))
+    monkeypatch.setattr("hft_engine.cli.running.chosen_run", lambda *_: made.path)
+    answer = CliRunner().invoke(main, ["status", "--json"])
+    assert answer.exit_code == 0, answer.output
+    state = json.loads(answer.stdout)
+    assert state["latency_us"]["tick_to_signal"]["max"] == 3.0
+    assert state["health"]["clock_offset_ms"] == 12.345
+    assert state["feed"]["lines"][0]["lead_us"]["mean"] == 123_456
+    assert _plain(collect(made.path))
