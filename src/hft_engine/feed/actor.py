@@ -23,6 +23,7 @@ from hft_engine.feed.states import FeedState, best, worst
 from hft_engine.feed.venues import UnknownVenueError
 from hft_engine.runtime.actor import ActorContext, BaseActor, ControlError, FatalError
 from hft_engine.runtime.chain import NativeCall
+from hft_engine.runtime.limits import TURN_NS
 from hft_engine.runtime.messages import Subscribe, Unsubscribe
 
 __all__ = ["FRAMES_MAX", "FeedActor", "warm"]
@@ -30,6 +31,7 @@ __all__ = ["FRAMES_MAX", "FeedActor", "warm"]
 # Between two looks, where nothing changed but the number of ticks: each holds ticks up for as long as a hundred take.
 SYNC_NS = 250_000_000  # counters are at most this stale
 HEALTH_NS = 90_000_000
+DIALING_TURN_NS = 5_000_000
 _PRESENT = ("state", "acks_missing", "last_frame_mono_ns", *watch.PRESENT)
 _OF_LINES = slice(len(_PRESENT), len(_PRESENT) + len(COUNTED))
 
@@ -98,6 +100,8 @@ class FeedActor(BaseActor):
             self._drive(line, line.tend)
             more |= line.more
         self.more = more
+        # What a line that is not live waits for - a thread that dials, a time - no descriptor tells.
+        self.turn_ns = TURN_NS if all(line.is_live for line in self._lines) else DIALING_TURN_NS
         now_ns = time.monotonic_ns()
         changed = any(line.dirty for line in self._lines)
         if changed or now_ns >= self._health_due_ns or self._health.unread > self._unread_max:

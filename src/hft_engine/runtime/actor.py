@@ -15,6 +15,7 @@ import numpy as np
 
 from hft_engine.config.schema import Config
 from hft_engine.instruments import InstrumentTable
+from hft_engine.runtime.limits import TURN_NS
 from hft_engine.runtime.logs import event_level
 from hft_engine.runtime.messages import ControlError
 from hft_engine.runtime.session_events import EventKind, EventLog, SessionEvent, read_events
@@ -120,13 +121,15 @@ class Actor(Protocol):
     """See the module's text. ``counters`` and ``histograms`` are declared before ``on_start``.
 
     ``tend``: what is left to Python where ``native`` does the work, called between compiled turns. ``more``: whether,
-    after a cycle that did work, there may be some left that ``wait_fd`` would not tell.
+    after a cycle that did work, there may be some left that ``wait_fd`` would not tell. ``turn_ns``: how long compiled
+    turns may be as things stand, where no stage asks for Python.
     """
 
     role: str
     counters: tuple[str, ...]
     histograms: tuple[str, ...]
     more: bool
+    turn_ns: int
 
     def on_start(self, ctx: ActorContext) -> None: ...
     def do_work(self) -> int: ...
@@ -144,6 +147,7 @@ class BaseActor:
     counters: tuple[str, ...] = ()
     histograms: tuple[str, ...] = ()
     more = True
+    turn_ns = TURN_NS
 
     def on_control(self, message: object) -> object:
         raise ControlError(f"{self.role} does not understand {type(message).__name__}")

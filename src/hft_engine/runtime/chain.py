@@ -1,8 +1,8 @@
 """Duty cycles that stay in compiled code: the stages of a process called by address, and the wait between.
 
-A process whose actors all offer a ``NativeCall`` comes back to Python only every ``TURN_NS``, for heartbeat and
-control messages, or when a stage asks for it; no interpreter stands between a record and the next stage. What an
-actor does is the same kernel that its ``do_work`` calls.
+A process whose actors all offer a ``NativeCall`` comes back to Python only every ``TURN_NS`` (``runtime.limits``), for
+heartbeat and control messages, or when a stage asks for it; no interpreter stands between a record and the next
+stage. What an actor does is the same kernel that its ``do_work`` calls.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from numba import cfunc, types
 from numba.extending import intrinsic
 
 from hft_engine.kernel import kernel
-from hft_engine.runtime.limits import CYCLE_LONG_NS
+from hft_engine.runtime.limits import CYCLE_LONG_NS, TURN_NS
 from hft_engine.runtime.wait import (
     BLOCKED_NS,
     INPUT_WORDS,
@@ -33,9 +33,7 @@ from hft_engine.shm.doorbell import new_bells
 from hft_engine.shm.syscalls import wait_readable
 from hft_engine.shm.wiring import wire, wired, wired_rows
 
-# In compiled code at most this long. Python takes 100-500 us then, cold as it is, and ticks wait for it: less than one
-# in a hundred. Nor longer than a stage takes for so many records: laps are looked at before they are too many.
-TURN_NS, TURN_RECORDS = 100_000_000, 16_384
+TURN_RECORDS = 16_384  # of one stage in a turn at most: laps are looked at before they are too many
 _SPIN, _YIELD, _PARK = (MODES.index(name) for name in ("spin", "yield", "park"))
 ATTENTION = -1  # what a stage returns that needs Python now
 _RETURN = len(MODES)  # no wait mode: the turn ends where there is nothing left to do
@@ -224,4 +222,4 @@ def warm() -> None:
     Chain([call], [], new_bells(), 0, "spin").turn(0)
 
 
-__all__ = ["ATTENTION", "TOUCH_NS", "TURN_NS", "TURN_RECORDS", "Chain", "NativeCall", "entry", "warm"]
+__all__ = ["ATTENTION", "TOUCH_NS", "TURN_RECORDS", "Chain", "NativeCall", "entry", "warm"]

@@ -182,7 +182,7 @@ class Runner:
 
     def _turn(self, chain: Chain) -> None:
         chain.use(_calls(self._runs))
-        self._tell(self._runs, chain.turn())
+        self._tell(self._runs, chain.turn(min(run.actor.turn_ns for run in self._runs)))
         self._serve_control_if_due(time.monotonic_ns())
 
     def _tell(self, runs: Sequence[ActorRun], report: Sequence[int]) -> int:

@@ -13,12 +13,13 @@ import pytest
 from raw_venue import WAIT_S, RawVenue, receive, serving, until_left, upgrade, wait_for
 
 from hft_engine.config.schema import Config, FeedConfig, ReconnectConfig
-from hft_engine.feed.actor import FRAMES_MAX, FeedActor, warm
+from hft_engine.feed.actor import DIALING_TURN_NS, FRAMES_MAX, FeedActor, warm
 from hft_engine.feed.states import FEED_STATES
 from hft_engine.instruments import InstrumentTable
 from hft_engine.records import TICK_DTYPE, TickKind
 from hft_engine.runtime.actor import ActorContext, FatalError
 from hft_engine.runtime.chain import Chain
+from hft_engine.runtime.limits import TURN_NS
 from hft_engine.shm.counters import Stats
 from hft_engine.shm.doorbell import new_bells
 from hft_engine.shm.ring import Ring
@@ -280,6 +281,21 @@ def test_it_reconnects_resubscribes_and_counts_the_gap(tmp_path: Path, compiled:
         bench.actor.on_stop()
         assert server.accepted == 3
     assert (bench.count("gaps"), bench.count("reconnects"), bench.count("losses")) == (2, 2, 2)
+
+
+def test_compiled_turns_are_short_while_a_thread_dials(tmp_path: Path) -> None:
+    def venue(client: socket.socket) -> None:
+        admit(client)
+        say(client, trade(1))
+        until_left(client)
+
+    with serving(venue) as server:
+        bench = Bench(server.url, tmp_path, compiled=True).start()
+        bench.cycle()
+        assert bench.actor.turn_ns == DIALING_TURN_NS
+        bench.until(lambda: bench.count("events") == 1)
+        assert bench.actor.turn_ns == TURN_NS
+        bench.actor.on_stop()
 
 
 def test_a_restarted_actor_counts_on_and_counts_the_gap(tmp_path: Path) -> None:
