@@ -10,9 +10,9 @@ a true find, and it is the lowest mark that is used.
 """
 
 import numpy as np
-from numba import njit
 
 from hft_engine.feed.conditions import CODE_MAX
+from hft_engine.kernel import kernel
 from hft_engine.shm.atomics import load_word, trailing_zeros
 
 REFUSED = -1
@@ -35,19 +35,19 @@ _SPACES, _ZEROS, _TO_TEN = _everywhere(0x20), _everywhere(_ZERO), _everywhere(0x
 _PAIRS, _FOURS = 0x00FF00FF00FF00FF, 0x0000FFFF0000FFFF
 
 
-@njit(nogil=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def byte_at(text: np.ndarray, at: int) -> int:
     # An unsigned index, because a signed one is tested for "from the end" at every byte.
     return np.int64(text[np.uint64(at)])  # type: ignore[return-value]
 
 
-@njit(nogil=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def _zero_bytes(word: int) -> int:
     """The high bit of each zero byte; marks above the first may be wrong."""
     return (word - _ONES) & ~word & _HIGH
 
 
-@njit(nogil=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def packed_text(text: np.ndarray, at: int) -> tuple[int, int]:
     """Up to 8 plain characters of a string, packed, the first lowest; ends at what is not plain."""
     word = load_word(text, at)
@@ -60,7 +60,7 @@ def packed_text(text: np.ndarray, at: int) -> tuple[int, int]:
     return at + (bits >> 3), word & ((1 << bits) - 1)
 
 
-@njit(nogil=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def _digits(text: np.ndarray, at: int, value: int) -> tuple[int, int]:
     """Go on with a number: (place behind its digits, ``value`` with them appended)."""
     while True:
@@ -78,7 +78,7 @@ def _digits(text: np.ndarray, at: int, value: int) -> tuple[int, int]:
             return at, value
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def count(text: np.ndarray, at: int) -> tuple[int, int]:
     end, value = _digits(text, at, 0)
     length = end - at
@@ -87,7 +87,7 @@ def count(text: np.ndarray, at: int) -> tuple[int, int]:
     return end, value
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def decimal(text: np.ndarray, at: int) -> tuple[int, float]:
     end, units = _digits(text, at, 0)
     length, decimals = end - at, 0
@@ -104,7 +104,7 @@ def decimal(text: np.ndarray, at: int) -> tuple[int, float]:
     return end, np.float64(units) / _POWERS[decimals]
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def decimal_text(text: np.ndarray, at: int) -> tuple[int, float]:
     if byte_at(text, at) != QUOTATION:
         return REFUSED, 0.0
@@ -114,7 +114,7 @@ def decimal_text(text: np.ndarray, at: int) -> tuple[int, float]:
     return end + 1, value
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def identity(text: np.ndarray, at: int) -> tuple[int, int]:
     """A trade's id: a number, or its text, which may be empty."""
     if byte_at(text, at) != QUOTATION:
@@ -125,7 +125,7 @@ def identity(text: np.ndarray, at: int) -> tuple[int, int]:
     return end + 1, value
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def code_list(text: np.ndarray, at: int, most: int) -> tuple[int, int]:
     """A list of at most so many codes, packed as ``conditions.pack`` does."""
     if byte_at(text, at) != _OPEN_LIST:
@@ -145,7 +145,7 @@ def code_list(text: np.ndarray, at: int, most: int) -> tuple[int, int]:
     return REFUSED, 0
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def skip(text: np.ndarray, at: int) -> int:
     if byte_at(text, at) != QUOTATION:
         return decimal(text, at)[0]

@@ -11,7 +11,6 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from hft_engine.feed.arbiter import NO_SOURCE, arbitrate
 from hft_engine.feed.conditions import CODE_MAX, CODES_KEPT
@@ -49,6 +48,7 @@ from hft_engine.feed.scan_text import (
     skip,
 )
 from hft_engine.feed.venues.base import Decoder
+from hft_engine.kernel import kernel
 from hft_engine.records import TICK_DTYPE, TickKind
 from hft_engine.shm.atomics import copy_record, leading_zeros, load_word
 from hft_engine.shm.histogram import new_counts
@@ -81,7 +81,7 @@ _TIMES[[_COUNT, _SMALL, _CODE, _STAMP]] = 1, 1, 1, 1_000_000
 _PLUS[_CODE] = 1
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _flags(packed: int, flags: np.ndarray) -> int:
     """The flags of a trade's codes in their place in word 5; REFUSED for an unknown code."""
     found = 0
@@ -94,7 +94,7 @@ def _flags(packed: int, flags: np.ndarray) -> int:
     return found
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _instrument(text: np.ndarray, at: int, symbols: np.ndarray) -> tuple[int, int]:
     if byte_at(text, at) != QUOTATION:
         return REFUSED, 0
@@ -116,7 +116,7 @@ def _instrument(text: np.ndarray, at: int, symbols: np.ndarray) -> tuple[int, in
     return REFUSED, 0
 
 
-@njit(nogil=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def _integer(wiring: np.ndarray, text: np.ndarray, at: int, reader: int) -> tuple[int, int]:
     """Fields that end as bits of a word: (place, value)."""
     if reader in (_COUNT, _SMALL, _CODE, _STAMP):
@@ -132,7 +132,7 @@ def _integer(wiring: np.ndarray, text: np.ndarray, at: int, reader: int) -> tupl
     return REFUSED, 0
 
 
-@njit(nogil=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def _field(
     wiring: np.ndarray,
     fields: np.ndarray,
@@ -160,7 +160,7 @@ def _field(
     return at
 
 
-@njit(nogil=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def _entry_of(fields: np.ndarray, kind: int, key: int) -> int:
     """Where the table has a key of this kind of event; REFUSED for a key nobody asked for."""
     slot = ((key * HASH) >> (63 - FIELD_BITS)) & ((1 << FIELD_BITS) - 1)
@@ -173,7 +173,7 @@ def _entry_of(fields: np.ndarray, kind: int, key: int) -> int:
         slot = (slot + 1) & ((1 << FIELD_BITS) - 1)
 
 
-@njit(nogil=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def _kind(text: np.ndarray, at: int) -> tuple[int, int]:
     """``{"ev":"<kind>"``: (place, kind)."""
     if load_word(text, at) & ((1 << _EV_BITS) - 1) != _EV:
@@ -190,7 +190,7 @@ def _kind(text: np.ndarray, at: int) -> tuple[int, int]:
     return (at + 1 if name == _AM else REFUSED), _BAR_MINUTE
 
 
-@njit(nogil=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def _key(text: np.ndarray, at: int) -> tuple[int, int]:
     """``,"<key>":``: (place, key packed; REFUSED as key for one longer than any we know)."""
     if byte_at(text, at) != COMMA or byte_at(text, at + 1) != QUOTATION:
@@ -204,7 +204,7 @@ def _key(text: np.ndarray, at: int) -> tuple[int, int]:
     return (at + 2 if byte_at(text, at + 1) == COLON else REFUSED), key
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _complete(kind: int, seen: int, base: int, words: np.ndarray, floats: np.ndarray) -> bool:
     """Whether the event makes a row; puts what waited in word 0 where it belongs."""
     if seen & _NEEDED[kind] != _NEEDED[kind] or seen & _NEEDED_ONE[kind] == 0:
@@ -227,7 +227,7 @@ def _complete(kind: int, seen: int, base: int, words: np.ndarray, floats: np.nda
     return prices and words[base + 1] >= words[base + 14]
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _event(wiring: np.ndarray, text: np.ndarray, at: int, row: int) -> int:
     """One event into staging row ``row``."""
     fields = wired(wiring, 7, np.int64)
@@ -256,7 +256,7 @@ def _event(wiring: np.ndarray, text: np.ndarray, at: int, row: int) -> int:
     return at + 1 if whole else REFUSED
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _without_duplicates(wiring: np.ndarray, count: int) -> int:
     """Drop trades sent twice in a row from the staging rows; returns how many rows stay."""
     rows = wired(wiring, 3, TICK_DTYPE)
@@ -274,7 +274,7 @@ def _without_duplicates(wiring: np.ndarray, count: int) -> int:
     return kept
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def scan(wiring: np.ndarray, text: np.ndarray, ts_recv_ns: int, ts_mono_ns: int) -> int:
     """Publish the rows of a message; returns how many, or REFUSED having changed nothing but staging rows.
 
@@ -318,7 +318,7 @@ def scan(wiring: np.ndarray, text: np.ndarray, ts_recv_ns: int, ts_mono_ns: int)
     return kept
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(cache=True)
 def _scan_one(wiring: np.ndarray, text: np.ndarray, length: int, ts_recv_ns: int, ts_mono_ns: int) -> int:
     return scan(wiring, text[:length], ts_recv_ns, ts_mono_ns)
 
