@@ -74,8 +74,6 @@ class Side:
     def decode(self, frame: bytes) -> None:
         """The general way."""
         self.stage.publish(self.decoder.decode(frame, RECV_NS, MONO_NS), MONO_NS)
-        if self.scanner is not None:
-            self.scanner.learn()
 
     def footprint(self) -> tuple[object, ...]:
         """Everything that a scanner may change but its staging rows."""

@@ -5,6 +5,7 @@ from struct import Struct as Layout
 import numpy as np
 
 from hft_engine.feed.events import Status
+from hft_engine.feed.scan_tables import SymbolTable
 from hft_engine.instruments import InstrumentTable
 from hft_engine.records import TICK_DTYPE, TickKind
 
@@ -29,14 +30,18 @@ assert {row.size for row in (TRADE_ROW, SIDED_TRADE_ROW, QUOTE_ROW, BAR_ROW, FMV
 
 
 class InstrumentIds(dict[str, int]):
-    """symbol -> id; a new symbol gets its id from the table. Raises InstrumentTableFullError."""
+    """symbol -> id; a new symbol gets its id from the table, and compiled code knows it from then on.
 
-    def __init__(self, table: InstrumentTable) -> None:
+    Raises InstrumentTableFullError.
+    """
+
+    def __init__(self, table: InstrumentTable, symbols: SymbolTable) -> None:
         super().__init__()
-        self._table = table
+        self._table, self._symbols = table, symbols
 
     def __missing__(self, symbol: str) -> int:
         self[symbol] = found = self._table.id_of(symbol)
+        self._symbols.learn([(symbol, found)])
         return found
 
 
@@ -48,6 +53,7 @@ class RowDecoder:
     ``words``     by TickKind: the header word of a row of this kind without flags
     ``statuses``  what the venue said about the session in the last frame
     ``ids``       symbol -> instrument id of all symbols met so far, in the order they were met
+    ``symbols``   the same for compiled code, and the symbols that the run knew before
     ``last_trade_q``, ``last_trade_id``  int64[instruments_max]: of each instrument's last trade, 0 before one
     ``reasons``   why events of the last frame were refused, at most REASONS_MAX; empty for a clean frame
     """
@@ -67,6 +73,7 @@ class RowDecoder:
         "rejected",
         "rows",
         "statuses",
+        "symbols",
         "unknown_conditions",
         "unknown_events",
         "unknown_names",
@@ -88,7 +95,9 @@ class RowDecoder:
         self.duplicates = 0  # trades sent twice in a row: dropped
         self.unknown_names: set[str] = set()
         self.instruments = instruments
-        self.ids: dict[str, int] = InstrumentIds(instruments)
+        self.symbols = SymbolTable(instruments.capacity)
+        self.symbols.learn((symbol, i) for i, symbol in enumerate(instruments.symbols()))
+        self.ids: dict[str, int] = InstrumentIds(instruments, self.symbols)
         self.last_trade_q = np.zeros(instruments.capacity, np.int64)
         self.last_trade_id = np.zeros(instruments.capacity, np.int64)
 

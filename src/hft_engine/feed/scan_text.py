@@ -29,7 +29,7 @@ def _everywhere(byte: int) -> int:
     return int.from_bytes(bytes([byte]) * 8, "little", signed=True)
 
 
-_ONES, _HIGH, _LOW_NIBBLES = _everywhere(0x01), _everywhere(0x80), _everywhere(0x0F)
+_ONES, _HIGH = _everywhere(0x01), _everywhere(0x80)
 _QUOTATIONS, _BACKSLASHES, _DELETES = _everywhere(QUOTATION), _everywhere(_BACKSLASH), _everywhere(0x7F)
 _SPACES, _ZEROS, _TO_TEN = _everywhere(0x20), _everywhere(_ZERO), _everywhere(0x80 - 10)
 _PAIRS, _FOURS = 0x00FF00FF00FF00FF, 0x0000FFFF0000FFFF
@@ -61,24 +61,38 @@ def packed_text(text: np.ndarray, at: int) -> tuple[int, int]:
 
 
 @kernel(inline="always")
+def _other_bytes(word: int) -> int:
+    """Of text ^ _ZEROS: the high bit of each byte that is no digit; true is the lowest, and one above a dot."""
+    return ((word + _TO_TEN) | word) & _HIGH
+
+
+@kernel(inline="always")
+def _number(word: int, length: int) -> int:
+    """The number of the first 0 to 7 digits of a word of text ^ _ZEROS."""
+    return _eight_digits((word << 8) << (56 - 8 * length))
+
+
+@kernel(inline="always")
+def _eight_digits(word: int) -> int:
+    digits = (word * 2561) >> 8
+    digits = ((digits & _PAIRS) * 6553601) >> 16
+    return ((digits & _FOURS) * 42949672960001) >> 32
+
+
+@kernel(inline="always")
 def _digits(text: np.ndarray, at: int, value: int) -> tuple[int, int]:
     """Go on with a number: (place behind its digits, ``value`` with them appended)."""
     while True:
         word = load_word(text, at) ^ _ZEROS
-        others = ((word + _TO_TEN) | word) & _HIGH
-        length = 8 if others == 0 else trailing_zeros(others) >> 3
-        if length > 0:
-            digits = (word << (64 - 8 * length)) & _LOW_NIBBLES
-            digits = (digits * 2561) >> 8
-            digits = ((digits & _PAIRS) * 6553601) >> 16
-            digits = ((digits & _FOURS) * 42949672960001) >> 32
-            value = value * _TENS[length] + digits
-            at += length
-        if length < 8:
-            return at, value
+        others = _other_bytes(word)
+        if others != 0:
+            length = trailing_zeros(others) >> 3
+            return at + length, value * _TENS[length] + _number(word, length)
+        value = value * 100_000_000 + _eight_digits(word)
+        at += 8
 
 
-@kernel()
+@kernel(forceinline=True)
 def count(text: np.ndarray, at: int) -> tuple[int, int]:
     end, value = _digits(text, at, 0)
     length = end - at
@@ -87,8 +101,28 @@ def count(text: np.ndarray, at: int) -> tuple[int, int]:
     return end, value
 
 
-@kernel()
+@kernel(forceinline=True)
 def decimal(text: np.ndarray, at: int) -> tuple[int, float]:
+    word = load_word(text, at) ^ _ZEROS
+    others = _other_bytes(word)
+    behind = others & (others - 1)  # the second byte that is no digit, where the first one is a dot
+    if behind == 0:
+        return _long_decimal(text, at)
+    whole = trailing_zeros(others) >> 3
+    if whole == 0 or (whole > 1 and word & 0xFF == 0):
+        return REFUSED, 0.0
+    if (word >> (8 * whole)) & 0xFF != _DOT ^ _ZERO:
+        return at + whole, np.float64(_number(word, whole))
+    length = (trailing_zeros(behind) >> 3) - 1
+    if length == whole:
+        return REFUSED, 0.0
+    low = (1 << (8 * whole)) - 1
+    units = _number((word & low) | ((word >> 8) & ~low), length)  # the dot taken out
+    return at + length + 1, np.float64(units) / _POWERS[length - whole]
+
+
+@kernel()
+def _long_decimal(text: np.ndarray, at: int) -> tuple[int, float]:
     end, units = _digits(text, at, 0)
     length, decimals = end - at, 0
     if length == 0 or (length > 1 and byte_at(text, at) == _ZERO):

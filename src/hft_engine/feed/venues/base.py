@@ -8,6 +8,7 @@ import numpy as np
 
 from hft_engine.config.schema import FeedConfig
 from hft_engine.feed.events import Status
+from hft_engine.feed.scan_tables import SymbolTable
 from hft_engine.instruments import InstrumentTable
 
 
@@ -48,7 +49,8 @@ class Decoder(Protocol):
     reasons: list[str]
     instruments: InstrumentTable
     ids: dict[str, int]  # symbol -> instrument id, in the order they were met
-    last_trade_q: np.ndarray  # int64[instruments_max], shared with the scanner
+    symbols: SymbolTable  # the same for compiled code; shared with the scanner, as the next two
+    last_trade_q: np.ndarray  # int64[instruments_max]
     last_trade_id: np.ndarray
     events: int
     rejected: int
