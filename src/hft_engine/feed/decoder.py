@@ -1,6 +1,7 @@
 """What every venue's decoder has in common: staging rows, instrument ids, counts, what was refused and why."""
 
 from struct import Struct as Layout
+from typing import Protocol
 
 import numpy as np
 
@@ -45,15 +46,44 @@ class InstrumentIds(dict[str, int]):
         return found
 
 
+class Decoder(Protocol):
+    """Makes ticks of one connection's messages. ``RowDecoder`` is the base that has all but ``decode``.
+
+    ``rows``      TICK_DTYPE: after ``decode`` returned n, ``rows[:n]`` are the message's ticks, ``sequence`` 0
+    ``statuses``  what the venue said about the session in the last message
+    ``reasons``   why something in the last message was refused; empty for a clean one
+    """
+
+    rows: np.ndarray
+    statuses: list[Status]
+    reasons: list[str]
+    instruments: InstrumentTable
+    ids: dict[str, int]  # symbol -> instrument id, in the order they were met
+    symbols: SymbolTable  # the same for compiled code; shared with the scanner, as the next two
+    last_trade_q: np.ndarray  # int64[instruments_max]
+    last_trade_id: np.ndarray
+    events: int
+    rejected: int
+    frames_rejected: int
+    unknown_events: int
+    ignored_events: int
+    unknown_conditions: int
+    duplicates: int
+
+    def decode(self, frame: bytes, ts_recv_ns: int, ts_mono_ns: int) -> int:
+        """Rows made. Never raises for a message, whatever it holds."""
+        ...
+
+
 class RowDecoder:
-    """Base of ``venues.base.Decoder``: subclasses pack rows into ``buffer`` at multiples of ROW_BYTES.
+    """Base of a ``Decoder``: subclasses pack rows into ``buffer`` at multiples of ROW_BYTES.
 
     ``rows``      staging array of ``TICK_DTYPE`` over ``buffer``; after ``decode`` returned n, ``rows[:n]`` are the
                   frame's ticks in the venue's order, with ``sequence`` 0
     ``words``     by TickKind: the header word of a row of this kind without flags
     ``statuses``  what the venue said about the session in the last frame
     ``ids``       symbol -> instrument id of all symbols met so far, in the order they were met
-    ``symbols``   the same for compiled code, and the symbols that the run knew before
+    ``symbols``   the same for compiled code (``scan_rows``)
     ``last_trade_q``, ``last_trade_id``  int64[instruments_max]: of each instrument's last trade, 0 before one
     ``reasons``   why events of the last frame were refused, at most REASONS_MAX; empty for a clean frame
     """
@@ -96,7 +126,6 @@ class RowDecoder:
         self.unknown_names: set[str] = set()
         self.instruments = instruments
         self.symbols = SymbolTable(instruments.capacity)
-        self.symbols.learn((symbol, i) for i, symbol in enumerate(instruments.symbols()))
         self.ids: dict[str, int] = InstrumentIds(instruments, self.symbols)
         self.last_trade_q = np.zeros(instruments.capacity, np.int64)
         self.last_trade_id = np.zeros(instruments.capacity, np.int64)

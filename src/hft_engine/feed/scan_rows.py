@@ -6,6 +6,7 @@ A field has an entry in the table of its form (``scan_tables``): what finds it, 
 import numpy as np
 
 from hft_engine.feed.conditions import CODE_MAX, CODES_KEPT
+from hft_engine.feed.decoder import Decoder
 from hft_engine.feed.events import MS_MIN
 from hft_engine.feed.scan_tables import (
     HASH,
@@ -20,7 +21,6 @@ from hft_engine.feed.scan_tables import (
     mask,
 )
 from hft_engine.feed.scan_text import REFUSED, packed_text
-from hft_engine.feed.venues.base import Decoder
 from hft_engine.kernel import kernel
 from hft_engine.records import TICK_DTYPE, TickKind
 from hft_engine.shm.atomics import copy_record, leading_zeros
@@ -42,9 +42,13 @@ _PLUS[Reader.CODE] = 1
 
 
 class RowTables:
-    """What the kernels need of a decoder: its staging rows, symbols and last trades. ``wiring``: for them."""
+    """What the kernels need of a decoder: its staging rows, symbols and last trades. ``wiring``: for them.
+
+    The symbols that the run knows by now are known to them from the start.
+    """
 
     def __init__(self, decoder: Decoder, venue_id: int) -> None:
+        decoder.symbols.learn((symbol, i) for i, symbol in enumerate(decoder.instruments.symbols()))
         words = decoder.rows.view(np.int64)
         self._arrays = (
             decoder.rows, words, words.view(np.float64), blank_rows(venue_id), decoder.symbols.words, flag_table(),

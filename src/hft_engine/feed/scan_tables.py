@@ -9,9 +9,11 @@ has no venue sequence, that of its day's volume).
 from collections.abc import Iterable
 from enum import IntEnum
 
+import msgspec
 import numpy as np
 
 from hft_engine.feed.conditions import RULES, flags_of
+from hft_engine.feed.events import MinuteBar, Quote, SecondBar, Trade
 from hft_engine.records import TICK_DTYPE, TickKind
 
 ROW_WORDS = TICK_DTYPE.itemsize // 8
@@ -68,6 +70,7 @@ _BAR = _COMMON | {
 }
 # fmt: on
 FIELDS = (_TRADE, _QUOTE, _BAR, _BAR)  # by EventKind
+EVENTS = (Trade, Quote, SecondBar, MinuteBar)
 _BITS = {name: i for i, name in enumerate(sorted(set().union(*FIELDS)))}
 
 
@@ -106,6 +109,29 @@ def field_table() -> np.ndarray:
             entries[i, :NEXT] = word_of(key), (1 << 8 * len(key)) - 1, len(key), *where, _BITS[name]
         places = np.arange(len(fields) + 1)
         entries[places, NEXT] = kind * KIND_WORDS + (places % len(fields) + 1) * FIELD_WORDS
+    return table.reshape(-1)
+
+
+def _begin(text: bytes) -> int:
+    """The first 8 bytes as ``load_word`` reads them, zeros behind a shorter text."""
+    return int.from_bytes(text[:8].ljust(8, b"\0"), "little", signed=True)
+
+
+def packed_table() -> np.ndarray:
+    """int64[kinds * KIND_WORDS]: the same for events as MessagePack has them, in the order in which it has them.
+
+    KEY and MASK of a kind's first entry tell the kind, its NEXT is where the kind's entries end. LENGTH: bytes that
+    stand before the value (of the first entry: before those of the field after it), always the same.
+    """
+    table = np.zeros((len(FIELDS), FIELDS_MAX, FIELD_WORDS), np.int64)
+    for kind, (entries, event) in enumerate(zip(table, EVENTS, strict=True)):
+        begin = msgspec.msgpack.encode(event())
+        names = event.__struct_encode_fields__
+        head = begin[: begin.index(b"\xa3sym")]
+        entries[0, KEY], entries[0, MASK] = _begin(head), _begin(b"\xff" * len(head))
+        entries[0, LENGTH], entries[0, NEXT] = len(head), kind * KIND_WORDS + (len(names) + 1) * FIELD_WORDS
+        for entry, name in zip(entries[1:], names, strict=False):
+            entry[LENGTH:NEXT] = 1 + len(name), *FIELDS[kind][name], _BITS[name]
     return table.reshape(-1)
 
 

@@ -148,13 +148,20 @@ def decimal_text(text: np.ndarray, at: int) -> tuple[int, float]:
     return end + 1, value
 
 
+@kernel(inline="always")
+def whole_text(text: np.ndarray, at: int) -> tuple[int, int]:
+    """Digits, zeros before them and none at all included."""
+    end, value = _digits(text, at, 0)
+    return (end if end - at <= _DIGITS_MAX else REFUSED), value
+
+
 @kernel()
 def identity(text: np.ndarray, at: int) -> tuple[int, int]:
     """A trade's id: a number, or its text, which may be empty."""
     if byte_at(text, at) != QUOTATION:
         return count(text, at)
-    end, value = _digits(text, at + 1, 0)
-    if end - at - 1 > _DIGITS_MAX or byte_at(text, end) != QUOTATION:
+    end, value = whole_text(text, at + 1)
+    if end < 0 or byte_at(text, end) != QUOTATION:
         return REFUSED, 0
     return end + 1, value
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from hft_engine.feed.arbiter import NO_SOURCE, arbitrate
 from hft_engine.feed.conditions import CODES_KEPT
+from hft_engine.feed.decoder import Decoder
 from hft_engine.feed.duty import stamp
 from hft_engine.feed.frames import GUARD_BYTES
 from hft_engine.feed.scan_rows import (
@@ -56,7 +57,6 @@ from hft_engine.feed.scan_text import (
     packed_text,
     skip,
 )
-from hft_engine.feed.venues.base import Decoder
 from hft_engine.kernel import kernel
 from hft_engine.records import TICK_DTYPE
 from hft_engine.shm.atomics import load_word
