@@ -4,11 +4,12 @@
 
 Recorded frames (tests/data/polygon) and frames of the simulated market are spoilt by a seeded generator: other numbers,
 keys twice or in another order, escapes, white space, nesting, bytes flipped, cut, moved. Each goes through the general
-decoder alone, through the compiled scanner with the decoder behind it, and, cut anywhere, off a socket. The scanner has
-to give exactly the rows and counts of the decoder, or to refuse the frame having changed nothing.
+decoder with every event in Python, through the same with its compiled half, through the compiled scanner with the
+decoder behind it, and, cut anywhere, off a socket. Compiled code has to give exactly the rows and counts of Python, or
+to refuse the frame having changed nothing.
 
-Prints frames, ticks, how many the scanner took, seconds (and how many of them on the processor) and the seed. Exit code
-0: no difference; 1: the ways part, and the smallest frame found is shown.
+Prints frames, ticks, how many the scanner and the decoder's compiled half took, seconds (and how many of them on the
+processor) and the seed. Exit code 0: no difference; 1: the ways part, and the smallest frame found is shown.
 """
 
 import argparse
@@ -43,7 +44,8 @@ def outcome(fuzz: Fuzz, seconds: float, seed: int) -> str:
     refused = fuzz.frames - fuzz.taken
     return (
         f"{fuzz.frames:,} spoilt frames, {fuzz.ticks:,} ticks: the scanner took {fuzz.taken:,} "
-        f"({fuzz.taken / fuzz.frames:.0%}) and refused {refused:,}; {len(fuzz.differences)} differences; "
+        f"({fuzz.taken / fuzz.frames:.0%}) and refused {refused:,}, the decoder's compiled half took {fuzz.packed:,} "
+        f"({fuzz.packed / fuzz.frames:.0%}); {len(fuzz.differences)} differences; "
         f"{seconds:.0f} s, {time.process_time():.0f} s of them on the processor; seed {seed}"
     )
 

@@ -59,7 +59,6 @@ class Pipeline:
         count = self._decoder.decode(frame, now_ns, now_ns)
         if count:
             self._stage.publish(count, now_ns)
-        self.scanner.learn()
 
 
 class Stream:

@@ -1,16 +1,19 @@
-"""The two ways from frames to ticks, set side by side: the scanner gives the decoder's very rows, or does nothing.
+"""The ways from frames to ticks, set side by side: compiled code gives the very rows of Python, or does nothing.
 
-``Pair`` takes a frame down both ways and raises DifferenceError where they part. ``Line`` is the compiled way from a
-socket, for a stream of many frames.
+``Pair`` takes a frame down three ways - every event in Python, the decoder with its compiled half, the scanner first -
+and raises DifferenceError where they part. ``Line`` is the compiled way from a socket, for a stream of many frames.
 """
 
 import socket
+from collections.abc import Sequence
 
 import numpy as np
 
 from hft_engine.feed.decode import FrameDecoder
 from hft_engine.feed.duty import TickStage
+from hft_engine.feed.events import Event, Status
 from hft_engine.feed.frames import FrameReader, Opcode, StreamWord
+from hft_engine.feed.packed_rows import PackedRows
 from hft_engine.feed.scan_text import REFUSED
 from hft_engine.feed.scanner import Scanner
 from hft_engine.feed.wire import Wire
@@ -33,7 +36,7 @@ _PUBLISH_WORD = TICK_DTYPE.fields["ts_publish_ns"][1] // 8  # type: ignore[index
 
 
 class DifferenceError(AssertionError):
-    """The two ways part at ``frame``; the text says in what."""
+    """The ways part at ``frame``; the text says in what."""
 
     def __init__(self, what: str, frame: bytes) -> None:
         super().__init__(f"{what}: {frame!r}")
@@ -47,12 +50,38 @@ class StreamDifferenceError(DifferenceError):
         super().__init__(what, b"")
 
 
-class Side:
-    """A decoder, with or without a scanner before it, and the ring it fills."""
+class WatchedRows(PackedRows):
+    """A decoder's compiled half, in the place of its own. ``taken``: whether it took the last frame.
 
-    def __init__(self, scanned: bool, capacity: int = 1024) -> None:
+    Raises DifferenceError if it refused one and yet changed more than staging rows.
+    """
+
+    def __init__(self, decoder: FrameDecoder, works: bool) -> None:
+        super().__init__(decoder, VENUE_ID)
+        self._decoder, self._works = decoder, works
+        self.taken = False
+
+    def take(self, events: Sequence[Event], ts_recv_ns: int, ts_mono_ns: int) -> int:
+        if not self._works:
+            return REFUSED
+        last = self._decoder.last_trade_q, self._decoder.last_trade_id
+        before = [each.copy() for each in last]
+        count = super().take(events, ts_recv_ns, ts_mono_ns)
+        self.taken = count != REFUSED
+        if not self.taken and not np.array_equal(before, last):
+            raise DifferenceError(
+                "the decoder's compiled half refused a frame and left something behind", b""
+            )
+        return count
+
+
+class Side:
+    """A decoder, with or without its compiled half, with or without a scanner before it, and the ring it fills."""
+
+    def __init__(self, scanned: bool, capacity: int = 1024, packs: bool = True) -> None:
         self.ring = Ring.private("ticks", TICK_DTYPE, capacity)
         self.decoder = FrameDecoder(InstrumentTable.private(INSTRUMENTS_MAX), VENUE_ID, FRAME_BYTES_MAX)
+        self.packed = self.decoder._packed = WatchedRows(self.decoder, packs)
         self.latency, self.delay = new_counts(), new_counts()
         self.stage = TickStage(self.ring, self.decoder.rows, self.latency, self.delay)
         self.scanner: Scanner | None = None
@@ -74,8 +103,6 @@ class Side:
     def decode(self, frame: bytes) -> None:
         """The general way."""
         self.stage.publish(self.decoder.decode(frame, RECV_NS, MONO_NS), MONO_NS)
-        if self.scanner is not None:
-            self.scanner.learn()
 
     def footprint(self) -> tuple[object, ...]:
         """Everything that a scanner may change but its staging rows."""
@@ -121,39 +148,59 @@ class Side:
         return bytes(words)
 
 
+def said(decoder: FrameDecoder) -> tuple[list[str], list[Status]]:
+    """What a decoder found in the last frame beside ticks."""
+    return decoder.reasons, decoder.statuses
+
+
 class Pair:
-    """The same frames through the decoder alone and through the scanner first."""
+    """The same frames with every event in Python, through the decoder alone, and through the scanner first.
+
+    ``packed``: frames that the decoder's compiled half took.
+    """
 
     def __init__(self, capacity: int = 1024, history: int | None = None) -> None:
-        """``history``: ticks that the decoder's ring keeps, where these are to be more."""
-        self.alone, self.scanned = Side(False, history or capacity), Side(True, capacity)
+        """``history``: ticks that the first way's ring keeps, where these are to be more."""
+        self.each = Side(False, history or capacity, packs=False)
+        self.alone, self.scanned = Side(False, capacity), Side(True, capacity)
+        self.packed = 0
 
     def take(self, frame: bytes | str) -> bool:
-        """A frame down both ways; whether the scanner took it. Raises DifferenceError."""
+        """A frame down all ways; whether the scanner took it. Raises DifferenceError."""
         frame = frame.encode() if isinstance(frame, str) else frame
-        alone, scanned = self.alone, self.scanned
-        begin = alone.ring.published
+        each, alone, scanned = self.each, self.alone, self.scanned
+        begin = each.ring.published
+        each.take(frame)
         alone.take(frame)
+        self._compare(alone, "the decoder", begin, frame)
         taken = scanned.take(frame)
-        if alone.state() != scanned.state():
-            raise DifferenceError(f"{alone.state()} by the decoder, {scanned.state()} by the scanner", frame)
-        end = alone.ring.published
-        begin = max(begin, end - scanned.ring.capacity)
-        if end > begin and alone.rows(begin, end) != scanned.rows(begin, end):
-            raise DifferenceError("the rows differ", frame)
-        if taken and (alone.decoder.reasons or alone.decoder.statuses):
+        self._compare(scanned, "the scanner", begin, frame)
+        if taken and (each.decoder.reasons or each.decoder.statuses):
             raise DifferenceError("the scanner took what is not for it", frame)
-        if not taken and alone.decoder.reasons != scanned.decoder.reasons:
-            raise DifferenceError("the reasons differ", frame)
+        for other in (alone,) if taken else (alone, scanned):
+            if said(each.decoder) != said(other.decoder):
+                raise DifferenceError("the reasons or the statuses differ", frame)
+        self.packed += alone.packed.taken
         return taken
+
+    def _compare(self, other: Side, name: str, begin: int, frame: bytes) -> None:
+        each = self.each
+        if each.state() != other.state():
+            raise DifferenceError(
+                f"{each.state()} by every event in Python, {other.state()} by {name}", frame
+            )
+        end = each.ring.published
+        begin = max(begin, end - other.ring.capacity)
+        if end > begin and each.rows(begin, end) != other.rows(begin, end):
+            raise DifferenceError(f"the rows by {name} differ", frame)
 
     def compare_stream(self, line: "Line") -> None:
         """Every frame that was taken here came off ``line`` as well. Raises StreamDifferenceError."""
-        if self.alone.state() != line.state():
-            raise StreamDifferenceError(f"{self.alone.state()} by the decoder, {line.state()} off the socket")
+        if self.each.state() != line.state():
+            raise StreamDifferenceError(f"{self.each.state()} by Python, {line.state()} off the socket")
         end = line.ring.published
-        begin = max(0, end - min(self.alone.ring.capacity, line.ring.capacity))
-        if self.alone.rows(begin, end, SOCKET_STAMPS) != line.rows(begin, end, SOCKET_STAMPS):
+        begin = max(0, end - min(self.each.ring.capacity, line.ring.capacity))
+        if self.each.rows(begin, end, SOCKET_STAMPS) != line.rows(begin, end, SOCKET_STAMPS):
             raise StreamDifferenceError("the rows off the socket differ")
         if line.frames.pending_bytes:
             raise StreamDifferenceError(f"{line.frames.pending_bytes} bytes are left of the stream")

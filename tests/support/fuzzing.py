@@ -1,4 +1,5 @@
-"""Spoilt frames by the batch, down every way to the ring: the decoder alone, the scanner first, and off a socket."""
+"""Spoilt frames by the batch, down every way to the ring: every event in Python, the decoder alone, the scanner first,
+and off a socket."""
 
 import random
 from collections.abc import Sequence
@@ -18,14 +19,15 @@ DIFFERENCES_MAX = 20
 
 
 class Fuzz:
-    """``frames`` and ``ticks`` so far, ``taken`` by the scanner; ``differences``, each with its frame.
+    """``frames`` and ``ticks`` so far, ``taken`` by the scanner, ``packed`` by the decoder's compiled half;
+    ``differences``, each with its frame.
 
     Every batch begins anew, and depends on ``seed`` and its number only.
     """
 
     def __init__(self, venue_frames: Sequence[bytes], seed: object) -> None:
         self._venue_frames, self._lessons, self._seed = venue_frames, lessons(venue_frames), seed
-        self.batches = self.frames = self.taken = self.ticks = 0
+        self.batches = self.frames = self.taken = self.packed = self.ticks = 0
         self.differences: list[DifferenceError] = []
 
     @property
@@ -38,13 +40,15 @@ class Fuzz:
         spoiler = Spoiler(self._venue_frames, f"{self._seed}/{self.batches}")
         frames = [spoiler.frame() for _ in range(BATCH)]
         pair = Pair(SCANNED_SLOTS, HISTORY_SLOTS).teach(*self._lessons)
+        pair.packed = 0
         try:
             for text in frames:
                 self.taken += pair.take(text)
             self._stream(frames, pair)
         except DifferenceError as difference:
             self.differences.append(difference)
-        self.ticks += pair.alone.ring.published
+        self.ticks += pair.each.ring.published
+        self.packed += pair.packed
         self.frames += BATCH
         self.batches += 1
 

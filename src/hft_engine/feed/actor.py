@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from hft_engine.config.lines import LINES_MAX, MAIN, line_configs, mirrored
 from hft_engine.config.schema import FeedConfig
-from hft_engine.feed import duty, subscriptions, wire
+from hft_engine.feed import decode, duty, subscriptions, wire
 from hft_engine.feed.arbiter import Arbiter, Source
 from hft_engine.feed.group import Group, MakeLine
 from hft_engine.feed.health import monitor, watch
@@ -38,6 +38,7 @@ _OF_LINES = slice(len(_PRESENT), len(_PRESENT) + len(COUNTED))
 
 def warm() -> None:
     """Compile (or load from the cache) the feed's kernels, with the types of a live run."""
+    decode.warm()
     duty.warm()
     wire.warm()
     monitor.warm()

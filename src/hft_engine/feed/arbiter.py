@@ -11,10 +11,10 @@ gaps (``contiguous``). After A/B arbitration as exchanges describe it (CME, "MDP
 """
 
 import numpy as np
-from numba import njit
 
 from hft_engine.config.lines import MIRRORS_MAX
 from hft_engine.feed.scan_tables import ROW_WORDS
+from hft_engine.kernel import kernel
 from hft_engine.records import TickKind
 from hft_engine.shm.atomics import copy_record
 from hft_engine.shm.histogram import HISTOGRAM_WORDS, record
@@ -39,12 +39,12 @@ _FIRST, _SECOND, _REPEATED, _OLD = range(4)  # tally of a source
 _TRADE = int(TickKind.TRADE)
 
 
-@njit(nogil=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def _entry(place: int, number: int) -> int:
     return (place * WINDOW + number % WINDOW) * _ENTRY_WORDS
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _look(entries: np.ndarray, place: int, count: int, key: int, mark: int) -> tuple[int, int]:
     """(entry with this key and mark or -1, entries with a higher key)."""
     above = 0
@@ -59,7 +59,7 @@ def _look(entries: np.ndarray, place: int, count: int, key: int, mark: int) -> t
     return -1, above
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _insert(
     head: np.ndarray,
     entries: np.ndarray,
@@ -85,7 +85,7 @@ def _insert(
     head[_COUNT] = count + 1
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _again(
     entries: np.ndarray, entry: int, tally: np.ndarray, leads: np.ndarray, seen_ns: int, source: int
 ) -> None:
@@ -101,7 +101,7 @@ def _again(
     record(lead, seen_ns - entries[entry + _SEEN_NS])
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _settle(
     head: np.ndarray, highs: np.ndarray, entries: np.ndarray, place: int, key: int, source: int
 ) -> int:
@@ -123,7 +123,7 @@ def _settle(
     return change
 
 
-@njit(nogil=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def _identity(rows: np.ndarray, i: int) -> tuple[int, int]:
     """(key, mark) of a tick; the words of a row are those of ``TICK_DTYPE``."""
     if rows[i, 4] != 0:
@@ -131,7 +131,7 @@ def _identity(rows: np.ndarray, i: int) -> tuple[int, int]:
     return rows[i, 1], rows[i, 6] ^ (rows[i, 7] << 1) ^ (rows[i, 8] << 2) ^ (rows[i, 9] << 3) | 1
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _goes_on(arbiter: np.ndarray, rows: np.ndarray, i: int, ts_mono_ns: int) -> bool:
     """Whether this tick is the first copy."""
     options = wired(arbiter, _OPTIONS, np.int64)
@@ -161,7 +161,7 @@ def _goes_on(arbiter: np.ndarray, rows: np.ndarray, i: int, ts_mono_ns: int) -> 
     return new
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def arbitrate(arbiter: np.ndarray, rows: np.ndarray, begin: int, end: int, ts_mono_ns: int) -> int:
     """Leave of ``rows[begin:end]`` those that are first copies, from ``begin`` on; returns how many.
 
@@ -178,7 +178,7 @@ def arbitrate(arbiter: np.ndarray, rows: np.ndarray, begin: int, end: int, ts_mo
     return kept - begin
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def _arbitrate_some(arbiter: np.ndarray, rows: np.ndarray, ts_mono_ns: int) -> int:
     return arbitrate(arbiter, rows, 0, len(rows), ts_mono_ns)
 

@@ -1,10 +1,12 @@
 """What every venue's decoder has in common: staging rows, instrument ids, counts, what was refused and why."""
 
 from struct import Struct as Layout
+from typing import Protocol
 
 import numpy as np
 
 from hft_engine.feed.events import Status
+from hft_engine.feed.scan_tables import SymbolTable
 from hft_engine.instruments import InstrumentTable
 from hft_engine.records import TICK_DTYPE, TickKind
 
@@ -29,25 +31,59 @@ assert {row.size for row in (TRADE_ROW, SIDED_TRADE_ROW, QUOTE_ROW, BAR_ROW, FMV
 
 
 class InstrumentIds(dict[str, int]):
-    """symbol -> id; a new symbol gets its id from the table. Raises InstrumentTableFullError."""
+    """symbol -> id; a new symbol gets its id from the table, and compiled code knows it from then on.
 
-    def __init__(self, table: InstrumentTable) -> None:
+    Raises InstrumentTableFullError.
+    """
+
+    def __init__(self, table: InstrumentTable, symbols: SymbolTable) -> None:
         super().__init__()
-        self._table = table
+        self._table, self._symbols = table, symbols
 
     def __missing__(self, symbol: str) -> int:
         self[symbol] = found = self._table.id_of(symbol)
+        self._symbols.learn([(symbol, found)])
         return found
 
 
+class Decoder(Protocol):
+    """Makes ticks of one connection's messages. ``RowDecoder`` is the base that has all but ``decode``.
+
+    ``rows``      TICK_DTYPE: after ``decode`` returned n, ``rows[:n]`` are the message's ticks, ``sequence`` 0
+    ``statuses``  what the venue said about the session in the last message
+    ``reasons``   why something in the last message was refused; empty for a clean one
+    """
+
+    rows: np.ndarray
+    statuses: list[Status]
+    reasons: list[str]
+    instruments: InstrumentTable
+    ids: dict[str, int]  # symbol -> instrument id, in the order they were met
+    symbols: SymbolTable  # the same for compiled code; shared with the scanner, as the next two
+    last_trade_q: np.ndarray  # int64[instruments_max]
+    last_trade_id: np.ndarray
+    events: int
+    rejected: int
+    frames_rejected: int
+    unknown_events: int
+    ignored_events: int
+    unknown_conditions: int
+    duplicates: int
+
+    def decode(self, frame: bytes, ts_recv_ns: int, ts_mono_ns: int) -> int:
+        """Rows made. Never raises for a message, whatever it holds."""
+        ...
+
+
 class RowDecoder:
-    """Base of ``venues.base.Decoder``: subclasses pack rows into ``buffer`` at multiples of ROW_BYTES.
+    """Base of a ``Decoder``: subclasses pack rows into ``buffer`` at multiples of ROW_BYTES.
 
     ``rows``      staging array of ``TICK_DTYPE`` over ``buffer``; after ``decode`` returned n, ``rows[:n]`` are the
                   frame's ticks in the venue's order, with ``sequence`` 0
     ``words``     by TickKind: the header word of a row of this kind without flags
     ``statuses``  what the venue said about the session in the last frame
     ``ids``       symbol -> instrument id of all symbols met so far, in the order they were met
+    ``symbols``   the same for compiled code (``scan_rows``)
     ``last_trade_q``, ``last_trade_id``  int64[instruments_max]: of each instrument's last trade, 0 before one
     ``reasons``   why events of the last frame were refused, at most REASONS_MAX; empty for a clean frame
     """
@@ -67,6 +103,7 @@ class RowDecoder:
         "rejected",
         "rows",
         "statuses",
+        "symbols",
         "unknown_conditions",
         "unknown_events",
         "unknown_names",
@@ -88,7 +125,8 @@ class RowDecoder:
         self.duplicates = 0  # trades sent twice in a row: dropped
         self.unknown_names: set[str] = set()
         self.instruments = instruments
-        self.ids: dict[str, int] = InstrumentIds(instruments)
+        self.symbols = SymbolTable(instruments.capacity)
+        self.ids: dict[str, int] = InstrumentIds(instruments, self.symbols)
         self.last_trade_q = np.zeros(instruments.capacity, np.int64)
         self.last_trade_id = np.zeros(instruments.capacity, np.int64)
 

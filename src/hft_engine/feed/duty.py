@@ -1,10 +1,10 @@
 """The feed's compiled part: one call puts a frame's ticks on the ring and takes its latency."""
 
 import numpy as np
-from numba import njit
 
 from hft_engine.feed.arbiter import NO_SOURCE, arbitrate
 from hft_engine.feed.scan_tables import ROW_WORDS
+from hft_engine.kernel import kernel
 from hft_engine.records import TICK_DTYPE, TickKind
 from hft_engine.shm.clock import stamp_ns
 from hft_engine.shm.histogram import new_counts, record
@@ -14,7 +14,7 @@ from hft_engine.shm.wiring import wire, wired, wired_rows
 _TRADE, _QUOTE = int(TickKind.TRADE), int(TickKind.QUOTE)
 
 
-@njit(nogil=True, inline="always")
+@kernel(inline="always")
 def stamp(
     slots: np.ndarray, first: int, count: int, latency: np.ndarray, delay: np.ndarray, ts_mono_ns: int
 ) -> None:
@@ -33,7 +33,7 @@ def stamp(
     record(delay, slots[oldest].ts_recv_ns - slots[oldest].ts_venue_ns)
 
 
-@njit(nogil=True, cache=True)
+@kernel(cache=True)
 def publish_frame(wiring: np.ndarray, begin: int, end: int, ts_mono_ns: int) -> int:
     """Publish ``rows[begin:end]`` at once (at most half the ring), less those that another line has brought.
 
@@ -77,6 +77,8 @@ class TickStage:
 
         Returns how many were published: all, less those that another line has brought.
         """
+        if count <= self._batch_max:  # nearly always
+            return int(publish_frame(self._wiring, 0, count, ts_mono_ns))
         published = 0
         for begin in range(0, count, self._batch_max):
             end = min(count, begin + self._batch_max)

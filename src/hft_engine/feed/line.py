@@ -224,7 +224,6 @@ class Line:
         count = self.decoder.decode(message, ts_recv_ns, ts_mono_ns)
         if count:
             self._left_out += count - self._stage.publish(count, ts_mono_ns)
-        self.scanner.learn()
         self.session.data(ts_mono_ns)
         self._last_frame_ns = ts_mono_ns
         self._frames += 1

@@ -9,16 +9,20 @@ has no venue sequence, that of its day's volume).
 from collections.abc import Iterable
 from enum import IntEnum
 
+import msgspec
 import numpy as np
 
 from hft_engine.feed.conditions import RULES, flags_of
+from hft_engine.feed.events import MinuteBar, Quote, SecondBar, Trade
 from hft_engine.records import TICK_DTYPE, TickKind
 
 ROW_WORDS = TICK_DTYPE.itemsize // 8
 SYMBOL_BYTES = 24  # longer ones are the decoder's; an OCC option symbol has 23
 HASH = 0x1E3779B97F4A7C15  # odd, near 2**61 / golden ratio
-FIELD_BITS = 7
-FIELD_WORDS = 5  # key, reader, word, shift, bit of the field in "seen"
+# Of a field's entry: ``,"<key>":`` as a word, which of its bits count, its length; how the value is read, the row's
+# word and bit where it goes; the field's bit in "seen"; the entry of the field that came behind it last time.
+KEY, MASK, LENGTH, READER, WORD, SHIFT, BIT, NEXT = range(8)
+FIELD_WORDS = 8
 SYMBOL_WORDS = 4  # 24 bytes of text, then id + 1; 0 = free
 _WRAP = (1 << 64) - 1
 
@@ -66,6 +70,7 @@ _BAR = _COMMON | {
 }
 # fmt: on
 FIELDS = (_TRADE, _QUOTE, _BAR, _BAR)  # by EventKind
+EVENTS = (Trade, Quote, SecondBar, MinuteBar)
 _BITS = {name: i for i, name in enumerate(sorted(set().union(*FIELDS)))}
 
 
@@ -89,16 +94,44 @@ def slot_of(word: int, bits: int) -> int:
     return ((word * HASH) & _WRAP) >> (63 - bits) & ((1 << bits) - 1)
 
 
+FIELDS_MAX = 1 + max(len(fields) for fields in FIELDS)  # the first stands for an event's begin
+KIND_WORDS = FIELDS_MAX * FIELD_WORDS
+
+
 def field_table() -> np.ndarray:
-    """int64[kinds * 2**FIELD_BITS * FIELD_WORDS]: open addressing for each kind of event, key 0 = free."""
-    table = np.zeros((len(FIELDS), 1 << FIELD_BITS, FIELD_WORDS), np.int64)
-    for places, fields in zip(table, FIELDS, strict=True):
-        for name, where in fields.items():
-            key = word_of(name.encode())
-            slot = slot_of(key, FIELD_BITS)
-            while places[slot, 0]:
-                slot = (slot + 1) % len(places)
-            places[slot] = key, *where, _BITS[name]
+    """int64[kinds * KIND_WORDS]: the fields of each kind of event, behind an entry that no key finds."""
+    table = np.zeros((len(FIELDS), FIELDS_MAX, FIELD_WORDS), np.int64)
+    table[:, :, KEY] = 1  # with no bit of the mask: not to be found
+    for kind, (entries, fields) in enumerate(zip(table, FIELDS, strict=True)):
+        for i, (name, where) in enumerate(fields.items(), 1):
+            key = b',"%s":' % name.encode()
+            assert len(key) <= 8, name
+            entries[i, :NEXT] = word_of(key), (1 << 8 * len(key)) - 1, len(key), *where, _BITS[name]
+        places = np.arange(len(fields) + 1)
+        entries[places, NEXT] = kind * KIND_WORDS + (places % len(fields) + 1) * FIELD_WORDS
+    return table.reshape(-1)
+
+
+def _begin(text: bytes) -> int:
+    """The first 8 bytes as ``load_word`` reads them, zeros behind a shorter text."""
+    return int.from_bytes(text[:8].ljust(8, b"\0"), "little", signed=True)
+
+
+def packed_table() -> np.ndarray:
+    """int64[kinds * KIND_WORDS]: the same for events as MessagePack has them, in the order in which it has them.
+
+    KEY and MASK of a kind's first entry tell the kind, its NEXT is where the kind's entries end. LENGTH: bytes that
+    stand before the value (of the first entry: before those of the field after it), always the same.
+    """
+    table = np.zeros((len(FIELDS), FIELDS_MAX, FIELD_WORDS), np.int64)
+    for kind, (entries, event) in enumerate(zip(table, EVENTS, strict=True)):
+        begin = msgspec.msgpack.encode(event())
+        names = event.__struct_encode_fields__
+        head = begin[: begin.index(b"\xa3sym")]
+        entries[0, KEY], entries[0, MASK] = _begin(head), _begin(b"\xff" * len(head))
+        entries[0, LENGTH], entries[0, NEXT] = len(head), kind * KIND_WORDS + (len(names) + 1) * FIELD_WORDS
+        for entry, name in zip(entries[1:], names, strict=False):
+            entry[LENGTH:NEXT] = 1 + len(name), *FIELDS[kind][name], _BITS[name]
     return table.reshape(-1)
 
 

@@ -10,9 +10,9 @@ a true find, and it is the lowest mark that is used.
 """
 
 import numpy as np
-from numba import njit
 
 from hft_engine.feed.conditions import CODE_MAX
+from hft_engine.kernel import kernel
 from hft_engine.shm.atomics import load_word, trailing_zeros
 
 REFUSED = -1
@@ -29,25 +29,25 @@ def _everywhere(byte: int) -> int:
     return int.from_bytes(bytes([byte]) * 8, "little", signed=True)
 
 
-_ONES, _HIGH, _LOW_NIBBLES = _everywhere(0x01), _everywhere(0x80), _everywhere(0x0F)
+_ONES, _HIGH = _everywhere(0x01), _everywhere(0x80)
 _QUOTATIONS, _BACKSLASHES, _DELETES = _everywhere(QUOTATION), _everywhere(_BACKSLASH), _everywhere(0x7F)
 _SPACES, _ZEROS, _TO_TEN = _everywhere(0x20), _everywhere(_ZERO), _everywhere(0x80 - 10)
 _PAIRS, _FOURS = 0x00FF00FF00FF00FF, 0x0000FFFF0000FFFF
 
 
-@njit(nogil=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def byte_at(text: np.ndarray, at: int) -> int:
     # An unsigned index, because a signed one is tested for "from the end" at every byte.
     return np.int64(text[np.uint64(at)])  # type: ignore[return-value]
 
 
-@njit(nogil=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def _zero_bytes(word: int) -> int:
     """The high bit of each zero byte; marks above the first may be wrong."""
     return (word - _ONES) & ~word & _HIGH
 
 
-@njit(nogil=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def packed_text(text: np.ndarray, at: int) -> tuple[int, int]:
     """Up to 8 plain characters of a string, packed, the first lowest; ends at what is not plain."""
     word = load_word(text, at)
@@ -60,25 +60,39 @@ def packed_text(text: np.ndarray, at: int) -> tuple[int, int]:
     return at + (bits >> 3), word & ((1 << bits) - 1)
 
 
-@njit(nogil=True, error_model="numpy", inline="always")
+@kernel(inline="always")
+def _other_bytes(word: int) -> int:
+    """Of text ^ _ZEROS: the high bit of each byte that is no digit; true is the lowest, and one above a dot."""
+    return ((word + _TO_TEN) | word) & _HIGH
+
+
+@kernel(inline="always")
+def _number(word: int, length: int) -> int:
+    """The number of the first 0 to 7 digits of a word of text ^ _ZEROS."""
+    return _eight_digits((word << 8) << (56 - 8 * length))
+
+
+@kernel(inline="always")
+def _eight_digits(word: int) -> int:
+    digits = (word * 2561) >> 8
+    digits = ((digits & _PAIRS) * 6553601) >> 16
+    return ((digits & _FOURS) * 42949672960001) >> 32
+
+
+@kernel(inline="always")
 def _digits(text: np.ndarray, at: int, value: int) -> tuple[int, int]:
     """Go on with a number: (place behind its digits, ``value`` with them appended)."""
     while True:
         word = load_word(text, at) ^ _ZEROS
-        others = ((word + _TO_TEN) | word) & _HIGH
-        length = 8 if others == 0 else trailing_zeros(others) >> 3
-        if length > 0:
-            digits = (word << (64 - 8 * length)) & _LOW_NIBBLES
-            digits = (digits * 2561) >> 8
-            digits = ((digits & _PAIRS) * 6553601) >> 16
-            digits = ((digits & _FOURS) * 42949672960001) >> 32
-            value = value * _TENS[length] + digits
-            at += length
-        if length < 8:
-            return at, value
+        others = _other_bytes(word)
+        if others != 0:
+            length = trailing_zeros(others) >> 3
+            return at + length, value * _TENS[length] + _number(word, length)
+        value = value * 100_000_000 + _eight_digits(word)
+        at += 8
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def count(text: np.ndarray, at: int) -> tuple[int, int]:
     end, value = _digits(text, at, 0)
     length = end - at
@@ -87,8 +101,28 @@ def count(text: np.ndarray, at: int) -> tuple[int, int]:
     return end, value
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(forceinline=True)
 def decimal(text: np.ndarray, at: int) -> tuple[int, float]:
+    word = load_word(text, at) ^ _ZEROS
+    others = _other_bytes(word)
+    behind = others & (others - 1)  # the second byte that is no digit, where the first one is a dot
+    if behind == 0:
+        return _long_decimal(text, at)
+    whole = trailing_zeros(others) >> 3
+    if whole == 0 or (whole > 1 and word & 0xFF == 0):
+        return REFUSED, 0.0
+    if (word >> (8 * whole)) & 0xFF != _DOT ^ _ZERO:
+        return at + whole, np.float64(_number(word, whole))
+    length = (trailing_zeros(behind) >> 3) - 1
+    if length == whole:
+        return REFUSED, 0.0
+    low = (1 << (8 * whole)) - 1
+    units = _number((word & low) | ((word >> 8) & ~low), length)  # the dot taken out
+    return at + length + 1, np.float64(units) / _POWERS[length - whole]
+
+
+@kernel()
+def _long_decimal(text: np.ndarray, at: int) -> tuple[int, float]:
     end, units = _digits(text, at, 0)
     length, decimals = end - at, 0
     if length == 0 or (length > 1 and byte_at(text, at) == _ZERO):
@@ -104,7 +138,7 @@ def decimal(text: np.ndarray, at: int) -> tuple[int, float]:
     return end, np.float64(units) / _POWERS[decimals]
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def decimal_text(text: np.ndarray, at: int) -> tuple[int, float]:
     if byte_at(text, at) != QUOTATION:
         return REFUSED, 0.0
@@ -114,18 +148,25 @@ def decimal_text(text: np.ndarray, at: int) -> tuple[int, float]:
     return end + 1, value
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel(inline="always")
+def whole_text(text: np.ndarray, at: int) -> tuple[int, int]:
+    """Digits, zeros before them and none at all included."""
+    end, value = _digits(text, at, 0)
+    return (end if end - at <= _DIGITS_MAX else REFUSED), value
+
+
+@kernel()
 def identity(text: np.ndarray, at: int) -> tuple[int, int]:
     """A trade's id: a number, or its text, which may be empty."""
     if byte_at(text, at) != QUOTATION:
         return count(text, at)
-    end, value = _digits(text, at + 1, 0)
-    if end - at - 1 > _DIGITS_MAX or byte_at(text, end) != QUOTATION:
+    end, value = whole_text(text, at + 1)
+    if end < 0 or byte_at(text, end) != QUOTATION:
         return REFUSED, 0
     return end + 1, value
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def code_list(text: np.ndarray, at: int, most: int) -> tuple[int, int]:
     """A list of at most so many codes, packed as ``conditions.pack`` does."""
     if byte_at(text, at) != _OPEN_LIST:
@@ -145,7 +186,7 @@ def code_list(text: np.ndarray, at: int, most: int) -> tuple[int, int]:
     return REFUSED, 0
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def skip(text: np.ndarray, at: int) -> int:
     if byte_at(text, at) != QUOTATION:
         return decimal(text, at)[0]

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import carray, njit
+from numba import carray
 
 from hft_engine.feed.decode import FrameDecoder
 from hft_engine.feed.frames import GUARD_BYTES, HEADER_BYTES, READ_BYTES, FrameReader, StreamWord
 from hft_engine.feed.scan_text import REFUSED, byte_at
 from hft_engine.feed.scanner import Scanner, scan
 from hft_engine.instruments import InstrumentTable
+from hft_engine.kernel import kernel
 from hft_engine.records import TICK_DTYPE
 from hft_engine.runtime.chain import ATTENTION, NativeCall, entry
 from hft_engine.shm.clock import mono_ns, utc_ns
@@ -36,7 +37,7 @@ READS_MAX = 8  # a turn: what waits in the socket is late already, and what wait
 _INCOMPLETE, _NOT_PLAIN = -1, -2
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _payload(buffer: np.ndarray, begin: int, end: int, limit: int) -> tuple[int, int]:
     """(place, length) of the first frame's payload; as length INCOMPLETE, or NOT_PLAIN for what Python must judge."""
     if end - begin < HEADER_BYTES:
@@ -59,7 +60,7 @@ def _payload(buffer: np.ndarray, begin: int, end: int, limit: int) -> tuple[int,
     return place, length if byte_at(buffer, begin) == _WHOLE_TEXT and length <= limit else _NOT_PLAIN
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _drain(wiring: np.ndarray) -> int:
     """Take the messages that lie in the buffer, up to the first that is not plain. Returns how many."""
     words, options = wired(wiring, _WORDS, np.int64), wired(wiring, _OPTIONS, np.int64)
@@ -81,7 +82,7 @@ def _drain(wiring: np.ndarray) -> int:
     return taken
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _make_room(words: np.ndarray, buffer: np.ndarray, capacity: int) -> int:
     """Bytes that may be read now, at the end of the unread ones."""
     begin, end = words[_BEGIN], words[_END]
@@ -95,7 +96,7 @@ def _make_room(words: np.ndarray, buffer: np.ndarray, capacity: int) -> int:
     return min(READ_BYTES, capacity - end)
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _read(words: np.ndarray, buffer: np.ndarray, capacity: int) -> bool:
     space = _make_room(words, buffer, capacity)
     count = receive_now(words[_FD], buffer.ctypes.data + words[_END], space)
@@ -110,7 +111,7 @@ def _read(words: np.ndarray, buffer: np.ndarray, capacity: int) -> bool:
     return True
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(cache=True)
 def pump(wiring: np.ndarray, reads: int) -> int:
     """Take what the buffer holds, or what up to ``reads`` reads of the socket bring. Returns messages taken, or
     ATTENTION.
@@ -147,7 +148,7 @@ def native_entry() -> Any:
     return entry(_call)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(cache=True)
 def pump_all(wirings: np.ndarray, reads: int) -> int:
     """``pump`` of several connections in turn; ``wirings``: theirs, wired. Returns messages taken, or ATTENTION."""
     taken, attention = 0, False

@@ -268,6 +268,16 @@ def load_word(typingctx: Any, text: Any, at: Any) -> Any:
 
 
 @intrinsic
+def swapped_bytes(typingctx: Any, value: Any) -> Any:
+    """An int64 with its bytes in the other order."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.bswap(args[0])
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
 def trailing_zeros(typingctx: Any, value: Any) -> Any:
     """Trailing zero bits of a non-zero int64."""
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hft_engine.config.schema import SimulatorConfig
-from hft_engine.feed.scan_tables import FIELD_BITS, SymbolTable, slot_of
+from hft_engine.feed.scan_tables import SymbolTable, slot_of
 from hft_engine.feed.scanner import Scanner
 from hft_engine.feed.simulator.encode import Encoder
 from hft_engine.feed.simulator.generator import SyntheticMarket
@@ -168,6 +168,23 @@ def test_plain_variants_are_taken(pair: Pair, event: str, old: str, new: str) ->
     assert pair.take(f"[{event.replace(old, new, 1)}]")
 
 
+def test_keys_are_found_in_any_order_and_none_twice(pair: Pair) -> None:
+    texts = [
+        '"sym":"MSFT"',
+        '"bx":4',
+        '"bp":114.125',
+        '"as":160',
+        '"t":1536036818784',
+        '"new":1',
+        '"q":50385480',
+    ]
+    for first in range(len(texts)):
+        for order in (texts[first:] + texts[:first], texts[first::-1] + texts[:first:-1]):
+            for _ in range(2):  # the second time it is the order of the time before
+                assert pair.take('[{"ev":"Q",' + ",".join(order) + "}]")
+            assert not pair.take('[{"ev":"Q",' + ",".join([*order, '"bx":4']) + "}]")
+
+
 def _values(draw: st.DrawFn, text: str) -> str:
     event = json.loads(text)
     keys = draw(st.permutations([key for key in event if key != "ev"]))
@@ -225,4 +242,4 @@ def test_symbols_that_share_a_place_are_kept_apart() -> None:
 
 
 def test_places_lie_in_the_table() -> None:
-    assert all(0 <= slot_of(word, FIELD_BITS) < 1 << FIELD_BITS for word in range(0, 2**63, 2**53 + 12345))
+    assert all(0 <= slot_of(word, 7) < 1 << 7 for word in range(0, 2**63, 2**53 + 12345))

@@ -7,7 +7,6 @@ Of several that hold the worst counts. A worse state is in force at once; a bett
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from hft_engine.feed.health.cells import (
     CHANNELS,
@@ -22,6 +21,7 @@ from hft_engine.feed.health.cells import (
     UNKNOWN_QUIET_NS,
 )
 from hft_engine.feed.health.observe import venue_delay
+from hft_engine.kernel import kernel
 from hft_engine.records import UNFIT_FROM, HealthCause, HealthChannel, HealthState, TickFlag, TickKind
 
 _WAITING, _LIVE, _QUIET, _REPAIRED, _LAGGING, _GAPPED, _STALE, _HALTED = (int(state) for state in HealthState)
@@ -42,31 +42,31 @@ _OF_QUOTE, _BAR = int(HealthChannel.QUOTE), int(HealthChannel.BAR)
 _HEALTH, _UNFIT = int(TickKind.HEALTH), int(TickFlag.UNFIT)
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def limit_of(m: Any, factor: float, least_ns: int) -> int:
     """A silence of ``m`` (a cell or a venue) longer than this is one."""
     return max(least_ns, int(factor * m.cadence_ns))
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _quiet_limit(cell: Any, limits: Any) -> int:
     least_ns = limits.quiet_min_ns if cell.gaps >= limits.samples_min else UNKNOWN_QUIET_NS
     return limit_of(cell, limits.quiet_factor, least_ns)
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _lag(cell: Any, venue: Any) -> float:
     """Delay beyond the least one of the channel."""
     return cell.lag_ns - venue_delay(venue, cell.channel)
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _is_late(cell: Any, venue: Any, limit_ns: float, state: int) -> bool:
     """Once it is, until half the limit."""
     return _lag(cell, venue) > (0.5 * limit_ns if cell.state >= state else limit_ns)
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _stale_cause(cell: Any, board: Any, venue: Any, now: np.ndarray, limits: Any) -> int:
     """Why the cell is stale, NONE where it is not."""
     if board.connected == 0:
@@ -90,7 +90,7 @@ def _stale_cause(cell: Any, board: Any, venue: Any, now: np.ndarray, limits: Any
     return _NONE
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def verdict(cell: Any, board: Any, venue: Any, now: np.ndarray, limits: Any) -> tuple[int, int]:
     """(state, cause) that the facts speak for."""
     if cell.last_mono_ns == 0:
@@ -114,7 +114,7 @@ def verdict(cell: Any, board: Any, venue: Any, now: np.ndarray, limits: Any) -> 
     return _LIVE, _ELAPSED if cell.state == _GAPPED else _DATA
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _next_look(cell: Any, board: Any, venue: Any, now: np.ndarray, limits: Any) -> int:
     """When its state may change with nothing coming: mono."""
     mono_ns = now[T_MONO]
@@ -135,7 +135,7 @@ def _next_look(cell: Any, board: Any, venue: Any, now: np.ndarray, limits: Any) 
     return soonest + 1 if soonest != NEVER_NS else NEVER_NS
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _is_in_force(cell: Any, state: int, now: np.ndarray, limits: Any) -> bool:
     """Whether the cell's state becomes ``state`` now; remembers since when a better one is spoken for."""
     if state >= cell.state or cell.state < _LAGGING:
@@ -149,7 +149,7 @@ def _is_in_force(cell: Any, state: int, now: np.ndarray, limits: Any) -> bool:
     return True
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _take_stock(cells: np.ndarray, at: int, board: Any, counts: np.ndarray) -> None:
     """The instrument's worst state at this venue. Bars count where there is neither trade nor quote."""
     first = at - cells[at].channel
@@ -162,7 +162,7 @@ def _take_stock(cells: np.ndarray, at: int, board: Any, counts: np.ndarray) -> N
     board.worst = worst
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _is_unfit(boards: np.ndarray, known: int, instrument: int) -> bool:
     """Halted at one venue, or not fit at any that brings it."""
     brought, unfit = 0, 0
@@ -175,7 +175,7 @@ def _is_unfit(boards: np.ndarray, known: int, instrument: int) -> bool:
     return unfit > 0 and unfit == brought
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _tell(
     cell: Any, before: int, instrument: int, unfit: bool, venue: Any, now: np.ndarray, rows: np.ndarray
 ) -> None:
@@ -197,7 +197,7 @@ def _tell(
         cell.gap_from_ns = cell.gap_to_ns = 0
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def look(
     at: int,
     cells: np.ndarray,
@@ -228,7 +228,7 @@ def look(
     due[at] = _next_look(cell, board, venue, now, limits)
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def sweep(
     cells: np.ndarray,
     due: np.ndarray,

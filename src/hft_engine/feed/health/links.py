@@ -3,16 +3,16 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from hft_engine.feed.health.cells import CHANNELS, T_MONO, T_UTC
 from hft_engine.feed.health.observe import miss, suspect, venue_delay
+from hft_engine.kernel import kernel
 from hft_engine.records import HealthCause
 
 _CONNECTION = int(HealthCause.CONNECTION)
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def lose(
     ids: np.ndarray, v: int, cells: np.ndarray, due: np.ndarray, boards: np.ndarray, venues: np.ndarray
 ) -> None:
@@ -30,7 +30,7 @@ def lose(
             due[at] = 0
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def regain(
     ids: np.ndarray, v: int, cells: np.ndarray, due: np.ndarray, boards: np.ndarray, venues: np.ndarray, limits: Any,
     now: np.ndarray, suspects: np.ndarray, counts: np.ndarray,
@@ -52,7 +52,7 @@ def regain(
             miss(cell, cell.gap_from_ns, to_ns, _CONNECTION, now[T_MONO] + limits.gapped_hold_ns)
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def mend(instrument: int, v: int, cells: np.ndarray, due: np.ndarray, boards: np.ndarray, venues: np.ndarray,
          limits: Any, now: np.ndarray) -> None:  # fmt: skip
     """All that was suspect of the instrument has been filled in."""

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
 
 from hft_engine.config.schema import HealthConfig
 from hft_engine.feed.health import links
@@ -32,13 +31,14 @@ from hft_engine.feed.health.cells import (
 from hft_engine.feed.health.hours import Hours, hours_of
 from hft_engine.feed.health.judge import sweep
 from hft_engine.feed.health.observe import observe
+from hft_engine.kernel import kernel
 from hft_engine.records import TICK_DTYPE, HealthChannel, HealthState
 from hft_engine.shm.wiring import wire, wired
 
 _CELLS, _DUE, _BOARDS, _VENUES, _LIMITS, _NOW, _SUSPECTS, _ROWS, _COUNTS = range(9)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(cache=True)
 def _watch(wiring: np.ndarray, slots: np.ndarray, begin: int, end: int) -> int:
     """Take ticks [begin, end) of ``slots`` up, then whatever is due. Returns the HEALTH ticks written."""
     cells, due = wired(wiring, _CELLS, CELL_DTYPE), wired(wiring, _DUE, np.int64)
@@ -52,7 +52,7 @@ def _watch(wiring: np.ndarray, slots: np.ndarray, begin: int, end: int) -> int:
     return now[N_ROWS]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(cache=True)
 def _link(wiring: np.ndarray, ids: np.ndarray, v: int, live: bool) -> None:
     cells, due = wired(wiring, _CELLS, CELL_DTYPE), wired(wiring, _DUE, np.int64)
     boards, venues = wired(wiring, _BOARDS, BOARD_DTYPE), wired(wiring, _VENUES, VENUE_DTYPE)
@@ -64,7 +64,7 @@ def _link(wiring: np.ndarray, ids: np.ndarray, v: int, live: bool) -> None:
         links.lose(ids, v, cells, due, boards, venues)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(cache=True)
 def _mend(wiring: np.ndarray, instrument: int, v: int) -> None:
     cells, due = wired(wiring, _CELLS, CELL_DTYPE), wired(wiring, _DUE, np.int64)
     boards, venues = wired(wiring, _BOARDS, BOARD_DTYPE), wired(wiring, _VENUES, VENUE_DTYPE)

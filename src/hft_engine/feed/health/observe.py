@@ -7,7 +7,6 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from hft_engine.feed.health.cells import (
     CHANNELS,
@@ -22,6 +21,7 @@ from hft_engine.feed.health.cells import (
     N_SUSPECTS_DROPPED,
     SEEN_BITS,
 )
+from hft_engine.kernel import kernel
 from hft_engine.records import HealthCause, HealthChannel, HealthState, TickFlag, TickKind
 
 _TRADE, _QUOTE, _LULD, _HEALTH = (
@@ -45,7 +45,7 @@ _LAG_SHARE = 1.0 / 16.0  # of a new delay in the running mean: some tens of tick
 _ONE = np.uint64(1)
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def learn(m: Any, now_ns: int, limits: Any) -> None:
     """Move the learned quantile of the times between arrivals on; ``m``: a cell, or a venue.
 
@@ -68,7 +68,7 @@ def learn(m: Any, now_ns: int, limits: Any) -> None:
     m.burst_ns = m.last_mono_ns = now_ns
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def suspect(
     suspects: np.ndarray, now: np.ndarray, counts: np.ndarray, instrument: int, venue: int, from_ns: int, to_ns: int,
     cause: int,
@@ -89,7 +89,7 @@ def suspect(
     now[N_SUSPECTS] = n + 1
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def miss(cell: Any, from_ns: int, to_ns: int, cause: int, until_ns: int) -> None:
     """Something between two stamps has not come. Gaps that were not told yet are told as one."""
     if cell.untold != 0 and cell.gap_from_ns != 0:
@@ -100,7 +100,7 @@ def miss(cell: Any, from_ns: int, to_ns: int, cause: int, until_ns: int) -> None
     cell.untold = 1
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _number(cell: Any, tick: Any, contiguous: bool, limits: Any, counts: np.ndarray) -> int:
     """Account for the venue's number. Returns 0 in order, 1 a gap before it, 2 behind a newer one, 3 came before.
 
@@ -132,7 +132,7 @@ def _number(cell: Any, tick: Any, contiguous: bool, limits: Any, counts: np.ndar
     return 2
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _order(
     cell: Any,
     tick: Any,
@@ -166,7 +166,7 @@ def _order(
     return False
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _delay(cell: Any, tick: Any, venue: Any, channel: int, limits: Any) -> None:
     """Running mean of the delay, and the least one of a window: the clocks' offset and the shortest way."""
     delay_ns = float(tick.ts_recv_ns - tick.ts_venue_ns)
@@ -179,7 +179,7 @@ def _delay(cell: Any, tick: Any, venue: Any, channel: int, limits: Any) -> None:
     venue.delay_ns[channel] = min(venue.delay_ns[channel], delay_ns)
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _quote(board: Any, tick: Any, limits: Any, counts: np.ndarray) -> bool:
     """Crossed prices, and prices at a band. Returns whether the instrument is due."""
     was = board.crossed_since_ns
@@ -194,7 +194,7 @@ def _quote(board: Any, tick: Any, limits: Any, counts: np.ndarray) -> bool:
     return due
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _limit_state(board: Any, tick: Any, limits: Any) -> bool:
     """Limit state: the best bid at the upper band or the best offer at the lower one; 15 s of it: a trading pause."""
     if board.halt == _PAUSE:
@@ -214,7 +214,7 @@ def _limit_state(board: Any, tick: Any, limits: Any) -> bool:
     return False
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _trade(board: Any, tick: Any) -> bool:
     """Sum the minute; a trade that moves the price ends a pause. Returns whether the instrument is due."""
     stamp_ns = tick.ts_venue_ns
@@ -234,7 +234,7 @@ def _trade(board: Any, tick: Any) -> bool:
     return False
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _audit(
     board: Any, tick: Any, v: int, limits: Any, now: np.ndarray, suspects: np.ndarray, counts: np.ndarray
 ) -> None:
@@ -255,7 +255,7 @@ def _audit(
         suspect(suspects, now, counts, tick.instrument_id, v, start_ns, start_ns + _MINUTE_NS - 1, _AUDIT)
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _channel(kind: int) -> int:
     if kind == _TRADE:
         return _OF_TRADE
@@ -264,7 +264,7 @@ def _channel(kind: int) -> int:
     return _OF_BAR if kind in (_BAR_SECOND, _BAR_MINUTE) else -1
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def _venue_of(venues: np.ndarray, venue_id: int) -> int:
     for v in range(len(venues)):
         if venues[v].venue_id == venue_id:
@@ -272,12 +272,12 @@ def _venue_of(venues: np.ndarray, venue_id: int) -> int:
     return -1
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def take_bands(board: Any, tick: Any) -> None:
     board.upper, board.lower, board.bands_day = tick.upper, tick.lower, tick.ts_venue_ns // _DAY_NS
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def observe(
     slots: np.ndarray,
     begin: int,
@@ -335,7 +335,7 @@ def observe(
             due[at] = 0
 
 
-@njit(nogil=True, error_model="numpy")
+@kernel()
 def venue_delay(venue: Any, channel: int) -> float:
     """The least delay of this window and the one before; inf before the first tick."""
     return min(venue.delay_ns[channel], venue.delay_before_ns[channel])

@@ -4,9 +4,8 @@ from collections.abc import Iterable
 from enum import Enum, auto
 from typing import NamedTuple, Protocol
 
-import numpy as np
-
 from hft_engine.config.schema import FeedConfig
+from hft_engine.feed.decoder import Decoder
 from hft_engine.feed.events import Status
 from hft_engine.instruments import InstrumentTable
 
@@ -33,34 +32,6 @@ class Verdict(NamedTuple):
     meaning: Meaning
     subject: str = ""
     advice: str = ""
-
-
-class Decoder(Protocol):
-    """Makes ticks of one connection's messages. ``feed.decoder.RowDecoder`` is the base that has all but ``decode``.
-
-    ``rows``      TICK_DTYPE: after ``decode`` returned n, ``rows[:n]`` are the message's ticks, ``sequence`` 0
-    ``statuses``  what the venue said about the session in the last message
-    ``reasons``   why something in the last message was refused; empty for a clean one
-    """
-
-    rows: np.ndarray
-    statuses: list[Status]
-    reasons: list[str]
-    instruments: InstrumentTable
-    ids: dict[str, int]  # symbol -> instrument id, in the order they were met
-    last_trade_q: np.ndarray  # int64[instruments_max], shared with the scanner
-    last_trade_id: np.ndarray
-    events: int
-    rejected: int
-    frames_rejected: int
-    unknown_events: int
-    ignored_events: int
-    unknown_conditions: int
-    duplicates: int
-
-    def decode(self, frame: bytes, ts_recv_ns: int, ts_mono_ns: int) -> int:
-        """Rows made. Never raises for a message, whatever it holds."""
-        ...
 
 
 class Venue(Protocol):

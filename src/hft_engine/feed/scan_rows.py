@@ -1,0 +1,150 @@
+"""How a plain event's fields become a row, in whatever form they came: compiled, in a decoder's staging rows.
+
+A field has an entry in the table of its form (``scan_tables``): what finds it, then how it is read and where it goes.
+"""
+
+import numpy as np
+
+from hft_engine.feed.conditions import CODE_MAX, CODES_KEPT
+from hft_engine.feed.decoder import Decoder
+from hft_engine.feed.events import MS_MIN
+from hft_engine.feed.scan_tables import (
+    HASH,
+    NEEDED,
+    NEEDED_ONE,
+    ROW_WORDS,
+    SYMBOL_WORDS,
+    EventKind,
+    Reader,
+    blank_rows,
+    flag_table,
+    mask,
+)
+from hft_engine.feed.scan_text import REFUSED, packed_text
+from hft_engine.kernel import kernel
+from hft_engine.records import TICK_DTYPE, TickKind
+from hft_engine.shm.atomics import copy_record, leading_zeros
+from hft_engine.shm.wiring import wire, wired
+
+ROWS, WORDS, FLOATS, BLANKS, SYMBOLS, FLAGS, LAST_Q, LAST_ID = range(8)  # of the wiring
+_MS_MAX = ((1 << 63) - 1) // 1_000_000  # below the unit's own bound: beyond it nanoseconds overflow
+_NEEDED, _NEEDED_ONE = np.array(NEEDED), np.array(NEEDED_ONE)
+_DS, _DV, _DAV = mask("ds"), mask("dv"), mask("dav")
+_TRADE, _QUOTE = int(EventKind.TRADE), int(EventKind.QUOTE)
+_TRADE_TICK = int(TickKind.TRADE)
+# Of a whole number, by reader: what is taken, and what becomes of it.
+_LEAST, _MOST, _TIMES, _PLUS = (np.zeros(len(Reader), np.int64) for _ in range(4))
+_WHOLE = [Reader.COUNT, Reader.SMALL, Reader.CODE, Reader.STAMP]
+_LEAST[Reader.STAMP] = MS_MIN
+_MOST[_WHOLE] = (1 << 63) - 1, 0xFFFF, CODE_MAX, _MS_MAX
+_TIMES[_WHOLE] = 1, 1, 1, 1_000_000
+_PLUS[Reader.CODE] = 1
+
+
+class RowTables:
+    """What the kernels need of a decoder: its staging rows, symbols and last trades. ``wiring``: for them.
+
+    The symbols that the run knows by now are known to them from the start.
+    """
+
+    def __init__(self, decoder: Decoder, venue_id: int) -> None:
+        decoder.symbols.learn((symbol, i) for i, symbol in enumerate(decoder.instruments.symbols()))
+        words = decoder.rows.view(np.int64)
+        self._arrays = (
+            decoder.rows, words, words.view(np.float64), blank_rows(venue_id), decoder.symbols.words, flag_table(),
+            decoder.last_trade_q, decoder.last_trade_id,
+        )  # fmt: skip
+        self.wiring = wire(self._arrays)
+
+
+@kernel(inline="always")
+def begin_row(tables: np.ndarray, row: int, kind: int, ts_recv_ns: int, ts_mono_ns: int) -> None:
+    rows, words = wired(tables, ROWS, TICK_DTYPE), wired(tables, WORDS, np.int64)
+    copy_record(rows, row, wired(tables, BLANKS, TICK_DTYPE), kind)
+    words[row * ROW_WORDS + 2], words[row * ROW_WORDS + 3] = ts_recv_ns, ts_mono_ns
+
+
+@kernel(inline="always")
+def whole_number(reader: int, value: int) -> tuple[bool, int]:
+    """(whether such a field takes the number, what it becomes)."""
+    return _LEAST[reader] <= value <= _MOST[reader], value * _TIMES[reader] + _PLUS[reader]
+
+
+@kernel(inline="always")
+def put_codes(tables: np.ndarray, base: int, word: int, packed: int) -> bool:
+    """A trade's codes, and the flags that follow from them, into the row at word ``base``; False for an unknown one."""
+    words, flags = wired(tables, WORDS, np.int64), wired(tables, FLAGS, np.int64)
+    words[word] = packed
+    for place in range(CODES_KEPT):
+        code = ((packed >> (16 * place)) & 0xFFFF) - 1
+        if code < 0:
+            break
+        if code >= len(flags) or flags[code] < 0:
+            return False
+        words[base + 5] |= flags[code]
+    return True
+
+
+@kernel()
+def instrument(tables: np.ndarray, text: np.ndarray, at: int) -> tuple[int, int]:
+    """(place behind a symbol's characters, its id); REFUSED as place for one that is not known."""
+    start = at
+    at, first = packed_text(text, at)
+    second = third = 0
+    if at - start == 8:
+        at, second = packed_text(text, at)
+        at, third = packed_text(text, at)
+    symbols = wired(tables, SYMBOLS, np.int64)
+    places = len(symbols) // SYMBOL_WORDS
+    bits = 63 - leading_zeros(places)
+    slot = (((first ^ second ^ third) * HASH) >> (63 - bits)) & (places - 1)
+    while symbols[slot * SYMBOL_WORDS + 3] != 0:
+        base = slot * SYMBOL_WORDS
+        if symbols[base] == first and symbols[base + 1] == second and symbols[base + 2] == third:
+            return at, symbols[base + 3] - 1
+        slot = (slot + 1) & (places - 1)
+    return REFUSED, 0
+
+
+@kernel()
+def complete(tables: np.ndarray, kind: int, seen: int, base: int) -> bool:
+    """Whether the event makes a row; puts what waited in word 0 where it belongs."""
+    words, floats = wired(tables, WORDS, np.int64), wired(tables, FLOATS, np.float64)
+    if seen & _NEEDED[kind] != _NEEDED[kind] or seen & _NEEDED_ONE[kind] == 0:
+        return False
+    if kind == _QUOTE:
+        for side in (6, 7):
+            if floats[base + side] == 0.0:
+                floats[base + side] = np.nan  # price 0 says: nothing on this side
+        return True
+    if kind == _TRADE:
+        if seen & _DS:
+            words[base + 7] = words[base]
+            words[base] = 0
+        return floats[base + 6] > 0.0
+    if seen & _DV:
+        words[base + 10] = words[base]
+        words[base] = 0
+    if seen & _DAV:
+        words[base + 12] = words[base + 4]
+        words[base + 4] = 0
+    prices = floats[base + 6] > 0.0 and floats[base + 9] > 0.0 and floats[base + 7] >= floats[base + 8] > 0.0
+    return prices and words[base + 1] >= words[base + 14]
+
+
+@kernel()
+def without_duplicates(tables: np.ndarray, count: int) -> int:
+    """Drop trades sent twice in a row from the staging rows; returns how many rows stay."""
+    rows = wired(tables, ROWS, TICK_DTYPE)
+    last_q, last_id = wired(tables, LAST_Q, np.int64), wired(tables, LAST_ID, np.int64)
+    kept = 0
+    for i in range(count):
+        if rows[i].kind == _TRADE_TICK:
+            at, q, trade_id = rows[i].instrument_id, rows[i].venue_sequence, rows[i].trade_id
+            if q != 0 and q == last_q[at] and trade_id == last_id[at]:
+                continue
+            last_q[at], last_id[at] = q, trade_id
+        if kept != i:
+            copy_record(rows, kept, rows, i)
+        kept += 1
+    return kept
