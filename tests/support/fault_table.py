@@ -61,7 +61,7 @@ STALLED = Cell(
 SLOW = Cell(ends=1, back_ms=RETRY_MS_MAX, told="connection lost", health=("STALE",))
 MUTED = Cell(fates=("lost",), health=("STALE",), counts=(("quiets", 1),))
 REFUSED = Cell(ends=1, back_ms=RETRY_MS_MAX, told="HTTP 503", counts=(("losses", 4),))
-KICKED = Cell(ends=1, not_before_ms=900, back_ms=900 + RETRY_MS_MAX, told="max_connections.*stop it, or ask")
+KICKED = Cell(ends=1, not_before_ms=900, back_ms=2_000, told="max_connections.*stop it, or ask")
 LAGGED = Cell(health=("LAGGING",))
 SKEWED = Cell(health=("LAGGING",))
 REST_TROUBLE = Cell(

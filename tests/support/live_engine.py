@@ -88,7 +88,7 @@ class LiveEngine:
         if not self._parts.runner.sweep():
             time.sleep(NAP_S)
 
-    def until(self, condition: Callable[[], object], what: str, timeout_s: float = 20.0) -> None:
+    def until(self, condition: Callable[[], object], what: str, timeout_s: float = 40.0) -> None:
         deadline = time.monotonic() + timeout_s
         while not condition():
             if time.monotonic() > deadline:
