@@ -28,6 +28,7 @@ NAMES = (
     "micro.storage",
     "micro.latency_cost",
     "load.frames",
+    "load.feed_limits",
     "load.pipeline",
     "load.backtest",
     "load.startup",

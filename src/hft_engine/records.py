@@ -91,7 +91,7 @@ class HealthCause(IntEnum):
     AUDIT = 8  # the venue's bar has another volume than its trades
     BACKFILL = 9  # what was missing has been asked for and came
     BANDS = 10  # the quote is at a price band: limit state
-    PAUSE = 11  # it stayed there for 15 s: trading pause
+    PAUSE = 11  # it stayed there for 15 s, or the venue says so: trading pause
     RESUMED = 12  # a trade ended the halt
     ELAPSED = 13  # the bars that the gap touched are over
     CROSSED = 14  # the bid has been above the ask for too long: one of them is old

@@ -213,9 +213,12 @@ def files_with(secret: str, *folders: Path) -> list[Path]:
     return found
 
 
-def test_key_is_in_no_file_no_output_and_no_command_line(tmp_path: Path, run_root: Path) -> None:
+def test_key_is_in_no_file_no_output_and_no_command_line(
+    tmp_path: Path, run_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POLYGON_API_KEY", SECRET)
     with venue(SECRET) as url:
-        options = settings(tmp_path, f"feed.url={url}", f"feed.api_key={SECRET}", "engine.log_level=DEBUG")
+        options = settings(tmp_path, f"feed.url={url}", "engine.log_level=DEBUG")
         with started(*options) as (engine, told):
             assert "feed live" in told
             wait_for(lambda: engine.status()["counters"]["persistence"]["ticks"] > 0, "ticks stored")

@@ -49,6 +49,7 @@ for _command in (
     recorded.bias,
     recorded.journal,
     tools.sim,
+    tools.capture,
     tools.config,
     tools.chaos,
     tools.warm,

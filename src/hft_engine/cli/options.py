@@ -26,11 +26,23 @@ def say(text: str) -> None:
         click.secho(text, fg="red" if error else None, err=error)
 
 
+def _no_secrets(ctx: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse a key on the command line: whoever is on this machine can read it there, as long as the process runs."""
+    from hft_engine.config.load import remedy_for_secret
+
+    for override in given:
+        remedy = remedy_for_secret(override)
+        if remedy:
+            die(remedy)
+    return given
+
+
 def configuration(function: Callable[..., Any]) -> Callable[..., Any]:
     function = click.option(
         "--set",
         "overrides",
         multiple=True,
+        callback=_no_secrets,
         metavar="KEY=VALUE",
         help="Override one key, e.g. --set engine.layout=compact. Repeatable.",
     )(function)

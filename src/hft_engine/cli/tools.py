@@ -26,6 +26,27 @@ def sim(arguments: tuple[str, ...]) -> None:
 
 @click.command()
 @configuration
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--seconds", default=0.0, help="Stop after so long; without it, until Ctrl-C.")
+def capture(config_path: Path | None, overrides: tuple[str, ...], file: Path, seconds: float) -> None:
+    """Write what the feed's venues send into FILE (.capture, .capture.zst); hft sim --source FILE plays it back."""
+    import signal
+    import threading
+
+    from hft_engine.feed.capturing import Capturing
+
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    capturing = Capturing(load(config_path, overrides), file, say)
+    capturing.run(stop.is_set, seconds)
+    say(
+        f"{file}: {capturing.frames:,} frames, {capturing.bytes:,} bytes, {capturing.connections} connections"
+    )
+
+
+@click.command()
+@configuration
 def config(config_path: Path | None, overrides: tuple[str, ...]) -> None:
     """The configuration as the engine would use it, secrets masked."""
     import yaml

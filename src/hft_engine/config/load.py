@@ -19,7 +19,16 @@ from hft_engine.config.document import Document, read_document
 from hft_engine.config.errors import ConfigError
 from hft_engine.config.redact import redacted, redacted_url
 from hft_engine.config.schema import Config, FeedConfig
-from hft_engine.config.validate import SCHEMA, Problem, describe, problems, required, secret_in, type_at
+from hft_engine.config.validate import (
+    SCHEMA,
+    Problem,
+    describe,
+    problems,
+    required,
+    secret_in,
+    secret_within,
+    type_at,
+)
 
 __all__ = ["ENVIRONMENT", "ConfigError", "Problem", "check_rules", "load_config", "redacted", "redacted_url"]
 
@@ -92,6 +101,27 @@ def _loaded(
 def key_variables(venue: str) -> tuple[str, ...]:
     """The variables that may hold the API key of a venue."""
     return _KEY_VARIABLES.get(venue) or (f"{venue.upper().replace('-', '_')}_API_KEY",)
+
+
+def remedy_for_secret(override: str) -> str | None:
+    """What to do instead of "section.key=value" on a command line where the value is, or holds, a secret; else None.
+
+    An empty value is none.
+    """
+    path, _, text = override.partition("=")
+    secret = secret_in(path) or secret_within(path, text)
+    if secret is None or not text.strip(" \"'"):
+        return None
+    where = "a configuration file that only you can read (chmod 600)"
+    if secret.startswith("feed."):
+        where = (
+            "the environment or .env: POLYGON_API_KEY, or the other venue's variable in docs/feeds.md; or in "
+            + where
+        )
+    return (
+        f"--set {secret}=***: a command line can be read by everybody on this machine as long as the program runs; "
+        f"put it into {where}"
+    )
 
 
 def recorded_config(data: Mapping[str, Any], source: str, overrides: Sequence[str] = ()) -> Config:

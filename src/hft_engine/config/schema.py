@@ -132,7 +132,7 @@ class FeedConfig(_Section, frozen=True):
     connect_timeout_ms: Positive = 10_000
     auth_timeout_ms: Positive = 10_000
     quiet_after_ms: Positive = 2_000  # no frame this long: QUIET, a ping is sent
-    dead_after_ms: Positive = 5_000  # neither frame nor pong this long: DEAD, reconnect
+    dead_after_ms: Positive = 4_500  # neither frame nor pong this long: DEAD, reconnect; found within 5 s
     ping_every_ms: NonNegative = 15_000  # also while frames come; 0 = only when QUIET
     frame_bytes_max: Positive = 1_000_000
     quarantine_bytes_max: Positive = 16_000_000

@@ -16,6 +16,7 @@ from hft_engine.config.schema import Config
 
 SCHEMA = inspect.type_info(Config)
 SECRETS = frozenset({"feed.api_key", "simulator.api_key", "publisher.curve_secret_key"})
+_LINES_SECRET = "feed.lines.NAME.api_key"
 _LINE_KEY = re.compile(r"feed\.lines\.[^.]+\.api_key")
 
 
@@ -28,6 +29,16 @@ def secret_in(path: str) -> str | None:
     """The key path of the secret that is at ``path`` or above it."""
     line_key = _LINE_KEY.match(path)
     return line_key[0] if line_key else next((secret for secret in SECRETS if path.startswith(secret)), None)
+
+
+def secret_within(path: str, text: str) -> str | None:
+    """The key path of a secret that ``text``, a whole section written out, sets at or below ``path``."""
+    for secret in (_LINES_SECRET, *sorted(SECRETS)):
+        section, _, key = secret.rpartition(".")
+        is_line = secret == _LINES_SECRET and path.startswith("feed.lines")
+        if key in text and (is_line or section == path or section.startswith(f"{path}.")):
+            return secret
+    return None
 
 
 def problems(data: Any) -> list[Problem]:

@@ -63,6 +63,7 @@ class FeedActor(BaseActor):
         )  # what an earlier life of this role, and lines that are over, counted
         self._base[: len(_PRESENT)] = 0
         self._synced = 0  # messages that the counters know of
+        self._observed = 0  # and ticks that health had looked at by then
         self._sync_due_ns = self._health_due_ns = 0
         path = ctx.data_dir / "quarantine" / f"{ctx.run_id}.jsonl"
         self._quarantine = Quarantine(path, feed.quarantine_bytes_max)
@@ -136,6 +137,11 @@ class FeedActor(BaseActor):
         return self._stage.bind(self._lines).fd
 
     # ---- lines
+
+    @property
+    def lines(self) -> list[Line]:
+        """All there are now."""
+        return list(self._lines)
 
     def _made_arbiters(self) -> dict[str, Arbiter]:
         """Between lines that bring the same ticks, by the line that the others mirror."""
@@ -247,9 +253,9 @@ class FeedActor(BaseActor):
 
     def _sync(self, now_ns: int, at_once: bool = False) -> None:
         """Counters to shared memory, in the order of ``counters``, where something has changed."""
-        messages = self._messages
+        messages, observed = self._messages, self._health.monitor.position
         changed = self._health.dirty or any(line.dirty for line in self._lines)
-        if at_once or changed or messages != self._synced:
+        if at_once or changed or (messages, observed) != (self._synced, self._observed):
             lines = self._lines
             missing = sum(line.session.acks_missing for line in lines)
             last_ns = max(line.last_frame_ns for line in lines)
@@ -259,7 +265,7 @@ class FeedActor(BaseActor):
             quarantine = self._quarantine
             rest = (lost, quarantine.kept, quarantine.dropped, *self._health.counted())
             self._counters[:] = self._base + np.array((*present, *counted, *rest), np.int64)
-            self._synced = messages
+            self._synced, self._observed = messages, observed
             self._health.dirty = False
             for line in lines:
                 line.dirty = False

@@ -6,6 +6,7 @@ frames, messages the scanner refuses - is ``tend``'s. A line never waits.
 
 import time
 from random import Random
+from typing import Protocol
 
 from hft_engine.config.lines import MAIN
 from hft_engine.config.schema import FeedConfig
@@ -15,6 +16,7 @@ from hft_engine.feed.dialing import DIALERS, Link, Opening
 from hft_engine.feed.duty import TickStage
 from hft_engine.feed.events import Status
 from hft_engine.feed.frames import FrameReader
+from hft_engine.feed.masking import Mask
 from hft_engine.feed.quarantine import Quarantine
 from hft_engine.feed.scanner import Scanner
 from hft_engine.feed.session import FeedState, Session
@@ -51,6 +53,14 @@ LOOK_NS = 90_000_000  # the session's times have a tenth of a second's grain, an
 _ANNOUNCED = (FeedState.CONNECTING, FeedState.AUTHENTICATING, FeedState.SUBSCRIBING, FeedState.STOPPED)
 
 
+class Tap(Protocol):
+    """Sees what goes over a line's connections, the key masked; of data only what Python takes (``feed.scanner``)."""
+
+    def opened(self) -> None: ...
+    def received(self, message: bytes, ts_recv_ns: int, ts_mono_ns: int) -> None: ...
+    def sent(self, message: bytes) -> None: ...
+
+
 class Line:
     """Writes the ``ticks`` ring in turn with the other lines of its actor.
 
@@ -74,6 +84,7 @@ class Line:
         self._config = config
         self._venue = venue = venue_of(config)
         self._quarantine = quarantine
+        self._mask = Mask(config.api_key)
         self._frames = self._bytes = 0  # that Python took
         self._heard = 0  # messages that the session knows of
         self._refusal_due_ns = 0
@@ -96,6 +107,7 @@ class Line:
         self._look_due_ns = 0
         self.dirty = False  # something besides messages changed since the owner took the counts
         self.more = False  # there is more to take than the socket tells
+        self.tap: Tap | None = None
 
     # ---- what its owner drives
 
@@ -221,6 +233,8 @@ class Line:
 
     def _handle(self, connection: Link, message: bytes) -> None:
         ts_recv_ns, ts_mono_ns = connection.ts_recv_ns, connection.ts_mono_ns
+        if self.tap is not None:
+            self.tap.received(self._mask.data(message), ts_recv_ns, ts_mono_ns)
         count = self.decoder.decode(message, ts_recv_ns, ts_mono_ns)
         if count:
             self._left_out += count - self._stage.publish(count, ts_mono_ns)
@@ -244,14 +258,17 @@ class Line:
 
     def _keep(self, message: bytes, ts_recv_ns: int) -> None:
         known_trouble = self._quarantine.trouble
-        self._quarantine.keep(message, ts_recv_ns, self.decoder.reasons)
+        reasons = [self._mask.text(reason) for reason in self.decoder.reasons]
+        self._quarantine.keep(self._mask.data(message), ts_recv_ns, reasons)
         if self._quarantine.trouble != known_trouble:
             self._tell(f"quarantine: {self._quarantine.trouble}", fault=True)
         now_ns = time.monotonic_ns()
         if now_ns >= self._refusal_due_ns:
             self._refusal_due_ns = now_ns + REFUSAL_EVERY_NS
-            reason, kept = self.decoder.reasons[0], self._quarantine.path
-            self._tell(f"an event was refused: {reason}; such are counted, and kept in {kept}", fault=True)
+            kept = self._quarantine.path
+            self._tell(
+                f"an event was refused: {reasons[0]}; such are counted, and kept in {kept}", fault=True
+            )
 
     # ---- connection
 
@@ -260,6 +277,8 @@ class Line:
         if connection is not None:
             self._dialer = None
             self._connection = connection
+            if self.tap is not None:
+                self.tap.opened()
             scans = self._venue.scans and self._config.scanner
             self.wire = Wire(self.scanner, connection.frames, connection.encrypted, scans)
             self._apply(self.session.opened(time.monotonic_ns()))
@@ -283,8 +302,10 @@ class Line:
             case Fatal(reason):
                 self.hang_up()
                 self._announce()
-                raise FatalError(f"the feed cannot work: {self._label}{reason}")
+                raise FatalError(self._mask.text(f"the feed cannot work: {self._label}{reason}"))
             case Send(text) if self._connection is not None:
+                if self.tap is not None:
+                    self.tap.sent(self._mask.text(text).encode())
                 self._connection.send(text)
             case Ping() if self._connection is not None:
                 self._connection.ping()
@@ -331,7 +352,7 @@ class Line:
             self._ctx.record("reconnect", self._connected_at, {"gap_ms": gap_ms, "line": self.name})
 
     def _tell(self, text: str, fault: bool = False) -> None:
-        self._ctx.event("feed", self._label + text, fault)
+        self._ctx.event("feed", self._label + self._mask.text(text), fault)
 
     @property
     def _label(self) -> str:

@@ -22,6 +22,7 @@ from hft_engine.config.schema import FeedConfig
 from hft_engine.feed.backoff import Backoff
 from hft_engine.feed.budget import CallBudget
 from hft_engine.feed.frames import FrameReader, Opcode, StreamWord
+from hft_engine.feed.masking import Mask
 from hft_engine.feed.poll_schedule import PollSchedule
 from hft_engine.feed.transport import LOOPBACK, TransportError, place
 from hft_engine.feed.venues.base import Venue
@@ -32,8 +33,6 @@ ANSWERS_MAX = 64  # waiting for a feed that is busy; then the thread waits too
 NS_PER_S, NS_PER_MS = 1_000_000_000, 1_000_000
 ENVELOPE_BYTES_MAX = 1_024  # what a message adds to an answer
 READ_BYTES = 65_536
-KEY_CHARACTERS_MIN = 4  # shorter ones are words, not secrets
-MASK = b"***"
 _WHOLE_TEXT = 0x80 | int(Opcode.TEXT)
 logging.getLogger("urllib3").setLevel(
     logging.WARNING
@@ -142,6 +141,7 @@ class Poller:
         self._venue = venue
         self._config = config
         self._schedule = PollSchedule(config.poll.every_ms * NS_PER_MS, _budget(config))
+        self._mask = Mask(config.api_key)
         self._backoff = Backoff(config.reconnect, Random())
         self._answers: deque[tuple[bytes, int, int]] = deque()
         self._wake = threading.Condition()
@@ -225,7 +225,7 @@ class Poller:
             return
         self._backoff.reset()
         stamps = time.time_ns(), time.monotonic_ns()
-        message = self._venue.message(pair, self._redacted(body))
+        message = self._venue.message(pair, self._mask.data(body))
         pause = self._venue.trouble(pair, body)
         with self._wake:
             self._heed(pair, pause, stamps[1])
@@ -263,10 +263,6 @@ class Poller:
             raise TransportError(f"{FAILURES_MAX} calls in a row to {where} failed, the last one: {why}")
         with self._wake:
             self._schedule.pause(time.monotonic_ns() + delay_ms * NS_PER_MS)
-
-    def _redacted(self, body: bytes) -> bytes:
-        key = self._config.api_key.encode()
-        return body.replace(key, MASK) if len(key) >= KEY_CHARACTERS_MIN else body
 
 
 class _CallError(Exception):

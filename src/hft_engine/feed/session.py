@@ -20,6 +20,7 @@ from hft_engine.config.schema import FeedConfig
 from hft_engine.feed.actions import Action, Close, Connect, Fatal, Ping, Report, Send
 from hft_engine.feed.backoff import Backoff
 from hft_engine.feed.events import Status
+from hft_engine.feed.masking import Mask
 from hft_engine.feed.states import FEED_STATES, FeedState
 from hft_engine.feed.venues.base import Meaning, Venue, Verdict
 
@@ -62,6 +63,7 @@ class Session:
         self.ping_ns = 0  # from the latest ping to its pong
         self._venue = venue
         self._config = config
+        self._mask = Mask(config.api_key)
         self._backoff = Backoff(config.reconnect, rng)
         self._pairs = venue.pairs(config)
         self._pending: set[str] = set()
@@ -376,9 +378,7 @@ class Session:
         return [Report(f"{text}: {advice}" if advice else text, fault=True)]
 
     def _quote(self, status: Status) -> str:
-        # A venue may repeat the key in its answer; it goes no further.
-        text = f"{self._venue.name} says {status.status}: {status.message!r}"
-        return text.replace(self._config.api_key, "***") if len(self._config.api_key) > 3 else text
+        return self._mask.text(f"{self._venue.name} says {status.status}: {status.message!r}")
 
     def _late(self, what: str, limit_ms: int) -> str:
         return f"{what} took longer than {limit_ms} ms"

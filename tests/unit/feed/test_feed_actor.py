@@ -5,6 +5,7 @@ import logging
 import socket
 import ssl
 import threading
+from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
 
@@ -219,6 +220,48 @@ def test_a_frame_larger_than_half_the_ring_goes_through(tmp_path: Path) -> None:
         bench.until(lambda: bench.count("events") == 50)
         assert bench.ring.slots[49 & 15]["price"] == 149.0
         bench.actor.on_stop()
+
+
+def test_what_health_finds_after_the_last_message_is_counted(tmp_path: Path) -> None:
+    live = threading.Event()
+
+    def venue(client: socket.socket) -> None:
+        admit(client)
+        live.wait(WAIT_S)
+        say(client, trade(5), trade(3))
+        until_left(client)
+
+    with serving(venue) as server:
+        bench = Bench(server.url, tmp_path).start()
+        bench.until_state("live")
+        bench.cycle()
+        bench.actor._health_due_ns = 1 << 62  # the counters are written before it looks
+        live.set()
+        bench.until(lambda: bench.count("events") == 2)
+        assert bench.count("reordered") == 0
+        bench.actor._health_due_ns = 0
+        bench.until(lambda: bench.count("reordered") == 1)
+        bench.actor.on_stop()
+
+
+def test_a_key_that_the_venue_repeats_is_in_no_message_and_not_in_quarantine(tmp_path: Path) -> None:
+    def venue(client: socket.socket) -> None:
+        admit(client)
+        client.sendall(frame(f"no JSON with {KEY}".encode()) + frame(b"\xff" + KEY.encode()))
+        say(client, trade(1) | {"p": KEY}, trade(2))
+        client.sendall(frame((4001).to_bytes(2, "big") + f"key {KEY} is used elsewhere".encode(), 8))
+        until_left(client)
+
+    with serving(venue) as server:
+        bench = Bench(server.url, tmp_path).start()
+        bench.until(lambda: bench.count("losses") == 1)
+        bench.actor.on_stop()
+    kept = (tmp_path / "quarantine" / "run1.jsonl").read_text()
+    assert "no JSON with ***" in kept and KEY not in kept
+    spoilt = next(line for line in map(json.loads, kept.splitlines()) if "frame_base64" in line)
+    assert b64decode(spoilt["frame_base64"]) == b"\xff***"
+    assert any("*** is used elsewhere" in text for text in bench.events)
+    assert KEY not in "".join(bench.events)
 
 
 def test_bad_frames_are_quarantined_and_the_good_ones_live(tmp_path: Path) -> None:

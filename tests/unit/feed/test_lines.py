@@ -202,9 +202,13 @@ def test_a_mirror_that_fails_for_good_is_told_and_the_other_goes_on(tmp_path: Pa
 
 def test_a_line_without_a_mirror_that_fails_for_good_ends_the_feed(tmp_path: Path) -> None:
     lines = {"other": LineConfig(channels=("T",), symbols=("NVDA",), api_key="")}
-    with serving(Venue()) as server, pytest.raises(FatalError, match="other: feed"):
-        bench = Lines(server.url, tmp_path, lines=lines).start()
-        bench.until(lambda: False)
+    with serving(Venue()) as server:
+        bench = Lines(server.url, tmp_path, lines=lines)
+        with pytest.raises(FatalError, match="other: feed"):
+            bench.start()
+            bench.until(lambda: False)
+        for line in bench.actor._lines:
+            line.stop()
 
 
 def test_a_plan_without_real_time_data_is_served_delayed_and_shown_so(tmp_path: Path) -> None:

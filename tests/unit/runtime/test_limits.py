@@ -24,7 +24,7 @@ def test_the_ladders_are_those_of_the_defaults() -> None:
         17_000,
         20_000,
     ]
-    assert [ms for _, ms in feed_ladder(FeedConfig())] == [2_000, 5_000, 30_000, 60_000]
+    assert [ms for _, ms in feed_ladder(FeedConfig())] == [2_000, 4_500, 30_000, 60_000]
     assert limits.STOP_COMMAND_S > limits.SUPERVISOR_EXIT_S > limits.STOP_DRAIN_S
 
 

@@ -32,6 +32,10 @@ _OF_TRADE, _OF_QUOTE, _OF_BAR = (int(channel) for channel in HealthChannel)
 _BACKFILL = int(TickFlag.BACKFILL)
 _NO_PRICE = int(TickFlag.NO_PRICE_UPDATE | TickFlag.CONDITION_UNKNOWN)
 _NO_VOLUME = int(TickFlag.NO_VOLUME_UPDATE)
+# Conditions of a quote that say that nothing trades until RESUMED or a trade: news pending, the market-wide circuit
+# breaker's three levels, a trading pause of the LULD plan; by Polygon's list (/v3/reference/conditions).
+_HALTS, _RESUMED = (27, 36, 37, 38, 43), 16
+_CONDITION = 0xFFFF  # bits of a quote's ``conditions`` that hold its condition + 1
 _LIVE = int(HealthState.LIVE)
 _BANDS, _PAUSE = int(HealthCause.BANDS), int(HealthCause.PAUSE)
 _SEQUENCE, _AUDIT, _CONNECTION = (
@@ -180,8 +184,22 @@ def _delay(cell: Any, tick: Any, venue: Any, channel: int, limits: Any) -> None:
 
 
 @kernel()
+def _declared(board: Any, tick: Any) -> bool:
+    """A halt that the quote's condition declares, or ends. Returns whether the instrument is due."""
+    condition = np.int64(tick.conditions & np.uint64(_CONDITION)) - 1
+    was = board.halt
+    if condition in _HALTS:
+        board.halt = _PAUSE
+    elif condition == _RESUMED and was == _PAUSE:
+        board.halt = board.limit_since_ns = 0
+    return was != board.halt
+
+
+@kernel()
 def _quote(board: Any, tick: Any, limits: Any, counts: np.ndarray) -> bool:
-    """Crossed prices, and prices at a band. Returns whether the instrument is due."""
+    """Crossed prices, prices at a band, halts. Returns whether the instrument is due."""
+    if tick.conditions != 0 and _declared(board, tick):
+        return True
     was = board.crossed_since_ns
     if tick.bid > tick.ask:
         counts[N_CROSSED] += 1
@@ -315,7 +333,7 @@ def observe(
         if cell.last_mono_ns == 0:
             cell.venue, cell.channel = v, channel
             now[N_KNOWN] = max(now[N_KNOWN], instrument + 1)
-        elif _order(cell, tick, venue, v, limits, now, suspects, counts):
+        if _order(cell, tick, venue, v, limits, now, suspects, counts):
             is_due = True
         _delay(cell, tick, venue, channel, limits)
         learn(venue, tick.ts_mono_ns, limits)

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from hft_engine.config.schema import FeedConfig
+from hft_engine.feed.masking import Mask
 from hft_engine.feed.repair.plan import SPANS_NS, Plan, Request
 from hft_engine.records import TICK_DTYPE, TickFlag, TickKind
 
@@ -41,7 +42,8 @@ class Repairer:
         self, config: FeedConfig, symbol_of: Callable[[int], str], tell: Callable[[str], None]
     ) -> None:
         repair, url = config.repair, rest_url_of(config)
-        self._symbol_of, self._tell = symbol_of, tell
+        self._symbol_of, self._tell_people = symbol_of, tell
+        self._mask = Mask(config.api_key)
         self._plan = Plan(repair.spans, repair.settle_ms * NS_PER_MS)
         self._venues: dict[int, tuple[int, int]] = {}  # of an instrument: place and id of its venue
         self._ready: deque[np.ndarray] = deque()
@@ -69,8 +71,8 @@ class Repairer:
             return
         for answer in worker.answers():
             self._take(answer)
-        if venue_now_ns < self._ask_due_ns:
-            return
+        if self._ask_due_ns - ASK_EVERY_NS <= venue_now_ns < self._ask_due_ns:
+            return  # its time is ours until the first tick: with delayed data it then steps back
         self._ask_due_ns = venue_now_ns + ASK_EVERY_NS
         while self._worker is not None and self._asked - self._answered < ASKED_MAX:
             request = self._plan.take(venue_now_ns)
@@ -102,6 +104,9 @@ class Repairer:
     def stop(self) -> None:
         if self._worker is not None:
             self._worker.stop()
+
+    def _tell(self, text: str) -> None:
+        self._tell_people(self._mask.text(text))
 
     def _take(self, answer: "Answer") -> None:
         self._answered += 1

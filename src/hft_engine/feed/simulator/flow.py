@@ -125,9 +125,15 @@ class TickFlow:
             sessions[0].outbox.extend(events)
             return
         keys = zip(wanted["kind"].tolist(), wanted["instrument_id"].tolist(), strict=True)
-        for key, event in zip(keys, events, strict=True):
-            for session in self._routes.receivers(*key):
+        unheard = []  # a fault kept them back until nobody was there
+        for row, (key, event) in enumerate(zip(keys, events, strict=True)):
+            receivers = self._routes.receivers(*key)
+            for session in receivers:
                 session.outbox.put(event)
+            if not receivers:
+                unheard.append(row)
+        if self._truth is not None:
+            self._truth.note("unheard", wanted[unheard])
 
     def _strike(self, ticks: np.ndarray, wanted: np.ndarray, now_ns: int) -> np.ndarray:
         assert self._faults is not None and self._truth is not None

@@ -102,7 +102,10 @@ class OptionsMarket:
 
     def _value(self, who: np.ndarray, now_ns: int) -> np.ndarray:
         years = np.maximum(self._expires_ns[who] - now_ns, BLOCK_NS) / YEAR_NS
-        return black_scholes(self._spot[self._underlying[who]], self._strike[who], years, self._is_call[who])
+        value = black_scholes(self._spot[self._underlying[who]], self._strike[who], years, self._is_call[who])
+        return np.maximum(
+            value, 0.0
+        )  # rounding leaves less than nothing of a contract about to expire worthless
 
     def _fill(self, ticks: np.ndarray, value: np.ndarray, is_quote: np.ndarray, is_value: np.ndarray) -> None:
         rng, count = self._rng, len(ticks)

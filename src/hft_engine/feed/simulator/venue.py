@@ -6,6 +6,7 @@ A vendor (``polygon.py``, ``finnhub.py``, ...) says how it talks.
 
 import asyncio
 import errno
+import socket as sockets
 from collections.abc import Coroutine, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -36,7 +37,7 @@ from hft_engine.feed.simulator.scenario import (
 from hft_engine.feed.simulator.session import Session, VenueCounts
 from hft_engine.feed.simulator.source import Source
 from hft_engine.feed.simulator.tape import Tape, TapeFlow
-from hft_engine.feed.simulator.truth import Truth
+from hft_engine.feed.simulator.truth import Fortune, Truth
 
 if TYPE_CHECKING:  # of an extra
     from hft_engine.feed.simulator.rest.front import Vendor as RestVendor
@@ -44,6 +45,7 @@ if TYPE_CHECKING:  # of an extra
 PUMP_TICKS_MAX = 512  # about a millisecond of encoding
 UNPACED_BYTES_MAX = 256_000  # waiting per connection before a replay at full speed pauses
 REQUEST_BYTES_MAX = 1_000_000  # a subscribe of some 100,000 pairs
+_TCP_ESTABLISHED = 1  # first byte of Linux's tcp_info
 CLOSE_TIMEOUT_S = 0.5  # for the client's half of the closing handshake: a stop must not hang on a dead one
 
 
@@ -84,6 +86,8 @@ class Venue:
         self._server: Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # pump is called beside it too
         self._tasks: set[asyncio.Task[None]] = set()
+        self._contacts = 0  # connections that came
+        self._numbers: dict[ServerConnection, int] = {}  # of those that there are
         self._streaming = False
         self._now_ns = 0  # of the latest pump
         self._awake = False  # a client has come: the scenario's clock runs
@@ -186,11 +190,21 @@ class Venue:
 
     async def _admit(self, socket: ServerConnection, request: Request) -> Response | None:
         self.note_client()
+        self._contacts += 1
+        self._note_contact("came", self._contacts)
         refused = self.conduct.answer(UpgradeRefusal)
-        if refused is not None:
-            return socket.respond(HTTPStatus(refused.status), "")
-        refusal = self.admit(request)
-        return None if refusal is None else socket.respond(*refusal)
+        refusal = self.admit(request) if refused is None else (HTTPStatus(refused.status), "")
+        if refusal is not None:
+            self._note_contact("refused", self._contacts)
+            return socket.respond(*refusal)
+        self._numbers[socket] = self._contacts
+        if self.truth is not None:
+            self.truth.note_open(sum(map(_is_established, self._numbers)))
+        return None
+
+    def _note_contact(self, fortune: Fortune, number: int) -> None:
+        if self.truth is not None:
+            self.truth.note_contact(fortune, number)
 
     def note_client(self) -> None:
         """Somebody came: the scenario's clock runs from the first one on."""
@@ -201,10 +215,12 @@ class Venue:
     async def _converse(self, socket: ServerConnection) -> None:
         session = self._session(socket)
         self.counts.connections += 1
+        self._forget_left()
         try:
             if not await self.greet(session):
                 return
             self.sessions.append(session)
+            self._note_contact("admitted", self._numbers[socket])
             self.counts.live_max = max(self.counts.live_max, len(self.sessions))
             sender = asyncio.create_task(session.send_data())
             try:
@@ -218,6 +234,7 @@ class Venue:
         finally:
             session.outbox.close()
             self.leave(session)
+            self._note_contact("ended", self._numbers.pop(socket))
 
     def _session(self, socket: ServerConnection) -> Session:
         undelivered = self.truth.note_undelivered if self.truth is not None else _forget
@@ -236,6 +253,12 @@ class Venue:
         if not self._streaming:
             self._streaming = True
             self.source.start(self._now_ns)
+
+    def _forget_left(self) -> None:
+        """Connections on which nothing is read (``half-open``) are over all the same when the client has left."""
+        for session in self.sessions.copy():
+            if not _is_established(session.socket):
+                self.leave(session)
 
     def leave(self, session: Session) -> None:
         """Takes the connection out of those that get data."""
@@ -265,6 +288,7 @@ class Venue:
         return self.sessions[:1] if step.which == "oldest" else self.sessions[-1:]
 
     def _strike(self, step: ConnectionStep, session: Session) -> None:
+        self._note_contact("struck", self._numbers[session.socket])
         match step:
             case Drop():
                 self.leave(session)
@@ -294,6 +318,16 @@ class Venue:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _is_established(connection: ServerConnection) -> bool:
+    """Whether neither end has closed: a client that has left is seen even by a venue that reads nothing."""
+    try:
+        found: sockets.socket = connection.transport.get_extra_info("socket")
+        state = found.getsockopt(sockets.IPPROTO_TCP, sockets.TCP_INFO, 1)
+    except OSError:  # closed
+        return False
+    return state[0] == _TCP_ESTABLISHED
 
 
 def _forget(events: Sequence[bytes]) -> None:

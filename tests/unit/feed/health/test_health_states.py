@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from health_bench import BAR_MINUTE, LULD, MINUTE_NS, POLYGON, QUOTE, SECOND_NS, START_NS, TRADE, Bench
 
+from hft_engine.feed.conditions import pack
 from hft_engine.feed.health.cells import ROWS_MAX
 from hft_engine.records import HealthChannel, HealthState, TickFlag
 
@@ -188,6 +189,39 @@ def test_a_quote_crossed_for_long_is_stale_and_one_for_a_moment_is_only_counted(
     assert bench.story(0, OF_QUOTE) == ["LIVE DATA"]
     bench.beat(15, 100, QUOTE, bid=12.0, ask=11.0)
     assert bench.story(0, OF_QUOTE) == ["STALE CROSSED"]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "missing", "reordered"), [([4, 7], 2, 0), ([4, 3, 5], 0, 1), ([4, 4], 0, 0)]
+)
+def test_the_first_tick_of_a_channel_counts_for_the_order_of_the_second(
+    numbers: list[int], missing: int, reordered: int
+) -> None:
+    bench = Bench(venues=((POLYGON, True),))
+    for number in numbers:
+        bench.beat(1, 100, TRADE, venue_sequence=number)
+    assert (bench.count("missing"), bench.count("reordered")) == (missing, reordered)
+    assert bench.count("repeated") == len(numbers) - len(set(numbers))
+
+
+@pytest.mark.parametrize("code", [27, 36, 37, 38, 43])
+@pytest.mark.parametrize("ends_with", ["a quote", "a trade"])
+def test_a_halt_that_a_quote_declares_holds_until_trading_resumes(code: int, ends_with: str) -> None:
+    bench = Bench()
+    bench.beat(2, 100, QUOTE, conditions=pack((1,)))
+    bench.beat(2, 100, TRADE)
+    bench.beat(1, 100, QUOTE, conditions=pack((code,)))
+    assert bench.told[-1]["flags"] == TickFlag.UNFIT
+    assert bench.story(0, OF_QUOTE) == ["LIVE DATA", "HALTED PAUSE"]
+    bench.beat(20, 100, QUOTE, conditions=pack((1,)))
+    assert bench.state() is HealthState.HALTED, "an ordinary quote ends nothing"
+    if ends_with == "a quote":
+        bench.beat(1, 100, QUOTE, conditions=pack((16,)))
+    else:
+        bench.beat(1, 100, TRADE)
+    bench.pass_ms(1_100)
+    assert bench.story(0, OF_QUOTE)[-1] == "LIVE RESUMED"
+    assert bench.state() is HealthState.LIVE
 
 
 def test_a_limit_state_halts_and_15_s_of_it_are_a_pause_that_a_trade_ends() -> None:

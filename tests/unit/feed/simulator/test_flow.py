@@ -7,7 +7,7 @@ import pytest
 
 from hft_engine.feed.simulator.encode import Encoder
 from hft_engine.feed.simulator.flow import TickFlow
-from hft_engine.feed.simulator.scenario import CALM
+from hft_engine.feed.simulator.scenario import CALM, Lag, Scenario
 from hft_engine.feed.simulator.session import Outbox
 from hft_engine.feed.simulator.truth import Truth
 from support.sim_markets import SYMBOLS, recorded, steady_ticks
@@ -52,3 +52,18 @@ def test_what_waits_is_counted_in_bytes_and_given_up_when_the_box_is_closed() ->
     listener.outbox.extend([b"late"])
     listener.outbox.put(b"later")
     assert listener.lost == [*events, b"late", b"later"] and listener.outbox.bytes_waiting == 0
+
+
+def test_what_a_lag_releases_when_nobody_is_there_any_more_is_unheard() -> None:
+    step, truth = Lag(delay_ms=1_000), Truth(SYMBOLS)
+    source = recorded(steady_ticks(30))
+    flow = TickFlow(source, Encoder(SYMBOLS), Scenario(steps=(step,)), None, truth)
+    flow.begin(step)
+    listener = Listener({("T", "*")})
+    flow.rebuild([listener])  # type: ignore[list-item]
+    source.start(1)
+    flow.pump(1, 100, [listener])  # type: ignore[list-item]
+    assert not listener.outbox._events
+    flow.rebuild([])
+    flow.pump(2_000_000_000, 100, [])
+    assert truth.counts == {"published": 30, "unheard": 30}

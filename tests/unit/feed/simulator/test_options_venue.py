@@ -60,6 +60,13 @@ def test_the_same_seed_makes_the_same_market_with_trades_on_its_quotes() -> None
     assert (trades["price"] > 0).all() and (trades["size"] >= 1).all()
 
 
+def test_a_contract_that_expires_worthless_still_trades_above_nothing() -> None:
+    market = OptionsMarket(CONFIG, START_NS)
+    market._expires_ns[:] = START_NS  # all of them, now
+    ticks = join_ticks([market.block() for _ in range(20)])
+    assert (ticks["price"][ticks["kind"] == TickKind.TRADE] > 0).all()
+
+
 def test_events_have_the_fields_of_options_only() -> None:
     with RunningVenue(CONFIG, "polygon-options") as running, using(login(running)) as client:
         assert running.url.endswith("/options")

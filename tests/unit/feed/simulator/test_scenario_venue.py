@@ -215,7 +215,7 @@ def test_the_truth_file_has_a_line_per_tick_and_the_totals(
         ("lost", "T", "AAPL", 1000),
         ("lost", "T", "MSFT", 1007),
     ]
-    assert lines[-1] == {"totals": {"published": 10, "lost": 2}}
+    assert lines[-1] == {"totals": {"published": 10, "lost": 2}, "open_max": 0}
 
 
 def test_the_command_refuses_an_unknown_scenario(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from hft_engine.feed.simulator.rest.aggregates import Bar, aggregate
 from hft_engine.feed.simulator.rest.front import Answer, Asked, Budget, RefusalError, json_of
 from hft_engine.feed.simulator.rest.past import Past
 from hft_engine.feed.simulator.rest.polygon_bars import Bars
+from hft_engine.feed.simulator.scenario import AuthFailure
 from hft_engine.feed.simulator.venue import Venue
 from hft_engine.records import TickKind
 
@@ -76,7 +77,7 @@ class AlphaVantageRest:
 
     def admit(self, asked: Asked) -> None:
         options, key = self._venue.conduct.options, asked.query.get("apikey", "")
-        if key != self._venue.config.api_key:
+        if key != self._venue.config.api_key or self._venue.conduct.answer(AuthFailure) is not None:
             self._venue.counts.auth_failures += 1
             raise _said("Error Message", NO_KEY)
         if not self._day.spend():
