@@ -47,6 +47,20 @@ def capture(config_path: Path | None, overrides: tuple[str, ...], file: Path, se
 
 @click.command()
 @configuration
+@click.option("--seconds", default=10.0, help="How long to wait for each line of the feed, and for its data.")
+@click.option("--offline", is_flag=True, help="Look at this machine and the configuration only.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object; for programs.")
+def doctor(
+    config_path: Path | None, overrides: tuple[str, ...], seconds: float, offline: bool, as_json: bool
+) -> None:
+    """Whether the engine would work here: machine, configuration, keys, connection, plan. Exit code 1 if not."""
+    from hft_engine.doctor import command
+
+    sys.exit(command.run(load(config_path, overrides), 0.0 if offline else seconds, as_json))
+
+
+@click.command()
+@configuration
 def config(config_path: Path | None, overrides: tuple[str, ...]) -> None:
     """The configuration as the engine would use it, secrets masked."""
     import yaml

@@ -4,7 +4,6 @@ The lines are the engine's own, with their sessions, reconnects and shards; nobo
 no frame: where a venue repeats it, and in the message that sent it, stands ``***``.
 """
 
-import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,18 +13,13 @@ from msgspec.structs import replace
 from hft_engine.config.lines import MAIN, line_configs
 from hft_engine.config.schema import Config
 from hft_engine.feed.actor import FeedActor, warm
+from hft_engine.feed.alone import context_of
 from hft_engine.feed.capture_file import TEXT, CaptureError, CaptureWriter, Frame, Header, without_query
 from hft_engine.feed.simulator.tape import CAPTURE_SUFFIXES, is_capture
 from hft_engine.feed.venues import venue_of
-from hft_engine.instruments import InstrumentTable
-from hft_engine.records import TICK_DTYPE
 from hft_engine.runtime.actor import ActorContext
-from hft_engine.runtime.rundir import new_run_id
 from hft_engine.runtime.wait import FdWait, nap
-from hft_engine.shm.counters import Stats
-from hft_engine.shm.ring import Ring
 
-RING_TICKS = 65_536  # nobody reads them
 FLUSH_EVERY_NS = 1_000_000_000  # what a power cut costs
 FATE_EVENTS = ("feed", "subscription")  # of what the feed tells, what belongs on the screen
 
@@ -115,27 +109,9 @@ def _open(path: Path, config: Config) -> CaptureWriter:
 
 
 def _context(config: Config, say: Say) -> ActorContext:
-    # Every message through Python: compiled code hands none out.
-    config = replace(config, feed=replace(config.feed, scanner=False))
-    log = logging.getLogger("hft.capture")
-    log.propagate = False  # what it says, ``say`` is told
-
     def emit(kind: str, text: str) -> None:
         if kind in FATE_EVENTS:
             say(f"{kind}: {text}")
 
-    folder = Path(config.engine.data_dir)
-    return ActorContext(
-        role="feed",
-        config=config,
-        log=log,
-        instruments=InstrumentTable.private(config.engine.instruments_max),
-        stats=Stats.private(),
-        rings={"ticks": Ring.private("ticks", TICK_DTYPE, RING_TICKS, ())},
-        feature_schema=None,  # type: ignore[arg-type]  # the feed has no use for it
-        run_id=new_run_id("capture"),
-        run_dir=folder,
-        data_dir=folder,
-        log_dir=Path(config.engine.log_dir),
-        emit=emit,
-    )
+    # Every message through Python: compiled code hands none out.
+    return context_of(replace(config, feed=replace(config.feed, scanner=False)), "capture", emit)

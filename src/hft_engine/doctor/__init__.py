@@ -1,0 +1,1 @@
+"""``hft doctor``: what stands between this machine and a working engine, each finding with its remedy."""
