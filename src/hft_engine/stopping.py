@@ -1,7 +1,6 @@
 """Stopping an engine from outside: ask over the control plane, then by signal; sweep what a dead one left."""
 
 import os
-import select
 import signal
 import time
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from pathlib import Path
 from hft_engine.runtime import run_record, rundir
 from hft_engine.runtime.control import Client, ControlError
 from hft_engine.runtime.limits import KILLED_GONE_S, STOP_COMMAND_S
+from hft_engine.runtime.linux import readable
 from hft_engine.runtime.messages import Stop
 
 ASK_TIMEOUT_MS = 1_000
@@ -29,10 +29,10 @@ def stop(root: str | None, wanted: str | None, data_dir: Path, say: Callable[[st
     try:
         if not _ask(run_dir):
             signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-        if not select.select([pidfd], [], [], STOP_COMMAND_S)[0]:
+        if not readable(pidfd, STOP_COMMAND_S):
             say(f"the supervisor (pid {pid}) did not end in {STOP_COMMAND_S:.0f} s; killed")
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            select.select([pidfd], [], [], 2 * KILLED_GONE_S)
+            readable(pidfd, 2 * KILLED_GONE_S)
     finally:
         os.close(pidfd)
     rundir.sweep(root, salvage=run_record.salvage)

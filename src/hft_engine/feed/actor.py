@@ -28,9 +28,7 @@ from hft_engine.runtime.messages import Subscribe, Unsubscribe
 
 __all__ = ["FRAMES_MAX", "FeedActor", "warm"]
 
-# Between two looks, where nothing changed but the number of ticks: each holds ticks up for as long as a hundred take.
-SYNC_NS = 250_000_000  # counters are at most this stale
-HEALTH_NS = 90_000_000
+SYNC_NS = 10_000_000  # counters are at most this stale, or as old as a compiled turn
 DIALING_TURN_NS = 5_000_000
 _PRESENT = ("state", "acks_missing", "last_frame_mono_ns", *watch.PRESENT)
 _OF_LINES = slice(len(_PRESENT), len(_PRESENT) + len(COUNTED))
@@ -64,11 +62,10 @@ class FeedActor(BaseActor):
         self._base[: len(_PRESENT)] = 0
         self._synced = 0  # messages that the counters know of
         self._observed = 0  # and ticks that health had looked at by then
-        self._sync_due_ns = self._health_due_ns = 0
+        self._sync_due_ns = 0
         path = ctx.data_dir / "quarantine" / f"{ctx.run_id}.jsonl"
         self._quarantine = Quarantine(path, feed.quarantine_bytes_max)
         self._ticks = ctx.ring("ticks")
-        self._unread_max = self._ticks.capacity // 8
         earlier = read_lines(ctx.stats.table)
         self._last_data_ns = {row["name"].decode(): int(row["last_frame_mono_ns"]) for row in earlier}
         if len(earlier) == 1:  # the counter is younger than the row
@@ -105,12 +102,8 @@ class FeedActor(BaseActor):
         # What a line that is not live waits for - a thread that dials, a time - no descriptor tells.
         self.turn_ns = TURN_NS if all(line.is_live for line in self._lines) else DIALING_TURN_NS
         now_ns = time.monotonic_ns()
-        changed = any(line.dirty for line in self._lines)
-        if changed or now_ns >= self._health_due_ns or self._health.unread > self._unread_max:
-            self._health_due_ns = now_ns + HEALTH_NS
-            self._health.tend(self._lines, now_ns)
-            changed |= self._health.dirty
-        if changed or now_ns >= self._sync_due_ns:
+        self._health.tend(self._lines, now_ns)
+        if now_ns >= self._sync_due_ns:
             self._sync(now_ns)
 
     def on_control(self, message: object) -> object:

@@ -49,7 +49,6 @@ COUNTED = (  # what ``Line.counts`` gives
     "second_copies",
     "repeated_copies",
 )
-LOOK_NS = 90_000_000  # the session's times have a tenth of a second's grain, and a look costs as much as forty ticks
 _ANNOUNCED = (FeedState.CONNECTING, FeedState.AUTHENTICATING, FeedState.SUBSCRIBING, FeedState.STOPPED)
 
 
@@ -104,7 +103,6 @@ class Line:
         self.session = Session(venue, config, Random(), last_data_ns or None)
         self._reconnects = 0  # of the session, recorded
         self._connected_at = ticks.published  # sequence of the first tick that this connection may bring
-        self._look_due_ns = 0
         self.dirty = False  # something besides messages changed since the owner took the counts
         self.more = False  # there is more to take than the socket tells
         self.tap: Tap | None = None
@@ -116,12 +114,6 @@ class Line:
 
     def tend(self) -> None:
         """What is left to Python. Raises FatalError when the session has failed for good."""
-        connection = self._connection
-        if connection is not None and not connection.encrypted and not self.wire.blocked and self.is_live:
-            # Compiled code took whatever came: nothing but the time can have brought anything.
-            if time.monotonic_ns() < self._look_due_ns:
-                return
-            self._look_due_ns = time.monotonic_ns() + LOOK_NS
         try:
             if self._connection is not None:
                 self._serve(self._connection)

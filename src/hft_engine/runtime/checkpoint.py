@@ -14,7 +14,8 @@ full memory file system is an error of a checkpoint and no SIGBUS.
 import hashlib
 import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,11 +73,10 @@ def key_of(*parts: object) -> int:
 class CheckpointFile:
     """The two buffers of one role. ``rows_max`` rows of ``row_bytes`` each."""
 
-    def __init__(self, path: Path, fd: int, buffer: mmap.mmap, row_bytes: int, rows_max: int) -> None:
+    def __init__(self, path: Path, buffer: mmap.mmap, row_bytes: int, rows_max: int) -> None:
         self.path = path
         self.row_bytes = row_bytes
         self.rows_max = rows_max
-        self._fd = fd
         self._raw = np.frombuffer(buffer, np.uint8)
         self._words = self._raw.view(np.int64)
         self._stride = _stride(row_bytes, rows_max)
@@ -87,13 +87,13 @@ class CheckpointFile:
         """The role's file, made if it is not there (or only half made). Raises SegmentError."""
         size = layout.PAGE_BYTES + _BUFFERS * _stride(row_bytes, rows_max)
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            if os.fstat(fd).st_size != size:
-                os.ftruncate(fd, 0)
-                os.ftruncate(fd, size)
-            for start in (0, layout.PAGE_BYTES, layout.PAGE_BYTES + _stride(row_bytes, rows_max)):
-                os.posix_fallocate(fd, start, layout.PAGE_BYTES)
-            file = cls(path, fd, mmap.mmap(fd, size), row_bytes, rows_max)
+            with _opened(path, os.O_RDWR | os.O_CREAT) as fd:
+                if os.fstat(fd).st_size != size:
+                    os.ftruncate(fd, 0)
+                    os.ftruncate(fd, size)
+                for start in (0, layout.PAGE_BYTES, layout.PAGE_BYTES + _stride(row_bytes, rows_max)):
+                    os.posix_fallocate(fd, start, layout.PAGE_BYTES)
+                file = cls(path, mmap.mmap(fd, size), row_bytes, rows_max)
         except OSError as error:
             raise SegmentError(
                 f"cannot make {path}: {error.strerror}; free the memory file system"
@@ -105,18 +105,15 @@ class CheckpointFile:
     def attach(cls, path: Path) -> "CheckpointFile | None":
         """For who only reads; None while there is none, or only half of it."""
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            with _opened(path, os.O_RDONLY) as fd:
+                head = os.pread(fd, layout.PAGE_BYTES, 0).ljust(layout.PAGE_BYTES, b"\0")
+                words = np.frombuffer(head, np.int64)
+                if words[layout.W_MAGIC] != layout.MAGIC:
+                    return None
+                buffer = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
         except FileNotFoundError:
             return None
-        try:
-            head = os.pread(fd, layout.PAGE_BYTES, 0).ljust(layout.PAGE_BYTES, b"\0")
-            words = np.frombuffer(head, np.int64)
-            if words[layout.W_MAGIC] != layout.MAGIC:
-                return None
-            buffer = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
-        finally:
-            os.close(fd)  # the mapping has one of its own, which goes with it
-        return cls(path, -1, buffer, int(words[layout.W_RECORD]), int(words[layout.W_CAPACITY]))
+        return cls(path, buffer, int(words[layout.W_RECORD]), int(words[layout.W_CAPACITY]))
 
     @property
     def key(self) -> int:
@@ -137,9 +134,9 @@ class CheckpointFile:
         if rows <= self._reserved:
             return True
         more = min(rows, self._reserved + max(1, _RESERVE_BYTES // self.row_bytes))
-        for b in range(_BUFFERS):
-            start = self._rows_at(b)
-            os.posix_fallocate(self._fd, start, max(1, more * self.row_bytes))
+        with _opened(self.path, os.O_RDWR) as fd:
+            for b in range(_BUFFERS):
+                os.posix_fallocate(fd, self._rows_at(b), max(1, more * self.row_bytes))
         self._reserved = more
         return rows <= more
 
@@ -195,6 +192,16 @@ class CheckpointFile:
 
     def _rows_at(self, buffer: int) -> int:
         return 2 * layout.PAGE_BYTES + buffer * self._stride
+
+
+@contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    """A descriptor for as long as it takes: a mapping has one of its own, which goes with it."""
+    fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _stride(row_bytes: int, rows_max: int) -> int:

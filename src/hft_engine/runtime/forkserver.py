@@ -16,7 +16,6 @@ import contextlib
 import gc
 import importlib
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -28,7 +27,7 @@ import msgspec
 
 from hft_engine.runtime import kernelcache
 from hft_engine.runtime.limits import READY_TIMEOUT_S
-from hft_engine.runtime.linux import die_with_parent, set_name, thread_count
+from hft_engine.runtime.linux import die_with_parent, readable, set_name, thread_count
 
 _MESSAGE_MAX = 1 << 20
 WARMING_POLL_S = 0.05  # a stop that comes while kernels compile is heard this soon
@@ -113,7 +112,7 @@ class ForkServer:
         deadline_s = time.monotonic() + READY_TIMEOUT_S
         while not abandoned():
             left_s = deadline_s - time.monotonic()
-            if left_s > 0 and not select.select([self._socket], [], [], min(left_s, WARMING_POLL_S))[0]:
+            if left_s > 0 and not readable(self._socket.fileno(), min(left_s, WARMING_POLL_S)):
                 continue
             answer = self._receive()
             if isinstance(answer, Ready):

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import select
 import signal
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_TIMERSLACK = 1, 15, 29
@@ -39,3 +40,10 @@ def steady_heap() -> None:
 def thread_count() -> int:
     """Threads of this process, as the kernel counts them."""
     return len(os.listdir("/proc/self/task"))  # noqa: PTH208 - a count, not paths
+
+
+def readable(fd: int, timeout_s: float) -> bool:
+    """Whether ``fd`` is readable within the time (a pidfd: its process has ended). Unlike select(2), of any number."""
+    waiting = select.poll()
+    waiting.register(fd, select.POLLIN)
+    return bool(waiting.poll(max(0, int(timeout_s * 1e3))))

@@ -7,7 +7,6 @@ messages: a jammed control plane must neither look like a dead actor nor hide on
 import contextlib
 import logging
 import os
-import select
 import signal
 import socket
 import time
@@ -22,7 +21,7 @@ import zmq
 from hft_engine.config.schema import SupervisorConfig
 from hft_engine.runtime.forkserver import ForkServer, ForkServerError
 from hft_engine.runtime.limits import KILLED_GONE_S, SUPERVISOR_EXIT_S, SUPERVISOR_POLL_MS
-from hft_engine.runtime.linux import steady_heap
+from hft_engine.runtime.linux import readable, steady_heap
 from hft_engine.runtime.messages import Event
 from hft_engine.runtime.plan import EXIT_FATAL, ProcessPlan
 from hft_engine.runtime.policy import RestartPolicy
@@ -272,7 +271,7 @@ class Supervisor:
             self._server.close()
             for child in self.children.values():
                 if child.alive:
-                    select.select([child.pidfd], [], [], 2.0)  # PDEATHSIG: they are going
+                    readable(child.pidfd, 2.0)  # PDEATHSIG: they are going
             self._start_fork_server_again()
 
     def _start_fork_server_again(self) -> None:
@@ -303,7 +302,7 @@ class Supervisor:
     def _kill(self, child: Child, why: str) -> None:
         self.announce("hang", f"{child.name} (pid {child.pid}): {why}; killed")
         signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
-        select.select([child.pidfd], [], [], 1.0)
+        readable(child.pidfd, 1.0)
 
     def _fail(self, reason: str, code: int) -> None:
         self.reason = reason
@@ -346,13 +345,13 @@ class Supervisor:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(child.pidfd, signal.SIGTERM)
         deadline_s = max(0.0, min(self._config.stop_deadline_ms / 1e3, end_s - time.monotonic()))
-        if not select.select([child.pidfd], [], [], deadline_s)[0]:
+        if not readable(child.pidfd, deadline_s):
             self._log.error("%s did not stop within %.1f s; killed", child.name, deadline_s)
             signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
-            select.select([child.pidfd], [], [], KILLED_GONE_S)
+            readable(child.pidfd, KILLED_GONE_S)
         status = self._reap(child)
         self._log.info("stopped %s, status %d", child.name, status)
 
 
 def _readable(fd: int) -> bool:
-    return bool(select.select([fd], [], [], 0)[0])
+    return readable(fd, 0)

@@ -23,7 +23,7 @@ COUNTED = (*COUNTERS, *repairer.COUNTED)
 NAMED_MAX = 16  # instruments in the file of the worst
 TOLD_MAX = 5  # and in an event
 TOLD_EVERY_NS = 10_000_000_000  # between two events of the same kind
-REPAIR_LOOK_NS = 100_000_000  # between two looks at what can be asked for, and at what was answered
+REPAIR_LOOK_NS = 10_000_000  # between two looks at what can be asked for, and at what was answered
 TROUBLE_EVERY_NS = 60_000_000_000
 WRITTEN_EVERY_NS = 1_000_000_000
 _NOBODY = np.zeros(0, np.int64)
@@ -72,11 +72,6 @@ class HealthWatch:
         self._path = ctx.run_dir / FILE if (ctx.run_dir / rundir.LOCK).exists() else None
         if ring.published > ring.start:
             self._remember(time.monotonic_ns())
-
-    @property
-    def unread(self) -> int:
-        """Ticks on the ring that it has not looked at."""
-        return self._ring.published - self.monitor.position
 
     def tend(self, links: Sequence[Link], now_ns: int) -> None:
         """After the ticks that came were published. ``links``: all lines there are."""
