@@ -61,7 +61,6 @@ class FeedActor(BaseActor):
         )  # what an earlier life of this role, and lines that are over, counted
         self._base[: len(_PRESENT)] = 0
         self._synced = 0  # messages that the counters know of
-        self._observed = 0  # and ticks that health had looked at by then
         self._sync_due_ns = 0
         path = ctx.data_dir / "quarantine" / f"{ctx.run_id}.jsonl"
         self._quarantine = Quarantine(path, feed.quarantine_bytes_max)
@@ -246,9 +245,9 @@ class FeedActor(BaseActor):
 
     def _sync(self, now_ns: int, at_once: bool = False) -> None:
         """Counters to shared memory, in the order of ``counters``, where something has changed."""
-        messages, observed = self._messages, self._health.monitor.position
+        messages = self._messages
         changed = self._health.dirty or any(line.dirty for line in self._lines)
-        if at_once or changed or (messages, observed) != (self._synced, self._observed):
+        if at_once or changed or messages != self._synced:
             lines = self._lines
             missing = sum(line.session.acks_missing for line in lines)
             last_ns = max(line.last_frame_ns for line in lines)
@@ -258,7 +257,7 @@ class FeedActor(BaseActor):
             quarantine = self._quarantine
             rest = (lost, quarantine.kept, quarantine.dropped, *self._health.counted())
             self._counters[:] = self._base + np.array((*present, *counted, *rest), np.int64)
-            self._synced, self._observed = messages, observed
+            self._synced = messages
             self._health.dirty = False
             for line in lines:
                 line.dirty = False
