@@ -16,6 +16,7 @@ import pytest
 
 from hft_engine import inline
 from hft_engine.config.schema import FeedConfig, PollConfig, ReconnectConfig, RepairConfig, SimulatorConfig
+from hft_engine.feed.repair import worker
 from hft_engine.feed.simulator.scenario import Mute, Scenario, shipped
 from hft_engine.feed.simulator.serving import RunningVenue
 from hft_engine.feed.simulator.truth import Truth
@@ -59,6 +60,16 @@ def feed_of(cell: Cell, venue: str, running: RunningVenue) -> FeedConfig:
 
 
 Runs = dict[tuple[str, str], "Future[None]"]
+
+
+CIRCUIT_PAUSE_S = 3.0  # shipped: a minute, for which no cell waits
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_pause() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "CIRCUIT_PAUSE_S", CIRCUIT_PAUSE_S)
+        yield
 
 
 @pytest.fixture(scope="module")

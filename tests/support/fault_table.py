@@ -66,7 +66,7 @@ LAGGED = Cell(health=("LAGGING",))
 SKEWED = Cell(health=("LAGGING",))
 REST_TROUBLE = Cell(
     health=("GAPPED",), counts=(("repairs_failed", 1), ("repairs", 1), ("bars_filled", 1)), rest=True,
-    also=(Missing(ticks=20, after_ticks=1_500, channels=("T",)),), hurry=2.0,
+    also=(Missing(ticks=20, after_ticks=1_500, channels=("T",)),), hurry=5.0,
 )  # fmt: skip
 ASKED_IN_VAIN = Cell(counts=(("reconnects", 1),))
 REST_ONLY = dict.fromkeys(
