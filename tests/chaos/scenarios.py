@@ -40,7 +40,15 @@ from support.waiting import wait_for
 FILE = ROOT / "tests" / "system" / "scenarios" / "faults.yaml"
 ROLES = ("feed", "indicators", "inference", "signals", "persistence", "publisher")
 # What a restart and a lost connection always leave in the error logs.
-ALWAYS = ("restart: ", "hang: ", "connection lost: ", "gap of ", "an earlier life died", "quiet: ")
+ALWAYS = (
+    "restart: ",
+    "hang: ",
+    "connection lost: ",
+    "gap of ",
+    "data are missing",
+    "an earlier life died",
+    "quiet: ",
+)
 NOT_PAIRED = (
     "corrupt",
     "full-disk",

@@ -24,7 +24,7 @@ from support.waiting import wait_for
 pytestmark = [
     pytest.mark.system,
     pytest.mark.timeout(600),
-    pytest.mark.expects_errors("restart: .* SIGKILL", "connection lost: ", "gap of "),
+    pytest.mark.expects_errors("restart: .* SIGKILL", "connection lost: ", "gap of ", "data are missing"),
 ]
 
 KILLS = int(os.environ.get("HFT_KILLS", "4"))
