@@ -29,7 +29,7 @@ COUNTERS = (
 _PREDICTIONS, _PASSED_THROUGH, _LATE_DROPPED, _FEATURES_MISSING = range(4)
 RECORDS_MAX = 128  # a duty cycle handles at most so many records ...
 DUTY_NS_MAX = 500_000  # ... and ends here even before that: a huge model must not delay the heartbeat
-PARTS_MAX = 16  # of a duty cycle: stretches predicted and stretches passed over
+PASSED_OVER_MAX = 8_192  # of a stretch that is skipped: nothing is done with them
 GROUP_MAX = 16  # records passed through that become visible at once, as many as the indicators let out
 
 # Order of the arrays that are wired into ``duty``.
@@ -65,15 +65,24 @@ def duty(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
     if is_piled(gate, seek(in_head, in_slots, reader), waiting(in_head, reader)):
         return ATTENTION
     done: Any = np.int64(0)
-    for _ in range(PARTS_MAX):
+    seen: Any = np.int64(0)
+    until_ns: Any = np.int64(
+        0
+    )  # set at the first change: who only predicts need not look at the clock once more
+    while True:
         skipping = gate[SKIPPING]
         part = _pass_over(wiring, reader) if skipping else _see(wiring, reader, deadline_ns)
         if part == ATTENTION:
             return ATTENTION if done == 0 else done
         done += part
-        if gate[SKIPPING] == skipping or done >= RECORDS_MAX:
-            break
-    return done
+        seen += 0 if skipping else part
+        if gate[SKIPPING] == skipping or seen >= RECORDS_MAX:
+            return done
+        now_ns: int = mono_ns()
+        if until_ns == 0:
+            until_ns = now_ns + DUTY_NS_MAX
+        if now_ns > until_ns:
+            return done
 
 
 @kernel()
@@ -103,7 +112,7 @@ def _pass_over(wiring, reader):  # type: ignore[no-untyped-def]
     gate = wired(wiring, _GATE, np.int64)
     position = seek(in_head, in_slots, reader)
     done = 0
-    while done < RECORDS_MAX and holds(in_slots, position + done):
+    while done < PASSED_OVER_MAX and holds(in_slots, position + done):
         source = in_slots[(position + done) & (len(in_slots) - 1)].source_sequence
         if not still_holds(in_slots, position + done):
             break
