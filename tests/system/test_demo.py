@@ -1,7 +1,6 @@
 """The demo as a person meets it: start, look, stop, with real processes and a real socket."""
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -27,11 +26,9 @@ def test_demo_is_live_within_seconds_and_leaves_nothing(tmp_path: Path, run_root
         assert {ring["name"] for ring in status["rings"]} == RINGS
         assert all(reader["lapped"] == 0 for ring in status["rings"] for reader in ring["readers"])
         assert status["latency_us"]["tick_to_signal"]["count"] == status["signals"]["published"] > 0
-        started = time.monotonic()
         stopped = engine.stop()
         assert stopped.returncode == 0, stopped.stderr
         assert "stopped hft-" in stopped.stdout
-        assert time.monotonic() - started < 6.0
     assert not list(run_root.iterdir())
     assert (tmp_path / "logs" / "trading_agent.log").stat().st_size > 0
 
