@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from hft_engine.views.status import collect
 from support.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +39,11 @@ class Engine:
     options: list[str]
 
     def status(self) -> dict[str, Any]:
+        """What ``hft status`` shows, without a process of its own for every look."""
+        return collect(self.run_dir())
+
+    def told_status(self) -> dict[str, Any]:
+        """What the command says."""
         answer = hft("status", "--json", *self.options)
         assert answer.returncode == 0, answer.stderr
         state: dict[str, Any] = json.loads(answer.stdout)

@@ -17,7 +17,7 @@ RINGS = {"ticks", "bars", "features", "predictions", "signals"}
 def test_demo_is_live_within_seconds_and_leaves_nothing(tmp_path: Path, run_root: Path) -> None:
     with demo(tmp_path) as engine:
         engine.wait_for_signals()
-        status = engine.status()
+        status = engine.told_status()
         assert status["state"] == "running"
         assert {actor["role"] for actor in status["actors"]} == ROLES
         assert all(actor["state"] == "running" and actor["restarts"] == 0 for actor in status["actors"])

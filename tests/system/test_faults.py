@@ -55,7 +55,7 @@ def test_status_works_while_the_supervisor_is_stopped(tmp_path: Path) -> None:
         pid = engine.supervisor_pid()
         os.kill(pid, signal.SIGSTOP)
         try:
-            assert engine.status()["feed"]["state"] == "live"
+            assert engine.told_status()["feed"]["state"] == "live"
         finally:
             os.kill(pid, signal.SIGCONT)
 
