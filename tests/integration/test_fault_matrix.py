@@ -17,7 +17,7 @@ import pytest
 from hft_engine import inline
 from hft_engine.config.schema import FeedConfig, PollConfig, ReconnectConfig, RepairConfig, SimulatorConfig
 from hft_engine.feed.repair import worker
-from hft_engine.feed.simulator.scenario import Mute, Scenario, shipped
+from hft_engine.feed.simulator.scenario import Halt, Mute, Scenario, shipped
 from hft_engine.feed.simulator.serving import RunningVenue
 from hft_engine.feed.simulator.truth import Truth
 from hft_engine.records import HealthState, TickKind
@@ -118,6 +118,7 @@ def goes_on(engine: LiveEngine, cell: Cell, plot: Scenario, market: RunningVenue
     """Until the scenario is over, all that is expected was seen and the feed is live again; then until all is in."""
     engine.until(lambda: engine.count("events"), "the first ticks")
     engine.for_s(over_s(plot))
+    be_silent_again(engine, cell, plot, market)
     engine.until(lambda: seen(engine, cell, market), f"all of {cell}; truth {market.truth.counts}")
     engine.for_s(AFTER_S)
     engine.until(lambda: engine.state in ("live", "quiet"), "live again")
@@ -126,6 +127,22 @@ def goes_on(engine: LiveEngine, cell: Cell, plot: Scenario, market: RunningVenue
         engine.until(lambda: len(engine.ticks()) > before + 50, "ticks again")
         market.inflict(Mute())
         engine.until_quiet()
+
+
+def be_silent_again(engine: LiveEngine, cell: Cell, plot: Scenario, market: RunningVenue) -> None:
+    """For longer each time, where nobody took notice: silence is judged by the pace of before, and a machine that stood
+    still made the market look slow.
+    """
+    silences = [step for step in plot.steps if isinstance(step, Mute | Halt)]
+    for seconds in (2.0, 4.0, 8.0, 16.0):
+        if not silences or set(cell.health) <= health_states(engine):
+            return
+        for step in silences:
+            market.inflict(step)
+        engine.for_s(seconds)
+        for step in silences:
+            market.inflict(step, begins=False)
+        engine.for_s(AFTER_S)
 
 
 def seen(engine: LiveEngine, cell: Cell, market: RunningVenue) -> bool:
