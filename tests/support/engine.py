@@ -68,7 +68,7 @@ class Engine:
         return hft("stop", *self.options)
 
     def wait_for_signals(self, more_than: int = 0) -> None:
-        wait_for(lambda: self.status()["signals"]["published"] > more_than, "signals", 30)
+        wait_for(lambda: self.status()["signals"]["published"] > more_than, "signals", 90)
 
 
 @contextmanager
@@ -84,7 +84,7 @@ def demo(directory: Path, *overrides: str, flags: Sequence[str] = ()) -> Iterato
         yield engine
     finally:
         engine.stop()
-        _, alive = psutil.wait_procs(processes, timeout=5)
+        _, alive = psutil.wait_procs(processes, timeout=20)
         for process in alive:
             process.kill()
         assert not alive, f"left running: {alive}"

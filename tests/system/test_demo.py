@@ -9,7 +9,7 @@ from support.engine import demo, hft, settings
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
-ROUNDS = int(os.environ.get("HFT_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("HFT_ROUNDS", "2"))
 ROLES = {"simulator", "feed", "indicators", "inference", "signals", "publisher", "persistence"}
 RINGS = {"ticks", "bars", "features", "predictions", "signals"}
 

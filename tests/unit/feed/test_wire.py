@@ -17,7 +17,7 @@ from hft_engine.shm.doorbell import new_bells
 from support.decoders import FRAME_BYTES_MAX, SOCKET_STAMPS, Line
 from support.framing import frame
 
-WAIT_S = 5.0
+WAIT_S = 20.0
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ class Client(threading.Thread):
         self.events = 0
 
     def run(self) -> None:
-        socket = websocket.create_connection(f"ws://127.0.0.1:{self.port}/stocks", timeout=10)
+        socket = websocket.create_connection(f"ws://127.0.0.1:{self.port}/stocks", timeout=40)
         try:
             for request in ({"action": "auth", "params": "k"}, {"action": "subscribe", "params": "Q.*"}):
                 socket.send(json.dumps(request))
