@@ -11,9 +11,7 @@ from hft_engine.runtime.actor import ActorContext
 from hft_engine.runtime.schedule import Schedule
 from hft_engine.shm.ring import Ring
 
-SHARE_KEPT_MAX = (
-    0.1  # of a pile; each one kept stops the kernel twice, which costs as much as several predictions
-)
+SHARE_KEPT_MAX = 0.5  # of a pile: where more would stay, leaving the rest out is not worth writing it down
 
 
 def newest_of_each(instruments: np.ndarray) -> np.ndarray:
@@ -28,14 +26,20 @@ class Conflation:
     def __init__(self, ctx: ActorContext, ring: Ring, reader: int, schedule: Schedule, above: int) -> None:
         self._ctx, self._ring, self._reader, self._schedule = ctx, ring, reader, schedule
         self._above = above
-        self._thinned_to = 0
+        self._looked_to = 0
+        if above > 0:
+            schedule.look_at_pile(above, 0)
 
     def tend(self) -> int:
         """Returns how many records will be left out."""
         first, end = self._ring.position(self._reader), self._ring.published
-        if self._above == 0 or end - first <= self._above or first < self._thinned_to:
+        if self._above == 0 or end - first <= self._above or first < self._looked_to:
             return 0
-        self._thinned_to = end
+        self._looked_to = end
+        self._schedule.look_at_pile(self._above, end)
+        first = max(
+            first, end - self._ring.capacity
+        )  # what lies before is gone: the ring has lapped its reader
         slots = np.arange(first, end) & (self._ring.capacity - 1)
         # A slot that is overwritten meanwhile gives another choice, no wrong one: what counts is what is written down.
         kept = first + newest_of_each(self._ring.slots["instrument_id"][slots])

@@ -1,5 +1,7 @@
 """The inference stage: feature records in, prediction records out, one for one and in order."""
 
+from typing import Any
+
 import numpy as np
 
 from hft_engine.inference.tables import COLUMN_DTYPE, HEADER_DTYPE, NODE_DTYPE
@@ -7,11 +9,11 @@ from hft_engine.inference.trees import any_missing, evaluate, touch
 from hft_engine.kernel import kernel
 from hft_engine.records import FEATURE_DTYPE, OUTPUTS_MAX, PREDICTION_DTYPE
 from hft_engine.runtime.chain import ATTENTION
-from hft_engine.runtime.schedule import SKIPPING, is_due, too_late
+from hft_engine.runtime.schedule import SKIPPING, is_due, is_piled, too_late
 from hft_engine.shm.atomics import copy_values
 from hft_engine.shm.clock import mono_ns
 from hft_engine.shm.histogram import record
-from hft_engine.shm.ring import advance, claim, holds, publish, room, seek, still_holds
+from hft_engine.shm.ring import advance, claim, holds, publish, room, seek, still_holds, waiting
 from hft_engine.shm.wiring import wired
 
 # Order of ``counters``; the actor declares them by these names.
@@ -27,6 +29,7 @@ COUNTERS = (
 _PREDICTIONS, _PASSED_THROUGH, _LATE_DROPPED, _FEATURES_MISSING = range(4)
 RECORDS_MAX = 128  # a duty cycle handles at most so many records ...
 DUTY_NS_MAX = 500_000  # ... and ends here even before that: a huge model must not delay the heartbeat
+PARTS_MAX = 16  # of a duty cycle: stretches predicted and stretches passed over
 GROUP_MAX = 16  # records passed through that become visible at once, as many as the indicators let out
 
 # Order of the arrays that are wired into ``duty``.
@@ -57,9 +60,25 @@ def duty(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
     ``wiring``: the arrays of WIRES. Without a model (``model_id`` -1) records are passed through. ``deadline_ns``
     after ``ts_mono_ns`` a record is too late for the schedule to let it pass, 0 = never.
     """
+    in_head, in_slots = wired(wiring, _IN_HEAD, np.int64), wired(wiring, _IN, FEATURE_DTYPE)
+    gate = wired(wiring, _GATE, np.int64)
+    if is_piled(gate, seek(in_head, in_slots, reader), waiting(in_head, reader)):
+        return ATTENTION
+    done: Any = np.int64(0)
+    for _ in range(PARTS_MAX):
+        skipping = gate[SKIPPING]
+        part = _pass_over(wiring, reader) if skipping else _see(wiring, reader, deadline_ns)
+        if part == ATTENTION:
+            return ATTENTION if done == 0 else done
+        done += part
+        if gate[SKIPPING] == skipping or done >= RECORDS_MAX:
+            break
+    return done
+
+
+@kernel(cache=True)
+def _see(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
     header = wired(wiring, _HEADER, HEADER_DTYPE)
-    if wired(wiring, _GATE, np.int64)[SKIPPING] != 0:
-        return _pass_over(wiring, reader)
     if header[0].model_id < 0 and deadline_ns == 0:
         return _pass_through(wiring, reader)
     return _predict_each(wiring, reader, deadline_ns)
@@ -90,6 +109,8 @@ def _pass_over(wiring, reader):  # type: ignore[no-untyped-def]
             break
         if is_due(gate, source, position + done):
             return ATTENTION if done == 0 else done
+        if gate[SKIPPING] == 0:
+            break
         advance(in_head, reader, 1)
         done += 1
     return done
@@ -120,7 +141,7 @@ def _pass_through(wiring, reader):  # type: ignore[no-untyped-def]
             if not still_holds(in_slots, position + done + count):
                 break
             stops = is_due(gate, prediction.source_sequence, position + done + count)
-            if stops:
+            if stops or gate[SKIPPING] != 0:
                 break
             prediction.ts_deadline_ns = 0
             _clear_outputs(prediction, model_id)
@@ -162,6 +183,8 @@ def _predict_each(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
             break
         if is_due(gate, prediction.source_sequence, position + done):
             return ATTENTION if done == 0 else done
+        if gate[SKIPPING] != 0:
+            break
         deadline = prediction.ts_mono_ns + deadline_ns if deadline_ns > 0 else 0
         prediction.ts_deadline_ns = deadline
         outcome = _LATE_DROPPED

@@ -93,6 +93,7 @@ class PersistenceActor(BaseActor):
         "sqlite_errors",
         "sqlite_failed",
         "rows_dropped",
+        "stored_ticks",
         "checkpoints",
         "checkpoints_failed",
     )
@@ -107,6 +108,7 @@ class PersistenceActor(BaseActor):
         self._stored = {name: Inlet(ctx, name, BATCH_ROWS, name) for name in stored}
         self._lapped = ctx.counter("lapped_ticks")
         self._lapped_signals = ctx.counter("lapped_signals")
+        self._stored_ticks = ctx.counter("stored_ticks")  # outlives a death, as the rings do
         self._store = StoreSink(ctx, run) if ctx.config.persistence.sqlite else None
         self._journal = JournalSink(ctx, run) if ctx.config.persistence.journal else None
         self._housekeeper = self._make_housekeeper() if self._journal else None
@@ -125,6 +127,8 @@ class PersistenceActor(BaseActor):
             work += self._take_signals()
         if self._store is not None:
             work += self._store.commit_if_due(now_ns)
+            if self._store.has_all:
+                self._stored_ticks.set(self._ticks.position)
         if self._checkpoints is not None:
             work += self._checkpoints.tend(now_ns)
         return work
@@ -174,7 +178,9 @@ class PersistenceActor(BaseActor):
             for name, inlet in self._stored.items():
                 inlet.resume(store.next_sequence(name))
             signals_next.append(store.next_sequence("signals"))
-            ticks_next += [store.next_sequence(table) for table in ("venue_bars", "health")]
+            # What of the ticks is stored comes rarely, a venue's bar once a minute; a commit has all that was read.
+            in_tables = max(store.next_sequence(table) for table in ("venue_bars", "health"))
+            ticks_next.append(max(in_tables, self._stored_ticks.value))
         for inlet, wanted in ((self._ticks, ticks_next), (self._signals, signals_next)):
             inlet.resume(min((n for n in wanted if n is not None), default=inlet.ring.published))
 

@@ -3,11 +3,20 @@
 The kernel compares each record with ``gate``, int64[GATE_WORDS]:
 
     NEXT_TICK      stop before a record whose tick (``source_sequence``) is this or later
-    NEXT_RECORD    stop before a record whose own sequence is this or later
+    NEXT_RECORD    from this record's own sequence on, see in the table of stretches what holds
     SKIPPING       records are passed over: the recorded run did not see them
     AT_TICK, AT_RECORD    the record that the kernel stopped before
     LATE_FROM, LATE_TO    records [from, to) that the kernel found too late, live only; nothing was done with them
     ASKED          1: the kernel stopped and Python has not come yet
+    PILE_ABOVE     return to Python where more records than this wait ...
+    PILE_FROM      ... at this record or a later one; who set the two looks at the pile
+    STRETCH        row of the table: the first stretch that does not end before the record
+    STRETCHES      rows that hold a stretch
+    MORE           1: there are stretches that found no room in the table
+    TABLE          from here on rows [first, end) of record sequences to skip, in order, apart
+
+A stretch begins and ends in compiled code: under conflation they are as short as a record, and Python's coming costs
+as much as many predictions. Python comes only where the table is used up.
 
 Live, a change comes from a person; in a replay, and in an actor's next life, from the session's events. Both are
 changes of a schedule, so both take effect by the same path and at the same record. The same goes for records that came
@@ -21,8 +30,24 @@ import numpy as np
 from hft_engine.kernel import kernel
 from hft_engine.runtime.actor import ActorContext
 
-GATE_WORDS = 8
-NEXT_TICK, NEXT_RECORD, SKIPPING, AT_TICK, AT_RECORD, LATE_FROM, LATE_TO, ASKED = range(8)
+(
+    NEXT_TICK,
+    NEXT_RECORD,
+    SKIPPING,
+    AT_TICK,
+    AT_RECORD,
+    LATE_FROM,
+    LATE_TO,
+    ASKED,
+    PILE_ABOVE,
+    PILE_FROM,
+    STRETCH,
+    STRETCHES,
+    MORE,
+    TABLE,
+) = range(14)
+STRETCHES_MAX = 1_024  # in the table at a time
+GATE_WORDS = TABLE + 2 * STRETCHES_MAX
 NEVER = np.iinfo(np.int64).max
 
 MISSED = ("lap", "late_drop")  # events that name a stretch of records: ring, from, to
@@ -32,11 +57,38 @@ Change = Callable[[], None]
 
 @kernel(inline="always")
 def is_due(gate: np.ndarray, tick: int, record: int) -> bool:
-    """Whether something changes before this record; then return to Python, which calls ``Schedule.reach``."""
+    """Whether Python has to change something before this record; then return to it: it calls ``Schedule.reach``.
+
+    ``gate[SKIPPING]`` holds for this record afterwards.
+    """
+    if record >= gate[NEXT_RECORD]:
+        _look_up(gate, record)
     if tick < gate[NEXT_TICK] and record < gate[NEXT_RECORD]:
         return False
     gate[AT_TICK], gate[AT_RECORD], gate[ASKED] = tick, record, 1
     return True
+
+
+@kernel()
+def _look_up(gate: np.ndarray, record: int) -> None:
+    """SKIPPING for ``record``, and up to where that holds; NEXT_RECORD stays where the table is used up."""
+    row = gate[STRETCH]
+    while row < gate[STRETCHES] and gate[TABLE + 2 * row + 1] <= record:
+        row += 1
+    gate[STRETCH] = row
+    gate[SKIPPING] = 0
+    if row < gate[STRETCHES]:
+        first, end = gate[TABLE + 2 * row], gate[TABLE + 2 * row + 1]
+        gate[SKIPPING] = first <= record
+        gate[NEXT_RECORD] = end if first <= record else first
+    elif gate[MORE] == 0:
+        gate[NEXT_RECORD] = NEVER
+
+
+@kernel(inline="always")
+def is_piled(gate: np.ndarray, record: int, waiting: int) -> bool:
+    """Whether so many records wait from ``record`` on that Python should look; then return to it."""
+    return waiting > gate[PILE_ABOVE] and record >= gate[PILE_FROM]
 
 
 @kernel(inline="always")
@@ -50,8 +102,9 @@ class Schedule:
 
     def __init__(self) -> None:
         self.gate = np.zeros(GATE_WORDS, np.int64)
+        self.gate[PILE_ABOVE] = NEVER
         self._changes: list[tuple[int, Change]] = []
-        self._laps: list[tuple[int, int]] = []  # [first, end) of record sequences, in order, apart
+        self._stretches: list[tuple[int, int]] = []  # the table's rows, then what found no room in it
         self._arm()
 
     def change_at(self, tick: int, change: Change) -> None:
@@ -62,14 +115,16 @@ class Schedule:
 
     def skip(self, first: int, end: int) -> None:
         """Records [first, end) of the input ring are not seen."""
-        self._laps = _merged([*self._laps, (first, end)])
-        self._arm()
+        self._leave_out([(first, end)])
 
     def thin_out(self, first: int, end: int, kept: Iterable[int]) -> None:
         """Of records [first, end) of the input ring only ``kept``, in order, are seen."""
         edges = [first, *(edge for record in kept for edge in (record, record + 1)), end]
-        self._laps = _merged([*self._laps, *zip(edges[::2], edges[1::2], strict=True)])
-        self._arm()
+        self._leave_out(zip(edges[::2], edges[1::2], strict=True))
+
+    def look_at_pile(self, above: int, first: int) -> None:
+        """Python is wanted where more than ``above`` records wait and the next is ``first`` or a later one."""
+        self.gate[PILE_ABOVE], self.gate[PILE_FROM] = above, first
 
     @property
     def asked(self) -> bool:
@@ -90,7 +145,6 @@ class Schedule:
         first, end = int(self.gate[LATE_FROM]), int(self.gate[LATE_TO])
         if end > first:
             ctx.record("late_drop", end, {"ring": ring, "from": first, "to": end})
-            self.gate[AT_RECORD] = first
             self.skip(first, end)
         self.gate[LATE_FROM] = self.gate[LATE_TO] = 0
         self.reach()
@@ -99,21 +153,24 @@ class Schedule:
     def reach(self) -> None:
         """Do what is due at the record that the kernel stopped before."""
         self.gate[ASKED] = 0
-        tick, record = int(self.gate[AT_TICK]), int(self.gate[AT_RECORD])
+        tick = int(self.gate[AT_TICK])
         while self._changes and self._changes[0][0] <= tick:
             _, change = self._changes.pop(0)
             change()
-        self._laps = [lap for lap in self._laps if lap[1] > record]
-        self.gate[SKIPPING] = bool(self._laps) and self._laps[0][0] <= record
         self._arm()
+        self._leave_out([])
 
     def _arm(self) -> None:
         self.gate[NEXT_TICK] = self._changes[0][0] if self._changes else NEVER
-        if not self._laps:
-            self.gate[NEXT_RECORD] = NEVER
-        else:
-            first, end = self._laps[0]
-            self.gate[NEXT_RECORD] = end if self.gate[SKIPPING] else first
+
+    def _leave_out(self, stretches: Iterable[tuple[int, int]]) -> None:
+        """Fill the table; the kernel looks at it before the next record."""
+        self._stretches = _merged([*self._stretches[self.gate[STRETCH] :], *stretches])
+        rows = self._stretches[:STRETCHES_MAX]
+        self.gate[TABLE : TABLE + 2 * len(rows)] = np.ravel(rows)
+        self.gate[STRETCH], self.gate[STRETCHES] = 0, len(rows)
+        self.gate[MORE] = len(rows) < len(self._stretches)
+        self.gate[NEXT_RECORD] = 0
 
 
 def _merged(laps: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

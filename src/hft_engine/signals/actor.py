@@ -110,14 +110,15 @@ def duty(wiring: np.ndarray, reader: int) -> int:
     stops = False
     while done < limit and not stops:
         n = 0
+        skipping = gate[SKIPPING]
         while n < min(len(scratch), limit - done) and _take(in_slots, position + done + n, rules, scratch, n):
             stops = _stops(gate, in_slots, position + done + n, scratch, n)
-            if stops:
+            if stops or gate[SKIPPING] != skipping:
                 break
             n += 1
-        if n == 0:
+        if n == 0 and gate[SKIPPING] == skipping:
             break
-        if gate[SKIPPING] == 0:
+        if skipping == 0:
             _decide_group(wiring, scratch, n)
         advance(in_head, reader, n)
         done += n

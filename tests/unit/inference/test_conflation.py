@@ -1,5 +1,6 @@
 """Where features pile up, each instrument's newest is predicted, the rest counted, and a replay leaves out the same."""
 
+from ctypes import CFUNCTYPE, c_int64, c_void_p
 from pathlib import Path
 
 import msgspec
@@ -8,6 +9,7 @@ import pytest
 from test_inference_actor import Bench, _written, feature_rows
 
 from hft_engine.inference.conflation import newest_of_each
+from hft_engine.runtime.chain import ATTENTION
 from hft_engine.runtime.rundir import LOCK
 from hft_engine.runtime.session_events import read_events
 
@@ -66,6 +68,27 @@ def test_a_small_pile_and_one_of_many_instruments_are_left_alone(tmp_path: Path,
         made.actor.tend()
         assert len(made.run()) == len(rows)
     assert made.count("conflated") == 0 and not read_events(made.context.session_dir, "inference")[0]
+
+
+def test_compiled_code_asks_for_the_look_at_a_pile_and_carries_it_out_alone(
+    tmp_path: Path, model: Path
+) -> None:
+    """As under ``runtime.chain``: Python comes only when it is asked for."""
+    made = live(tmp_path, model)
+    rows = rows_of(400, 6)
+    made.features.publish_rows(rows)
+    call = made.actor.native()
+    kernel = CFUNCTYPE(c_int64, c_void_p, c_int64, c_int64, c_int64)(call.address)
+
+    def turn() -> int:
+        return int(kernel(call.wiring.ctypes.data, len(call.wiring), call.reader, call.argument))
+
+    assert turn() == ATTENTION
+    made.actor.tend()
+    while (done := turn()) > 0:
+        assert done != ATTENTION
+    assert done == 0 and made.features.lag(0) == 0
+    assert made.predictions.published == len(expected(rows))
 
 
 @pytest.mark.parametrize("chunk", [1, 64, 900])

@@ -102,6 +102,22 @@ def test_a_lap_is_a_hole_in_the_journal_a_counter_and_an_event(make_ctx, events)
     assert [kind for kind, _ in events] == ["journal_hole"]
 
 
+def test_killed_after_its_commit_it_does_not_read_again_what_is_neither_bar_nor_health(make_ctx):
+    """A venue's bar comes once a minute: 300,000 ticks lie behind the last one at 5,000 a second."""
+    first = Driven(make_ctx())
+    ticks = make_ticks(0, 1_000)
+    ticks["kind"][3] = 4
+    first.ctx.ring("ticks").publish_rows(ticks)
+    first.ctx.ring("bars").publish_rows(make_bars(10))
+    first.drain()
+    first.actor._journal._writer.flush()
+    first.die()
+    second = Driven(make_ctx(rings=first.ctx.rings, stats=first.ctx.stats))
+    assert second.ctx.ring("ticks").lag(0) == 0
+    second.stop()
+    assert len(rows_in(second.ctx, "venue_bars")) == 1
+
+
 def test_killed_before_its_commit_it_resumes_and_stores_each_record_once(make_ctx):
     first = Driven(make_ctx(sqlite_commit_ms=3_600_000))
     rings, stats = first.ctx.rings, first.ctx.stats

@@ -3,7 +3,17 @@
 import pytest
 from test_session_events import context
 
-from hft_engine.runtime.schedule import NEVER, NEXT_RECORD, NEXT_TICK, SKIPPING, Schedule, is_due, too_late
+from hft_engine.runtime.schedule import (
+    NEVER,
+    NEXT_RECORD,
+    NEXT_TICK,
+    SKIPPING,
+    STRETCHES_MAX,
+    Schedule,
+    is_due,
+    is_piled,
+    too_late,
+)
 from hft_engine.runtime.session_events import read_events
 
 
@@ -58,6 +68,47 @@ def test_laps_are_skipped_exactly(laps, seen):
     assert course(schedule, range(10, 17), []) == seen
 
 
+@pytest.mark.parametrize("count", [STRETCHES_MAX, 3 * STRETCHES_MAX])
+def test_stretches_begin_and_end_without_python_but_for_one_stop_a_full_table(count):
+    schedule = Schedule()
+    first = 5
+    schedule.thin_out(first, first + 2 * count, range(first + 1, first + 2 * count, 2))
+    stops, seen = 0, []
+    for record in range(first + 2 * count + 3):
+        if is_due(schedule.gate, record, record):
+            stops += 1
+            schedule.reach()
+        if not is_due(schedule.gate, record, record) and not schedule.gate[SKIPPING]:
+            seen.append(record)
+    assert stops == (count - 1) // STRETCHES_MAX
+    assert seen == [
+        *range(first),
+        *range(first + 1, first + 2 * count, 2),
+        *range(first + 2 * count, record + 1),
+    ]
+
+
+def test_stretches_that_are_added_meanwhile_join_those_under_way():
+    schedule = Schedule()
+    schedule.skip(2, 6)
+    seen = []
+    for record in range(14):
+        if record == 4:
+            schedule.skip(5, 8)
+            schedule.thin_out(10, 13, [11])
+        assert not is_due(schedule.gate, record, record)
+        if not schedule.gate[SKIPPING]:
+            seen.append(record)
+    assert seen == [0, 1, 8, 9, 11, 13]
+
+
+def test_python_is_asked_to_look_at_a_pile_once():
+    schedule = Schedule()
+    assert not is_piled(schedule.gate, 0, 10**9)
+    schedule.look_at_pile(100, 50)
+    assert [is_piled(schedule.gate, *at) for at in ((50, 100), (50, 101), (49, 500))] == [False, True, False]
+
+
 def test_a_change_inside_a_lap_is_made_all_the_same():
     log: list[object] = []
     schedule = Schedule()
@@ -83,12 +134,8 @@ def test_what_is_too_late_is_recorded_before_it_is_skipped(tmp_path):
     too_late(schedule.gate, 2, 5)
     assert schedule.asked
     assert schedule.tend(ctx, "features") == 3
-    assert not schedule.asked and schedule.gate[SKIPPING]
+    assert not schedule.asked
     (event,) = read_events(tmp_path, "inference")[0]
     assert (event.kind, event.data) == ("late_drop", {"ring": "features", "from": 2, "to": 5})
-    seen = [
-        r
-        for r in range(2, 8)
-        if not (is_due(schedule.gate, 10 + r, r) and schedule.reach()) and not schedule.gate[SKIPPING]
-    ]
+    seen = [r for r in range(2, 8) if not is_due(schedule.gate, 10 + r, r) and not schedule.gate[SKIPPING]]
     assert seen == [5, 6, 7]

@@ -35,6 +35,11 @@ class StoreSink:
         """Whether more may be added: False while commits fail and enough is waiting."""
         return self.store is None or self.store.pending < PENDING_ROWS_MAX
 
+    @property
+    def has_all(self) -> bool:
+        """Whether everything that was added is committed."""
+        return self.store is not None and not self.store.pending
+
     def drop(self, count: int) -> None:
         """Count rows that there is nowhere to put."""
         self._dropped.add(count)
