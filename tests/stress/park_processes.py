@@ -16,7 +16,7 @@ from hft_engine.runtime.wait import INPUT_WORDS, Input, addresses, park, ready
 from hft_engine.shm.atomics import mono_ns, spin_hint
 from hft_engine.shm.ring import Ring, advance, claim, poll_into, publish
 from hft_engine.shm.segment import Segment
-from hft_engine.shm.wiring import wire, wired, wired_rows
+from hft_engine.wiring import wire, wired, wired_rows
 
 DTYPE = np.dtype([("sequence", "<i8"), ("round", "<i8")])
 CAPACITY = 64

@@ -9,7 +9,7 @@ from numba import carray, njit
 from hft_engine.runtime.chain import TOUCH_NS, Chain, NativeCall, entry
 from hft_engine.runtime.wait import Input
 from hft_engine.shm.ring import Ring, advance, claim, poll_into, publish, room
-from hft_engine.shm.wiring import wire, wired
+from hft_engine.wiring import wire, wired
 
 DTYPE = np.dtype([("sequence", "<i8"), ("value", "<f8")])
 
