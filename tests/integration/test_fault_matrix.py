@@ -17,7 +17,7 @@ import pytest
 from hft_engine import inline
 from hft_engine.config.schema import FeedConfig, PollConfig, ReconnectConfig, RepairConfig, SimulatorConfig
 from hft_engine.feed.repair import worker
-from hft_engine.feed.simulator.scenario import Halt, Mute, Scenario, shipped
+from hft_engine.feed.simulator.scenario import Halt, Mute, RestFailure, Scenario, shipped
 from hft_engine.feed.simulator.serving import RunningVenue
 from hft_engine.feed.simulator.truth import Truth
 from hft_engine.records import HealthState, TickKind
@@ -118,7 +118,7 @@ def goes_on(engine: LiveEngine, cell: Cell, plot: Scenario, market: RunningVenue
     """Until the scenario is over, all that is expected was seen and the feed is live again; then until all is in."""
     engine.until(lambda: engine.count("events"), "the first ticks")
     engine.for_s(over_s(plot))
-    be_silent_again(engine, cell, plot, market)
+    strike_again(engine, cell, plot, market)
     engine.until(lambda: seen(engine, cell, market), f"all of {cell}; truth {market.truth.counts}")
     engine.for_s(AFTER_S)
     engine.until(lambda: engine.state in ("live", "quiet"), "live again")
@@ -129,26 +129,30 @@ def goes_on(engine: LiveEngine, cell: Cell, plot: Scenario, market: RunningVenue
         engine.until_quiet()
 
 
-def be_silent_again(engine: LiveEngine, cell: Cell, plot: Scenario, market: RunningVenue) -> None:
-    """For longer each time, where nobody took notice: silence is judged by the pace of before, and a machine that stood
-    still made the market look slow.
+def strike_again(engine: LiveEngine, cell: Cell, plot: Scenario, market: RunningVenue) -> None:
+    """What a busy machine let pass unseen, for longer each time: silence is judged by the pace of before, and a machine
+    that stood still made the market look slow; a REST side may have failed while nobody asked it.
     """
-    silences = [step for step in plot.steps if isinstance(step, Mute | Halt)]
+    steps = [step for step in plot.steps if isinstance(step, Mute | Halt | RestFailure)]
     for seconds in (2.0, 4.0, 8.0, 16.0):
-        if not silences or set(cell.health) <= health_states(engine):
+        if not steps or (was_told(engine, cell) and set(cell.health) <= health_states(engine)):
             return
-        for step in silences:
+        for step in (*steps, *cell.also):
             market.inflict(step)
         engine.for_s(seconds)
-        for step in silences:
+        for step in steps:
             market.inflict(step, begins=False)
         engine.for_s(AFTER_S)
+
+
+def was_told(engine: LiveEngine, cell: Cell) -> bool:
+    return not cell.told or any(re.search(cell.told, text, re.DOTALL) for text in engine.told)
 
 
 def seen(engine: LiveEngine, cell: Cell, market: RunningVenue) -> bool:
     if not all(market.truth.counts[fate] for fate in cell.fates):
         return False
-    if cell.told and not any(re.search(cell.told, text, re.DOTALL) for text in engine.told):
+    if not was_told(engine, cell):
         return False
     if any(engine.count(name) < least for name, least in cell.counts):
         return False
