@@ -76,7 +76,7 @@ def duty(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
     return done
 
 
-@kernel(cache=True)
+@kernel()
 def _see(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
     header = wired(wiring, _HEADER, HEADER_DTYPE)
     if header[0].model_id < 0 and deadline_ns == 0:
@@ -96,7 +96,7 @@ def keep_warm(wiring):  # type: ignore[no-untyped-def]
         touch(header, columns, nodes, bits, row, newest.values, spare)
 
 
-@kernel(cache=True)
+@kernel()
 def _pass_over(wiring, reader):  # type: ignore[no-untyped-def]
     """Records that the schedule skips: the recorded run did not see them, or they are too late."""
     in_head, in_slots = wired(wiring, _IN_HEAD, np.int64), wired(wiring, _IN, FEATURE_DTYPE)
@@ -116,7 +116,7 @@ def _pass_over(wiring, reader):  # type: ignore[no-untyped-def]
     return done
 
 
-@kernel(cache=True)
+@kernel()
 def _pass_through(wiring, reader):  # type: ignore[no-untyped-def]
     """Records become visible GROUP_MAX at a time, with one look at the clock: there is nothing to wait for."""
     in_head, in_slots = wired(wiring, _IN_HEAD, np.int64), wired(wiring, _IN, FEATURE_DTYPE)
@@ -156,7 +156,7 @@ def _pass_through(wiring, reader):  # type: ignore[no-untyped-def]
     return ATTENTION if stops and done == 0 else done
 
 
-@kernel(cache=True)
+@kernel()
 def _predict_each(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
     """Each record is published, and its input let go, as soon as it is done."""
     in_head, in_slots = wired(wiring, _IN_HEAD, np.int64), wired(wiring, _IN, FEATURE_DTYPE)
@@ -203,7 +203,7 @@ def _predict_each(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
     return done
 
 
-@kernel(cache=True)
+@kernel()
 def _late_end(in_slots, sequence, oldest_ns):  # type: ignore[no-untyped-def]
     """End of the run of records from ``sequence`` on whose frames came before ``oldest_ns``."""
     while holds(in_slots, sequence) and in_slots[sequence & (len(in_slots) - 1)].ts_mono_ns < oldest_ns:
@@ -211,7 +211,7 @@ def _late_end(in_slots, sequence, oldest_ns):  # type: ignore[no-untyped-def]
     return sequence
 
 
-@kernel(cache=True, forceinline=True)
+@kernel(forceinline=True)
 def _copy_features(features, prediction):  # type: ignore[no-untyped-def]
     prediction.source_sequence = features.source_sequence
     prediction.ts_venue_ns = features.ts_venue_ns
@@ -227,7 +227,7 @@ def _copy_features(features, prediction):  # type: ignore[no-untyped-def]
     copy_values(prediction.values, features.values)
 
 
-@kernel(cache=True)
+@kernel()
 def _stamp(predictions, first, count, histogram):  # type: ignore[no-untyped-def]
     """``ts_publish_ns`` of records that hold their features' one there."""
     now = mono_ns()
@@ -242,7 +242,7 @@ def _stamp(predictions, first, count, histogram):  # type: ignore[no-untyped-def
     record(histogram, now - before, alike)
 
 
-@kernel(cache=True, forceinline=True)
+@kernel(forceinline=True)
 def _clear_outputs(prediction, model_id):  # type: ignore[no-untyped-def]
     outputs = prediction.outputs
     for k in range(OUTPUTS_MAX):
@@ -251,7 +251,7 @@ def _clear_outputs(prediction, model_id):  # type: ignore[no-untyped-def]
     prediction.output_count = 0
 
 
-@kernel(cache=True)
+@kernel()
 def _predict(header, columns, nodes, bits, row, prediction):  # type: ignore[no-untyped-def]
     """Fills in the outputs, NaN where there are none; returns the counter to raise."""
     model = header[0]

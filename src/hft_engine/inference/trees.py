@@ -42,7 +42,7 @@ def evaluate_rows(header, columns, nodes, bits, row, values, out):  # type: igno
         evaluate(header, columns, nodes, bits, row, values[i], out[i])
 
 
-@kernel(cache=True)
+@kernel()
 def evaluate(header, columns, nodes, bits, row, values, out):  # type: ignore[no-untyped-def]
     """Writes the model's outputs for the feature vector ``values`` to ``out[:output_count]``."""
     model = header[0]
@@ -61,7 +61,7 @@ def evaluate(header, columns, nodes, bits, row, values, out):  # type: ignore[no
     _transform(model.transform, model.sigmoid, outputs, out)
 
 
-@kernel(cache=True)
+@kernel()
 def touch(header, columns, nodes, bits, row, values, out):  # type: ignore[no-untyped-def]
     """Brings the model back into the caches: every line of its nodes, as far as TOUCHED_MAX, then one evaluation.
 
@@ -74,7 +74,7 @@ def touch(header, columns, nodes, bits, row, values, out):  # type: ignore[no-un
     return total  # so that the loads are not optimised away
 
 
-@kernel(cache=True)
+@kernel()
 def any_missing(columns, values):  # type: ignore[no-untyped-def]
     """Whether a feature that the model uses is NaN."""
     missing = False
@@ -83,7 +83,7 @@ def any_missing(columns, values):  # type: ignore[no-untyped-def]
     return missing
 
 
-@kernel(cache=True)
+@kernel()
 def _fill_row(columns, values, row):  # type: ignore[no-untyped-def]
     row[0] = -np.inf
     for c in range(1, len(columns)):
@@ -96,7 +96,7 @@ def _fill_row(columns, values, row):  # type: ignore[no-untyped-def]
         row[c] = column.sign * value
 
 
-@kernel(cache=True)
+@kernel()
 def _sum_one(nodes, row, tree_count):  # type: ignore[no-untyped-def]
     """The sum of a model without sets of categories: no branch depends on the data but the end of a group."""
     total = 0.0
@@ -115,7 +115,7 @@ def _sum_one(nodes, row, tree_count):  # type: ignore[no-untyped-def]
     return total
 
 
-@kernel(cache=True)
+@kernel()
 def _sum_classes(nodes, row, tree_count, outputs, out):  # type: ignore[no-untyped-def]
     """The same with several outputs, whose trees take turns."""
     k = _NO
@@ -133,7 +133,7 @@ def _sum_classes(nodes, row, tree_count, outputs, out):  # type: ignore[no-untyp
         first += _LANES
 
 
-@kernel(cache=True, inline="always")
+@kernel(inline="always")
 def _add(nodes, leaf, k, outputs, out):  # type: ignore[no-untyped-def]
     """Adds a leaf's value to output ``k``; returns the output of the next tree."""
     out[k] += nodes[leaf].threshold
@@ -141,7 +141,7 @@ def _add(nodes, leaf, k, outputs, out):  # type: ignore[no-untyped-def]
     return _NO if k == outputs else k
 
 
-@kernel(cache=True, inline="always")
+@kernel(inline="always")
 def _leaves(nodes, row, first):  # type: ignore[no-untyped-def]
     """The leaves of eight trees, walked side by side so that their loads overlap. At a leaf a step stays."""
     a, b, c, d = first, first + np.uint64(1), first + np.uint64(2), first + np.uint64(3)
@@ -166,13 +166,13 @@ def _leaves(nodes, row, first):  # type: ignore[no-untyped-def]
     return a, b, c, d, e, f, g, h
 
 
-@kernel(cache=True)
+@kernel()
 def _step(nodes, row, i):  # type: ignore[no-untyped-def]
     node = nodes[i]
     return np.uint64(node.child) + (_NO if row[node.column] <= node.threshold else _YES)
 
 
-@kernel(cache=True)
+@kernel()
 def _sum_any(nodes, bits, row, tree_count, outputs, out):  # type: ignore[no-untyped-def]
     """Adds up any model, one tree after the other."""
     k = _NO
@@ -184,7 +184,7 @@ def _sum_any(nodes, bits, row, tree_count, outputs, out):  # type: ignore[no-unt
         k = _add(nodes, i, k, outputs, out)
 
 
-@kernel(cache=True)
+@kernel()
 def _step_categorical(nodes, bits, row, i):  # type: ignore[no-untyped-def]
     node = nodes[i]
     value = row[node.column & ~_CATEGORICAL]
@@ -198,7 +198,7 @@ def _step_categorical(nodes, bits, row, i):  # type: ignore[no-untyped-def]
     return np.uint64(node.child) + (_YES - inside)
 
 
-@kernel(cache=True)
+@kernel()
 def _transform(kind, sigmoid, outputs, out):  # type: ignore[no-untyped-def]
     if kind == _SOFTMAX:
         _softmax(outputs, out)
@@ -214,7 +214,7 @@ def _transform(kind, sigmoid, outputs, out):  # type: ignore[no-untyped-def]
             out[k] = out[k] * abs(out[k])
 
 
-@kernel(cache=True)
+@kernel()
 def _softmax(outputs, out):  # type: ignore[no-untyped-def]
     highest = out[0]
     for k in range(outputs):

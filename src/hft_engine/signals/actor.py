@@ -125,7 +125,7 @@ def duty(wiring: np.ndarray, reader: int) -> int:
     return ATTENTION if stops and done == 0 else done
 
 
-@kernel(cache=True)
+@kernel()
 def _decide_group(wiring: np.ndarray, scratch: np.ndarray, n: int) -> None:
     out_head, out_slots = wired(wiring, _OUT_HEAD, np.int64), wired(wiring, _OUT, SIGNAL_DTYPE)
     rules, states = wired(wiring, _RULES, RULE_DTYPE), wired(wiring, _STATES, STATE_DTYPE)

@@ -1,0 +1,31 @@
+"""What ``kernel`` promises: compiled without wrappers where nobody needs them, called from Python all the same."""
+
+import numpy as np
+
+from hft_engine.kernel import kernel
+
+
+@kernel(inline="always")
+def _inlined(values: np.ndarray) -> float:
+    return 2.0 * values[0]
+
+
+@kernel()
+def _inner(values: np.ndarray) -> float:
+    return _inlined(values) + values[1]
+
+
+@kernel(cache=True)
+def _outer(values: np.ndarray) -> float:
+    return 10.0 * _inner(values)
+
+
+def test_inner_kernels_have_no_wrappers_but_for_python_itself() -> None:
+    values = np.array([3.0, 4.0])
+    assert _outer(values) == 100.0
+    (compiled,) = _inner.overloads.values()
+    assert (
+        "cpython." not in compiled.library.get_llvm_str() and "cfunc." not in compiled.library.get_llvm_str()
+    )
+    assert (_inner(values), _inlined(values)) == (10.0, 6.0)
+    assert len(_inner.overloads) == 1, "what Python calls is a kernel of its own"
