@@ -17,7 +17,7 @@ import pytest
 from hft_engine import inline
 from hft_engine.config.schema import FeedConfig, PollConfig, ReconnectConfig, RepairConfig, SimulatorConfig
 from hft_engine.feed.repair import worker
-from hft_engine.feed.simulator.scenario import Halt, Mute, RestFailure, Scenario, shipped
+from hft_engine.feed.simulator.scenario import Halt, Mute, Reorder, RestFailure, Scenario, shipped
 from hft_engine.feed.simulator.serving import RunningVenue
 from hft_engine.feed.simulator.truth import Truth
 from hft_engine.records import HealthState, TickKind
@@ -123,9 +123,13 @@ def goes_on(engine: LiveEngine, cell: Cell, plot: Scenario, market: RunningVenue
     engine.for_s(AFTER_S)
     engine.until(lambda: engine.state in ("live", "quiet"), "live again")
     if market.url:
+        for step in (step for step in plot.steps if isinstance(step, Reorder)):
+            market.inflict(step, begins=False)  # what it keeps back is sent: else a copy of it never is
         before = len(engine.ticks())
         engine.until(lambda: len(engine.ticks()) > before + 50, "ticks again")
+        engine.until(lambda: len(engine.signals()), "a signal")
         market.inflict(Mute())
+        engine.until(lambda: not any(one.bytes_waiting for one in market.venue.sessions), "all sent")
         engine.until_quiet()
 
 
@@ -137,6 +141,7 @@ def strike_again(engine: LiveEngine, cell: Cell, plot: Scenario, market: Running
     for seconds in (2.0, 4.0, 8.0, 16.0):
         if not steps or (was_told(engine, cell) and set(cell.health) <= health_states(engine)):
             return
+        engine.for_s(seconds)  # its pace is learned
         for step in (*steps, *cell.also):
             market.inflict(step)
         engine.for_s(seconds)
