@@ -5,6 +5,7 @@ ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 VENV="$ROOT/.venv"
 HFT="$VENV/bin/hft"
 export PIP_DISABLE_PIP_VERSION_CHECK=1
+unset PYTHONDONTWRITEBYTECODE # containers set it; then every process of an engine compiles every module again, for seconds
 
 _die() {
     echo "error: $*" >&2

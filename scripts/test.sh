@@ -5,4 +5,5 @@ set -euo pipefail
 cd "$ROOT"
 hft_env test
 "$HFT" warm # kernels compiled once, not inside a test's time-out
-exec "$VENV/bin/python" -m pytest "$@"
+# Several at a time, one more than there are cores, as most of them wait. All in this process: scripts/test.sh -n 0
+exec "$VENV/bin/python" -m pytest -n "$(($(nproc) < 4 ? $(nproc) + 1 : 5))" "$@"

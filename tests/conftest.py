@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from hft_engine.runtime import kernelcache
 from support import watcher
@@ -20,6 +21,28 @@ from hypothesis import settings  # noqa: E402
 
 settings.register_profile("engine", deadline=None, max_examples=50)
 settings.load_profile("engine")
+
+
+class Shares(LoadScopeScheduling):
+    """What test processes are given: a file's tests together, as they share what is made once; engines one by one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if nodeid.startswith("tests/system/") else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Shares:
+    config.option.loadscopereorder = False  # the order is ours, see below
+    return Shares(config, log)
+
+
+SLOW_FIRST = ("tests/system/", "tests/integration/", "tests/")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Random as they are, but what takes long comes early: no process is to be alone with it in the end."""
+    items.sort(key=lambda item: [item.nodeid.startswith(folder) for folder in SLOW_FIRST], reverse=True)
+
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -44,7 +67,7 @@ def nothing_left_behind() -> Iterator[None]:
     # multiprocessing's own helper is started once and outlives every test
     known = before | {resource_tracker._resource_tracker._pid}  # type: ignore[attr-defined]
     left = [child for child in psutil.Process().children(recursive=True) if child.pid not in known]
-    _, alive = psutil.wait_procs(left, timeout=3)
+    _, alive = psutil.wait_procs(left, timeout=10)
     for child in alive:
         child.kill()
     assert not alive, f"processes left behind: {alive}"

@@ -23,7 +23,7 @@ from hft_engine.runtime.wait import Input
 from hft_engine.shm.clock import mono_ns
 from hft_engine.shm.histogram import new_counts
 from hft_engine.shm.ring import Ring, advance, poll_into
-from hft_engine.shm.wiring import wire, wired
+from hft_engine.wiring import wire, wired
 
 _HEAD, _SLOTS, _SCRATCH, _ARRIVALS, _SEEN = range(5)
 CONNECT_S = 5.0

@@ -19,7 +19,7 @@ from hft_engine.inference.lightgbm_text import parse_model
 from hft_engine.inference.tables import COLUMN_DTYPE, HEADER_DTYPE, NODE_DTYPE, Tables, build_tables
 from hft_engine.inference.trees import evaluate
 from hft_engine.shm.clock import mono_ns
-from hft_engine.shm.wiring import wire, wired
+from hft_engine.wiring import wire, wired
 
 MODELS = (1, 2, 4, 8, 16)
 _TABLES = 5  # arrays of a model

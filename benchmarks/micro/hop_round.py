@@ -22,7 +22,7 @@ from hft_engine.shm.atomics import spin_hint
 from hft_engine.shm.clock import mono_ns
 from hft_engine.shm.histogram import new_counts, record
 from hft_engine.shm.ring import Ring, advance, claim, poll_into, publish
-from hft_engine.shm.wiring import wire, wired, wired_rows
+from hft_engine.wiring import wire, wired, wired_rows
 
 _OUT_HEAD, _OUT, _OUT_BELLS, _IN_HEAD, _IN, _IN_BELLS, _SCRATCH, _INPUTS = range(8)  # wiring of an end
 

@@ -28,7 +28,7 @@ from hft_engine.shm import layout
 from hft_engine.shm.atomics import sched_yield, spin_hint
 from hft_engine.shm.clock import mono_ns
 from hft_engine.shm.ring import Ring, advance, claim, poll_into, publish, room
-from hft_engine.shm.wiring import wire, wired
+from hft_engine.wiring import wire, wired
 
 BATCH = 256
 CROWD = 8

@@ -7,7 +7,6 @@ configuration go to it as its standard input, never in its arguments: anybody ma
 
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -15,6 +14,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
+
+from hft_engine.runtime import linux
 
 READY_FD = "HFT_READY_FD"
 STOP_TIMEOUT_S = 15.0  # after the starter was interrupted
@@ -133,7 +134,7 @@ def _lines(fd: int, deadline: _Deadline) -> Iterator[str]:
     """Lines until the pipe closes or the deadline, once there is one, passes."""
     pending = b""
     while True:
-        if not select.select([fd], [], [], deadline.left_s())[0]:
+        if not linux.readable(fd, deadline.left_s()):
             return
         data = os.read(fd, 65536)
         if not data:

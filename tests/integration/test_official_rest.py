@@ -62,7 +62,7 @@ def raw(
 ) -> tuple[int, dict[str, str], bytes]:
     request = urllib.request.Request(venue.rest_url + path, headers=headers or {})
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=40) as answer:
             return answer.status, dict(answer.headers), answer.read()
     except urllib.error.HTTPError as error:
         with error:

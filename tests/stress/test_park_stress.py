@@ -35,8 +35,11 @@ def test_everybody_who_sleeps_is_woken_by_the_record_that_it_waits_for(
     for i in range(followers):
         create_ring(tmp_path / f"answers-{i}.ring", DTYPE, CAPACITY, [("leader", LEADER_BELL)], gating=False)
     rounds = ROUNDS // followers
-    processes = [start("follow", tmp_path, i, rounds) for i in range(followers)]
-    processes.append(start("lead", tmp_path, followers, rounds))
+    processes = []
+    for arguments in (("lead", tmp_path, followers), *(("follow", tmp_path, i) for i in range(followers))):
+        processes.append(start(*arguments, rounds))
+        output = processes[-1].stdout
+        assert output is not None and output.readline() == "compiled\n"  # by one for all: the others load
     answers = [process.communicate(timeout=500)[0] for process in processes]
     assert [json.loads(answer) for answer in answers] == [{"lost": 0}] * (followers + 1)
     bells = Segment.attach(tmp_path / "bells").words

@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from hft_engine.views.status import collect
 from support.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +39,11 @@ class Engine:
     options: list[str]
 
     def status(self) -> dict[str, Any]:
+        """What ``hft status`` shows, without a process of its own for every look."""
+        return collect(self.run_dir())
+
+    def told_status(self) -> dict[str, Any]:
+        """What the command says."""
         answer = hft("status", "--json", *self.options)
         assert answer.returncode == 0, answer.stderr
         state: dict[str, Any] = json.loads(answer.stdout)
@@ -62,7 +68,7 @@ class Engine:
         return hft("stop", *self.options)
 
     def wait_for_signals(self, more_than: int = 0) -> None:
-        wait_for(lambda: self.status()["signals"]["published"] > more_than, "signals", 30)
+        wait_for(lambda: self.status()["signals"]["published"] > more_than, "signals", 90)
 
 
 @contextmanager
@@ -78,7 +84,7 @@ def demo(directory: Path, *overrides: str, flags: Sequence[str] = ()) -> Iterato
         yield engine
     finally:
         engine.stop()
-        _, alive = psutil.wait_procs(processes, timeout=5)
+        _, alive = psutil.wait_procs(processes, timeout=20)
         for process in alive:
             process.kill()
         assert not alive, f"left running: {alive}"

@@ -28,6 +28,7 @@ from hft_engine.shm.ring import Ring
 
 TICKS_MAX = 1 << 18  # of a test: the ring is never lapped, so it is its own record
 NAP_S = 0.0005
+QUIET_CYCLES = 300
 _STEP = 1e-6
 
 
@@ -103,12 +104,16 @@ class LiveEngine:
             self.cycle()
 
     def until_quiet(self, quiet_s: float = 0.7) -> None:
-        """Until nothing has come for so long: the counters are up to a quarter of a second old, and so is health."""
-        seen, since = -1, 0.0
-        while seen != self.count("frames") or time.monotonic() - since < quiet_s:
+        """Until nothing has come for so long: the counters are up to a quarter of a second old, and so is health.
+
+        And for so many cycles: on a busy machine there are few of them in that time, and who sends has none either.
+        """
+        seen, since, cycles = -1, 0.0, 0
+        while cycles < QUIET_CYCLES or time.monotonic() - since < quiet_s:
             if seen != self.count("frames"):
-                seen, since = self.count("frames"), time.monotonic()
+                seen, since, cycles = self.count("frames"), time.monotonic(), 0
             self.cycle()
+            cycles += 1
 
     @property
     def state(self) -> str:

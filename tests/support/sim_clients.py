@@ -17,7 +17,7 @@ QUIET_S = 0.2  # how long "nothing came" is waited for
 
 def connect(running: RunningVenue, receive_buffer: int = 0) -> websocket.WebSocket:
     options = ((socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer),) if receive_buffer else ()
-    return websocket.create_connection(running.url, timeout=5, sockopt=options, skip_utf8_validation=True)
+    return websocket.create_connection(running.url, timeout=30, sockopt=options, skip_utf8_validation=True)
 
 
 @contextmanager

@@ -24,5 +24,18 @@ def steady_ticks(count: int, step_ns: int = 10_000_000, kind: TickKind = TickKin
     return ticks
 
 
+class HeldSource(RecordedSource):
+    """Held until a test lets it go: a recording begins with the first subscription, and there may be more to come."""
+
+    held = True
+
+    def take(self, now_ns: int, limit: int) -> np.ndarray:
+        return super().take(now_ns, 0 if self.held else limit)
+
+
 def recorded(ticks: np.ndarray, speed: float = 0.0) -> RecordedSource:
     return RecordedSource(Recording.of(SYMBOLS, ticks), SYMBOLS, speed)
+
+
+def held(ticks: np.ndarray) -> HeldSource:
+    return HeldSource(Recording.of(SYMBOLS, ticks), SYMBOLS, 0.0)

@@ -22,7 +22,7 @@ def venue(api_key: str, *options: str, vendor: str = "polygon") -> Iterator[str]
             yield _url(process)
         finally:
             process.terminate()
-            process.communicate(timeout=10)
+            process.communicate(timeout=40)
 
 
 def _url(process: "subprocess.Popen[str]") -> str:

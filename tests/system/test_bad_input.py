@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 MODEL = ROOT / "models" / "demo" / "direction.txt"
 SECRET = "sk-planted-4711-e1f9c2"
-QUICK_S = 20  # for what is refused before a kernel is compiled or a process started
+QUICK_S = 60  # for what is refused before a kernel is compiled or a process started
 
 
 @pytest.fixture(autouse=True)
@@ -446,10 +446,10 @@ def nothing_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_stop_while_kernels_compile(tmp_path: Path, run_root: Path, nothing_compiled: None) -> None:
     options = settings(tmp_path)
     with starting(run_root, "--detach", *options) as starter:
-        stopped = hft("stop", *options, timeout_s=10)
+        stopped = hft("stop", *options, timeout_s=40)
         assert stopped.returncode == 0, stopped.stderr
         assert "stopped hft-" in stopped.stdout
-        out, err = starter.communicate(timeout=5)
+        out, err = starter.communicate(timeout=40)
         assert starter.returncode != 0
         assert "stopped before" in err, out + err
         assert_nothing_left(run_root)
@@ -461,7 +461,7 @@ def test_interrupted_start_leaves_nothing(
 ) -> None:
     with starting(run_root, *detach, *settings(tmp_path)) as starter:
         os.killpg(starter.pid, signal.SIGINT)
-        out, err = starter.communicate(timeout=10)
+        out, err = starter.communicate(timeout=40)
         assert "Traceback" not in out + err
         assert_nothing_left(run_root)
 
@@ -469,7 +469,7 @@ def test_interrupted_start_leaves_nothing(
 def test_start_after_a_start_that_was_killed(tmp_path: Path, run_root: Path) -> None:
     with starting(run_root, *settings(tmp_path)) as starter:
         starter.kill()
-        wait_for(lambda: not processes_of(run_root), "all of it gone with its supervisor", 5)
+        wait_for(lambda: not processes_of(run_root), "all of it gone with its supervisor", 40)
     with demo(tmp_path) as engine:
         assert engine.status()["state"] == "running"
         engine.run_dir()  # the only one: that of the killed start was removed

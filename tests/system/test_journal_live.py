@@ -43,10 +43,10 @@ def test_what_persistence_missed_is_counted_and_is_a_hole_and_the_rest_is_stored
     with demo(tmp_path, *SETTINGS) as engine:
         run = RunView(engine.run_dir())
         run_id = run.manifest.run_id
-        wait_for(lambda: run.rings["signals"].published, "signals", 30)
+        wait_for(lambda: run.rings["signals"].published, "signals", 60)
         stand_still_until_lapped(engine, run)
-        wait_for(lambda: run.counters("persistence")["lapped_ticks"] > RING, "a lap", 30)
-        wait_for(lambda: run.counters("persistence")["journal_compressed"], "compression", 30)
+        wait_for(lambda: run.counters("persistence")["lapped_ticks"] > RING, "a lap", 60)
+        wait_for(lambda: run.counters("persistence")["journal_compressed"], "compression", 60)
         listed = json.loads(hft("journal", "ls", "--json", *engine.options).stdout)
         shown = json.loads(hft("journal", "info", run_id, "--json", *engine.options).stdout)
     # Stopped in order, everything was drained; what is mapped can still be read.

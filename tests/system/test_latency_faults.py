@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import psutil
 import pytest
 
 from hft_engine.persistence.journal import JournalReader
-from hft_engine.records import HOPS, TickKind, signal_hops
+from hft_engine.records import HOPS, TICK_DTYPE, TickKind, signal_hops
 from hft_engine.views.run import RunView
 from support.engine import Engine, demo, hft
 from support.waiting import wait_for
@@ -23,6 +24,10 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 STOP_S = 0.2
 VENUE_STAMP_NS = 1_000_000  # the venue stamps in milliseconds
 TICKS_MIN = 100  # due in the window; the load is 2,000 ticks/s in the mean
+STAGES = {  # what each reads and makes, and where it says when what it read was visible
+    "indicators": ("ticks", "features", "ts_tick_ns"),
+    "inference": ("features", "predictions", "ts_feature_ns"),
+}
 RULES = """[
  {name: up, feature: tick_return_1, side: buy, when: above, enter: 1.0e-7, release: -1.0e-7, full: 1.0e-3},
  {name: down, feature: tick_return_1, side: sell, when: below, enter: -1.0e-7, release: 1.0e-7, full: -1.0e-3},
@@ -59,23 +64,28 @@ def pause(pid: int) -> Pause:
     return Pause(began, ended, began_utc, ended_utc)
 
 
-def last(run: RunView, name: str, count: int = 8_192) -> np.ndarray:
+def last(run: RunView, name: str, count: int = 1 << 15) -> np.ndarray:
     return run.rings[name].last(count)
 
 
-def wait_until_all_visible(run: RunView, ticks: np.ndarray) -> None:
-    newest = ticks["sequence"].max()
-    for name in ("features", "predictions"):
-        wait_for(
-            lambda name=name: last(run, name, 1)["source_sequence"][0] >= newest, f"{name} of the window"
-        )
+def stand(
+    engine: Engine, role: str, due: Callable[[Pause], np.ndarray], tries: int = 20
+) -> tuple[Pause, np.ndarray]:
+    """A pause, and the records that were due to the stage meanwhile. One that a busy machine gave few is no proof."""
+    for _ in range(tries):
+        stood = pause(engine.pid_of(role))
+        records = due(stood)
+        if len(records) >= TICKS_MIN:
+            return stood, records
+    raise AssertionError(f"{tries} times less than {TICKS_MIN} records were due to {role}")
 
 
-def due(run: RunView, stood: Pause) -> np.ndarray:
-    """The ticks that left the socket while a stage stood still."""
-    ticks = last(run, "ticks")
-    ticks = ticks[(ticks["kind"] == TickKind.TRADE) | (ticks["kind"] == TickKind.QUOTE)]
-    return ticks[(ticks["ts_publish_ns"] > stood.from_ns) & (ticks["ts_publish_ns"] < stood.to_ns)]
+def visible(run: RunView, name: str, stood: Pause) -> np.ndarray:
+    """The records of market data that became visible on a ring while a stage stood still."""
+    records = last(run, name)
+    if name == "ticks":
+        records = records[(records["kind"] == TickKind.TRADE) | (records["kind"] == TickKind.QUOTE)]
+    return records[(records["ts_publish_ns"] > stood.from_ns) & (records["ts_publish_ns"] < stood.to_ns)]
 
 
 def lat(engine: Engine) -> dict[str, Any]:
@@ -90,30 +100,28 @@ def max_us(engine: Engine, hop: str) -> float:
 
 
 def check_stage(engine: Engine, run: RunView, role: str) -> None:
-    """Of indicators or inference: every tick of the window has a record, and none was visible before the end."""
-    stood = pause(engine.pid_of(role))
-    ticks = due(run, stood)
-    assert len(ticks) >= TICKS_MIN
-    wait_until_all_visible(run, ticks)
-    made = last(run, "features" if role == "indicators" else "predictions")
-    made = made[np.isin(made["source_sequence"], ticks["sequence"])]
-    assert made["source_sequence"].tolist() == ticks["sequence"].tolist()
-    begin = made["ts_tick_ns"] if role == "indicators" else made["ts_feature_ns"]
-    in_time = begin < stood.to_ns  # the stage before may itself have been late, for a moment
-    assert np.count_nonzero(in_time) >= TICKS_MIN
+    """Of indicators or inference: all that was due has a record, and none of these was visible before the end."""
+    source, target, begin = STAGES[role]
+    stood, came = stand(engine, role, lambda stood: visible(run, source, stood))
+    numbers = came["sequence" if source == "ticks" else "source_sequence"]
+    wait_for(
+        lambda: last(run, target, 1)["source_sequence"][0] >= numbers.max(), f"{target} of the window", 60
+    )
+    made = last(run, target)
+    made = made[np.isin(made["source_sequence"], numbers)]
+    assert made["source_sequence"].tolist() == numbers.tolist()
+    assert made[begin].tolist() == came["ts_publish_ns"].tolist()
     assert (made["ts_publish_ns"] >= stood.to_ns).all()
-    spent = made["ts_publish_ns"] - begin
-    assert (spent[in_time] >= stood.to_ns - begin[in_time]).all()
-    assert max_us(engine, role) >= (stood.to_ns - begin.min()) / 1e3
+    assert max_us(engine, role) >= (stood.to_ns - made[begin].min()) / 1e3
 
 
 def check_signals(engine: Engine, run: RunView) -> None:
     before = run.rings["signals"].published
-    stood = pause(engine.pid_of("signals"))
-    ticks = due(run, stood)
-    wait_for(lambda: last(run, "signals", 1)["source_sequence"][0] > ticks["sequence"].max(), "later signals")
+    stood, came = stand(engine, "signals", lambda stood: visible(run, "predictions", stood))
+    numbers = came["source_sequence"]
+    wait_for(lambda: last(run, "signals", 1)["source_sequence"][0] > numbers.max(), "later signals", 60)
     signals = last(run, "signals", run.rings["signals"].published - before)
-    late = signals[np.isin(signals["source_sequence"], ticks["sequence"])]
+    late = signals[np.isin(signals["source_sequence"], numbers)]
     assert len(late) >= TICKS_MIN // 10
     assert (late["ts_publish_ns"] >= stood.to_ns).all()
     hops = signal_hops(late)
@@ -124,14 +132,16 @@ def check_signals(engine: Engine, run: RunView) -> None:
 
 def check_feed(engine: Engine, run: RunView) -> None:
     """What waits in the socket has no stamp of ours yet: the venue's stamps show it."""
-    stood = pause(engine.pid_of("feed"))
-    wait_for(lambda: last(run, "ticks", 1)["ts_venue_ns"][0] > stood.to_utc_ns, "ticks of after the pause")
-    ticks = last(run, "ticks")
-    stamped = ticks["ts_venue_ns"]
-    ticks = ticks[(stamped > stood.from_utc_ns + VENUE_STAMP_NS) & (stamped < stood.to_utc_ns)]
-    assert len(ticks) >= TICKS_MIN
+
+    def stamped(stood: Pause) -> np.ndarray:
+        wait_for(lambda: last(run, "ticks", 1)["ts_venue_ns"][0] > stood.to_utc_ns, "ticks after it", 60)
+        ticks = last(run, "ticks")
+        when = ticks["ts_venue_ns"]
+        return ticks[(when > stood.from_utc_ns + VENUE_STAMP_NS) & (when < stood.to_utc_ns)]
+
+    stood, ticks = stand(engine, "feed", stamped)
     assert (ticks["ts_recv_ns"] >= stood.to_utc_ns).all()
-    assert max_us(engine, "venue_to_socket") >= 0.9 * STOP_S * 1e6
+    assert max_us(engine, "venue_to_socket") >= (stood.to_utc_ns - ticks["ts_venue_ns"].min()) / 1e3
 
 
 def check_sums(run: RunView) -> None:
@@ -151,15 +161,21 @@ def check_slowest_are_in_the_journal(engine: Engine) -> None:
     assert len(slowest) == 16
     assert slowest[0]["total_ns"] >= 0.9 * STOP_S * 1e9
     (session,) = (engine.directory / "data" / "journal").iterdir()
-    reader = JournalReader(session)
-    ticks = np.concatenate([chunk.view("V128") for chunk in reader]).view(next(iter(reader)).dtype)
+    numbers = {slow["source_sequence"] for slow in slowest}
+    wait_for(lambda: numbers <= set(journaled(session)["sequence"].tolist()), "the slowest in the journal")
+    ticks, symbols = journaled(session), JournalReader(session).instruments
     for slow in slowest:
         assert list(slow["hops_ns"]) == list(HOPS)
         assert sum(slow["hops_ns"].values()) == slow["total_ns"]
         (tick,) = ticks[ticks["sequence"] == slow["source_sequence"]]
-        assert reader.instruments[tick["instrument_id"]] == slow["symbol"]
+        assert symbols[tick["instrument_id"]] == slow["symbol"]
         assert tick["ts_recv_ns"] == slow["ts_recv_ns"]
         assert tick["ts_publish_ns"] - tick["ts_mono_ns"] == slow["hops_ns"]["feed"]
+
+
+def journaled(session: Path) -> np.ndarray:
+    """All ticks that are in the journal so far."""
+    return np.concatenate([chunk.view("V128") for chunk in JournalReader(session)]).view(TICK_DTYPE)
 
 
 def test_a_pause_of_any_stage_shows_in_every_tick_due_meanwhile(tmp_path: Path) -> None:
@@ -171,7 +187,6 @@ def test_a_pause_of_any_stage_shows_in_every_tick_due_meanwhile(tmp_path: Path) 
         check_signals(engine, run)
         check_feed(engine, run)
         check_sums(run)
-        time.sleep(0.5)  # of the journal: persistence.journal_flush_ms
         check_slowest_are_in_the_journal(engine)
 
 

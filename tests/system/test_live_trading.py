@@ -37,7 +37,7 @@ def _file(folder: Path, url: str, **changes: object) -> Path:
     data = json.loads(SHIPPED.read_text())
     data["market_hours"]["session"] = "always"
     budget = {"calls_per_second": 1_000, "calls_per_minute": 100_000, "calls_per_day": 0}
-    rules = [_rule("low", "buy", "below", 45.0, 50.0, 25.0), _rule("high", "sell", "above", 55.0, 50.0, 75.0)]
+    rules = [_rule("low", "buy", "below", 45.0, 50.0, 35.0), _rule("high", "sell", "above", 55.0, 50.0, 65.0)]
     data["engine"] = {
         "engine": {"data_dir": str(folder / "data"), "log_dir": str(folder / "logs")},
         "feed": {"url": url, "poll": budget, "health": {"ticks": False}},

@@ -54,7 +54,7 @@ def test_a_venue_that_repeats_the_key_everywhere_does_not_get_it_into_anything(
         assert started.returncode == 0, started.stdout + started.stderr
         try:
             engine = Engine(tmp_path, options)
-            wait_for(lambda: venue.goodbyes >= 2, "it has said everything twice", 40)
+            wait_for(lambda: venue.goodbyes >= 2, "it has said everything twice", 90)
             wait_for(lambda: engine.status()["counters"]["feed"]["quarantined"] >= 8, "kept")
             wait_for(lambda: engine.status()["counters"]["persistence"]["ticks"] > 0, "stored")
             shown = [hft(*view, *options) for view in VIEWS]
@@ -97,7 +97,7 @@ def test_a_venue_that_repeats_the_key_everywhere_does_not_get_it_into_anything(
 def test_a_key_on_the_command_line_is_refused_with_where_it_belongs(
     tmp_path: Path, override: str, command: list[str]
 ) -> None:
-    answer = hft(*command, *settings(tmp_path, override), timeout_s=20)
+    answer = hft(*command, *settings(tmp_path, override), timeout_s=60)
     assert answer.returncode == 2
     assert SECRET not in answer.stdout + answer.stderr
     assert "***" in answer.stderr and "configuration file" in answer.stderr

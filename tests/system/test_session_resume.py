@@ -85,7 +85,7 @@ def is_replaced(engine: Engine, role: str, pid: int) -> bool:
 def kill_supervisor(engine: Engine) -> None:
     processes = engine.processes()
     os.kill(engine.supervisor_pid(), signal.SIGKILL)
-    _, left = psutil.wait_procs(processes, timeout=2)
+    _, left = psutil.wait_procs(processes, timeout=20)
     # one that has ended, and whose end nobody has taken note of yet, is dead as well
     assert not [process for process in left if process.status() != psutil.STATUS_ZOMBIE]
 

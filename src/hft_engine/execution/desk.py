@@ -23,7 +23,7 @@ from hft_engine.execution.strategies import Follow
 from hft_engine.execution.strategy import Bar, Fill, Signal, Strategy, Tick
 from hft_engine.instruments import InstrumentTable
 from hft_engine.records import BAR_DTYPE, SIGNAL_DTYPE, TICK_DTYPE, BarFlag, TickKind
-from hft_engine.shm.wiring import wire
+from hft_engine.wiring import wire
 
 TICKS_MAX = 4_096  # taken up at once: half a megabyte
 

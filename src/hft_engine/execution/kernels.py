@@ -1,6 +1,6 @@
 """The compiled entries of a trading account: ticks through it, and what a strategy may ask of it. Never waits.
 
-``wiring``: the arrays of ``state.AccountState.arrays``, then TICK_DTYPE and SIGNAL_DTYPE rows (``shm.wiring``).
+``wiring``: the arrays of ``state.AccountState.arrays``, then TICK_DTYPE and SIGNAL_DTYPE rows (``hft_engine.wiring``).
 """
 
 from typing import Any
@@ -29,7 +29,7 @@ from hft_engine.execution.state import (
 )
 from hft_engine.kernel import kernel
 from hft_engine.records import FILL_DTYPE, ORDER_DTYPE, SIGNAL_DTYPE, TICK_DTYPE, TickFlag, TickKind
-from hft_engine.shm.wiring import wired
+from hft_engine.wiring import wired
 
 _TRADE, _QUOTE, _HEALTH = int(TickKind.TRADE), int(TickKind.QUOTE), int(TickKind.HEALTH)
 _UNFIT = int(TickFlag.UNFIT)

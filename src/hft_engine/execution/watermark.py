@@ -19,7 +19,7 @@ from hft_engine.kernel import kernel
 from hft_engine.shm import layout
 from hft_engine.shm.atomics import load_acquire
 from hft_engine.shm.ring import Ring
-from hft_engine.shm.wiring import wire, wired
+from hft_engine.wiring import wire, wired
 
 _WAITS_FOR, _TICKS_DONE, _TARGET, _CONFIRMED = range(4)
 _FEATURES, _PREDICTIONS = 1, 2

@@ -16,10 +16,10 @@ from hft_engine.config.lines import MIRRORS_MAX
 from hft_engine.feed.scan_tables import ROW_WORDS
 from hft_engine.kernel import kernel
 from hft_engine.records import TickKind
-from hft_engine.shm.atomics import copy_record
 from hft_engine.shm.histogram import HISTOGRAM_WORDS, record
 from hft_engine.shm.histogram_view import percentile
-from hft_engine.shm.wiring import wire, wired
+from hft_engine.wiring import wire, wired
+from hft_engine.words import copy_record
 
 WINDOW = 64  # ticks of an instrument: by so many one line may be behind the other
 SOURCES_MAX = MIRRORS_MAX + 1

@@ -9,7 +9,7 @@ from hft_engine.records import TICK_DTYPE, TickKind
 from hft_engine.shm.clock import stamp_ns
 from hft_engine.shm.histogram import new_counts, record
 from hft_engine.shm.ring import Ring, claim, publish, write_record
-from hft_engine.shm.wiring import wire, wired, wired_rows
+from hft_engine.wiring import wire, wired, wired_rows
 
 _TRADE, _QUOTE = int(TickKind.TRADE), int(TickKind.QUOTE)
 

@@ -49,8 +49,8 @@ from hft_engine.feed.scan_tables import (
 from hft_engine.feed.scan_text import REFUSED, byte_at, decimal, whole_text
 from hft_engine.kernel import kernel
 from hft_engine.records import TICK_DTYPE
-from hft_engine.shm.atomics import load_word, swapped_bytes
-from hft_engine.shm.wiring import wire, wired
+from hft_engine.wiring import wire, wired
+from hft_engine.words import load_word, swapped_bytes
 
 BYTES_MAX = 1 << 18  # of a packed frame, some 2,000 events; a longer one is left to Python
 _KINDS = len(EventKind)

@@ -23,8 +23,8 @@ from hft_engine.feed.scan_tables import (
 from hft_engine.feed.scan_text import REFUSED, packed_text
 from hft_engine.kernel import kernel
 from hft_engine.records import TICK_DTYPE, TickKind
-from hft_engine.shm.atomics import copy_record, leading_zeros
-from hft_engine.shm.wiring import wire, wired
+from hft_engine.wiring import wire, wired
+from hft_engine.words import copy_record, leading_zeros
 
 ROWS, WORDS, FLOATS, BLANKS, SYMBOLS, FLAGS, LAST_Q, LAST_ID = range(8)  # of the wiring
 _MS_MAX = ((1 << 63) - 1) // 1_000_000  # below the unit's own bound: beyond it nanoseconds overflow

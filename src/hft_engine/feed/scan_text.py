@@ -13,7 +13,7 @@ import numpy as np
 
 from hft_engine.feed.conditions import CODE_MAX
 from hft_engine.kernel import kernel
-from hft_engine.shm.atomics import load_word, trailing_zeros
+from hft_engine.words import load_word, trailing_zeros
 
 REFUSED = -1
 _DIGITS_MAX = 18  # any such number fits an int64

@@ -59,10 +59,10 @@ from hft_engine.feed.scan_text import (
 )
 from hft_engine.kernel import kernel
 from hft_engine.records import TICK_DTYPE
-from hft_engine.shm.atomics import load_word
 from hft_engine.shm.histogram import new_counts
 from hft_engine.shm.ring import Ring, claim, publish, write_record
-from hft_engine.shm.wiring import wire, wired, wired_rows
+from hft_engine.wiring import wire, wired, wired_rows
+from hft_engine.words import load_word
 
 _OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST = (ord(sign) for sign in "{}[]")
 _TRADE, _QUOTE, _BAR_SECOND, _BAR_MINUTE = (int(kind) for kind in EventKind)

@@ -24,7 +24,7 @@ from hft_engine.shm.clock import mono_ns, utc_ns
 from hft_engine.shm.histogram import new_counts
 from hft_engine.shm.ring import Ring
 from hft_engine.shm.syscalls import receive_now, wait_readable
-from hft_engine.shm.wiring import wire, wired
+from hft_engine.wiring import wire, wired
 
 _BEGIN, _END, _FRAGMENTED, _FD, _BLOCKED, _ERROR, _DRAINED, _TS_RECV, _TS_MONO, _BYTES_READ = (
     int(word) for word in StreamWord

@@ -37,7 +37,7 @@ from hft_engine.runtime.snapshot import CONTROL_WORDS, EPOCH, keep_row
 from hft_engine.shm import histogram
 from hft_engine.shm.clock import stamp_ns
 from hft_engine.shm.ring import Ring, advance, claim, poll_into, position_of, publish, room, waiting
-from hft_engine.shm.wiring import wire, wired
+from hft_engine.wiring import wire, wired
 
 BATCH_MAX = 16  # features made visible at once: bounds what a burst adds to the latency of its first tick
 SCRATCH_TICKS = (

@@ -25,7 +25,7 @@ from hft_engine.indicators.kernels import (
 from hft_engine.indicators.state import C_INSTRUMENTS, PRICES_DTYPE, STATE_DTYPE, WINDOW_MAX
 from hft_engine.kernel import kernel
 from hft_engine.records import TICK_DTYPE, TickFlag, TickKind
-from hft_engine.shm.atomics import copy_values
+from hft_engine.words import copy_values
 
 COUNTERS = (
     "ticks",  # read from the ring

@@ -24,7 +24,7 @@ from hft_engine.runtime.session_events import SessionEvent, of_kinds
 from hft_engine.shm import layout
 from hft_engine.shm.histogram import new_counts
 from hft_engine.shm.ring import Ring
-from hft_engine.shm.wiring import wire
+from hft_engine.wiring import wire
 
 
 class InferenceActor(BaseActor):

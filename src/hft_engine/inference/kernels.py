@@ -10,11 +10,11 @@ from hft_engine.kernel import kernel
 from hft_engine.records import FEATURE_DTYPE, OUTPUTS_MAX, PREDICTION_DTYPE
 from hft_engine.runtime.chain import ATTENTION
 from hft_engine.runtime.schedule import SKIPPING, is_due, is_piled, too_late
-from hft_engine.shm.atomics import copy_values
 from hft_engine.shm.clock import mono_ns
 from hft_engine.shm.histogram import record
 from hft_engine.shm.ring import advance, claim, holds, publish, room, seek, still_holds, waiting
-from hft_engine.shm.wiring import wired
+from hft_engine.wiring import wired
+from hft_engine.words import copy_values
 
 # Order of ``counters``; the actor declares them by these names.
 COUNTERS = (

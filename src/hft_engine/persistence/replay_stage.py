@@ -7,7 +7,7 @@ import numpy as np
 from hft_engine.kernel import kernel
 from hft_engine.records import TICK_DTYPE, TickKind
 from hft_engine.shm.ring import Ring, claim, publish, write_record
-from hft_engine.shm.wiring import wire, wired
+from hft_engine.wiring import wire, wired
 
 _HEAD, _SLOTS, _BELLS, _CHUNK = range(4)
 GROUP_MAX = 64  # made visible at once: the three passes over them stay in a first-level cache

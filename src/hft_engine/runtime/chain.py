@@ -31,7 +31,7 @@ from hft_engine.shm import layout
 from hft_engine.shm.atomics import mono_ns, sched_yield, sleep_ns
 from hft_engine.shm.doorbell import new_bells
 from hft_engine.shm.syscalls import wait_readable
-from hft_engine.shm.wiring import wire, wired, wired_rows
+from hft_engine.wiring import wire, wired, wired_rows
 
 TURN_RECORDS = 16_384  # of one stage in a turn at most: laps are looked at before they are too many
 _SPIN, _YIELD, _PARK = (MODES.index(name) for name in ("spin", "yield", "park"))

@@ -120,6 +120,7 @@ class ForkServer:
             if isinstance(answer, Failed):
                 raise ForkServerError(answer.error)
             if isinstance(answer, Progress):
+                deadline_s = time.monotonic() + READY_TIMEOUT_S  # slow, and going on: not to be given up
                 yield answer
 
     def spawn(self, name: str, target: str, payload: bytes) -> tuple[int, int]:

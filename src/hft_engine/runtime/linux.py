@@ -42,8 +42,11 @@ def thread_count() -> int:
     return len(os.listdir("/proc/self/task"))  # noqa: PTH208 - a count, not paths
 
 
-def readable(fd: int, timeout_s: float) -> bool:
-    """Whether ``fd`` is readable within the time (a pidfd: its process has ended). Unlike select(2), of any number."""
+def readable(fd: int, timeout_s: float | None) -> bool:
+    """Whether ``fd`` is readable within the time, None: however long that takes (a pidfd: its process has ended).
+
+    Unlike select(2), of any number; and never back before its time, so who looks at the clock then sees it over.
+    """
     waiting = select.poll()
     waiting.register(fd, select.POLLIN)
-    return bool(waiting.poll(max(0, int(timeout_s * 1e3))))
+    return bool(waiting.poll(None if timeout_s is None else max(0.0, timeout_s * 1e3)))

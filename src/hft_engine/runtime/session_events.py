@@ -90,6 +90,9 @@ class EventLog:
             os.close(self._fd)
             self._fd = -1
 
+    def __del__(self) -> None:  # it is its actor's until the end, and a process may have had many actors
+        self.close()
+
     def _open(self) -> int:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)

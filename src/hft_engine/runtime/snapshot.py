@@ -19,9 +19,9 @@ from hft_engine.kernel import kernel
 from hft_engine.runtime import rundir
 from hft_engine.runtime.checkpoint import SUFFIX, Checkpoint, CheckpointFile, Column, restore
 from hft_engine.runtime.faultpoints import fault_point
-from hft_engine.shm.atomics import copy_bytes
 from hft_engine.shm.clock import mono_ns
 from hft_engine.shm.counters import Counter
+from hft_engine.words import copy_bytes
 
 COLUMNS_MAX = 3
 (EPOCH, _ROWS, _NEXT, _TARGET, _ROW_BYTES, _COLUMNS, _COLUMN_0) = range(

@@ -27,7 +27,7 @@ from hft_engine.shm.atomics import (
 )
 from hft_engine.shm.doorbell import announce, sleep, withdraw
 from hft_engine.shm.ring import Ring, is_ready
-from hft_engine.shm.wiring import wire, wired, wired_rows
+from hft_engine.wiring import wire, wired, wired_rows
 
 _SPIN, _YIELD, _PARK, _SLEEP, _NAP = range(5)
 INPUT_WORDS = 4  # of an input in the table of ``addresses``

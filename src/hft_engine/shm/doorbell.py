@@ -23,8 +23,8 @@ from hft_engine.shm.atomics import (
     futex_wake,
     load_acquire,
     load_relaxed,
-    trailing_zeros,
 )
+from hft_engine.words import trailing_zeros
 
 _WORDS, _BELL_0, _SEQUENCE, _PARKED = layout.BELL_WORDS, layout.W_BELL_0, layout.B_SEQUENCE, layout.W_PARKED
 

@@ -10,7 +10,6 @@
 import numpy as np
 
 from hft_engine.kernel import kernel
-from hft_engine.shm.atomics import leading_zeros
 from hft_engine.shm.histogram_view import (
     BUCKETS_0,
     HALF_BITS,
@@ -23,6 +22,7 @@ from hft_engine.shm.histogram_view import (
     percentile,
     summary,
 )
+from hft_engine.words import leading_zeros
 
 __all__ = ["HISTOGRAM_WORDS", "new_counts", "percentile", "record", "summary"]
 

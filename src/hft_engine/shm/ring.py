@@ -34,8 +34,6 @@ from hft_engine.kernel import kernel
 from hft_engine.memory import private_bytes
 from hft_engine.shm import layout
 from hft_engine.shm.atomics import (
-    copy_body,
-    copy_record,
     fence_acquire,
     fence_full,
     fence_release,
@@ -51,6 +49,7 @@ from hft_engine.shm.doorbell import new_bells, ring_parked
 from hft_engine.shm.ring_cursors import RingCursors
 from hft_engine.shm.ring_file import write_header
 from hft_engine.shm.segment import Segment
+from hft_engine.words import copy_body, copy_record
 
 _INTENT, _PUBLISHED, _FREE_END = layout.W_INTENT, layout.W_PUBLISHED, layout.W_FREE_END
 _READERS, _GATING, _BELLS = layout.W_READERS, layout.W_GATING, layout.W_BELLS

@@ -18,7 +18,6 @@ from hft_engine.runtime.messages import SetConfig
 from hft_engine.runtime.schedule import SKIPPING, Schedule, is_due, too_late
 from hft_engine.runtime.snapshot import EPOCH, Snapshots, keep_row
 from hft_engine.shm import histogram, layout
-from hft_engine.shm.atomics import copy_head
 from hft_engine.shm.clock import mono_ns, stamp_ns
 from hft_engine.shm.ring import (
     Ring,
@@ -31,7 +30,6 @@ from hft_engine.shm.ring import (
     still_holds,
     write_record,
 )
-from hft_engine.shm.wiring import wire, wired
 from hft_engine.signals.chain import link
 from hft_engine.signals.checkpoint import DONE, Checkpoint, Fact, enter, leave
 from hft_engine.signals.live import LiveRules
@@ -47,6 +45,8 @@ from hft_engine.signals.rules import (
     write_signal,
 )
 from hft_engine.signals.slowest import keep
+from hft_engine.wiring import wire, wired
+from hft_engine.words import copy_head
 
 RECORDS_MAX = 256  # a duty cycle: well under a millisecond
 GROUP_MAX = 16  # records whose heads are copied before the first of them is decided

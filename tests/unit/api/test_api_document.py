@@ -11,6 +11,8 @@ import hft_engine
 from hft_engine import api
 from hft_engine.config.schema import SimulatorConfig
 from hft_engine.feed.simulator.serving import RunningVenue
+from hft_engine.records import TickKind
+from support.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXT = (ROOT / "docs/api.md").read_text()
@@ -40,6 +42,13 @@ def _addresses(block: str, venues: ExitStack) -> Iterator[tuple[str, str]]:
                 yield CONTRACT, running.symbols[0]
     if "8766" in block:
         running = venues.enter_context(RunningVenue(MARKET, "alphavantage", rest=True))
+        history = running.history
+        assert history is not None
+        # A free key asks again after a minute where its first question came before the first trade.
+        wait_for(
+            lambda: all(history.last(s, TickKind.TRADE) is not None for s in running.symbols),
+            "trades of each",
+        )
         yield "http://127.0.0.1:8766", running.rest_url
 
 

@@ -1,6 +1,6 @@
-import gc
-import mmap
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,23 +10,42 @@ from benchmarks.load import startup
 MIB = 1 << 20
 
 
-def test_a_process_own_pages_count_as_private() -> None:
-    piece = b"x" * MIB
-    gc.collect()
-    before = startup.footprint(os.getpid())
-    # not from the heap, which may have kept pages of what was freed before
-    with mmap.mmap(-1, 32 * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as held:
-        for _ in range(32):
-            held.write(piece)
-        after = startup.footprint(os.getpid())
+# Small and alone, so that nothing else of it comes and goes: maps 32 MB of its own, then 32 MB that are shared.
+MAPPING = """
+import mmap
+held = []
+for flags in (mmap.MAP_PRIVATE, mmap.MAP_SHARED):
+    print("before", flush=True)
+    input()
+    held.append(mmap.mmap(-1, 32 << 20, flags=flags | mmap.MAP_ANONYMOUS))
+    for _ in range(32):
+        held[-1].write(bytes(1 << 20))
+    print("after", flush=True)
+    input()
+"""
+
+
+@pytest.fixture(scope="module")
+def footprints() -> list[startup.Footprint]:
+    """Of a process before and after each of its mappings."""
+    command = [sys.executable, "-S", "-c", MAPPING]
+    found = []
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+        for _ in process.stdout:
+            found.append(startup.footprint(process.pid))
+            process.stdin.write("on\n")
+            process.stdin.flush()
+    return found
+
+
+def test_a_process_own_pages_count_as_private(footprints: list[startup.Footprint]) -> None:
+    before, after, *_ = footprints
     assert after.private - before.private == pytest.approx(32, abs=2.0)
 
 
-def test_shared_memory_is_no_process_own() -> None:
-    before = startup.footprint(os.getpid())
-    with mmap.mmap(-1, 32 * MIB) as shared:  # anonymous and shared: pages of a segment
-        shared.write(bytes(32 * MIB))
-        after = startup.footprint(os.getpid())
+def test_shared_memory_is_no_process_own(footprints: list[startup.Footprint]) -> None:
+    *_, before, after = footprints
     assert after.private + after.share - before.private - before.share < 2.0
 
 

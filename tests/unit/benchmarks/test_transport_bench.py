@@ -40,7 +40,7 @@ def test_a_transport_brings_every_message_with_its_stamps(name: str) -> None:
     with opened(contender) as pair:
         for wait in contender.waits:
             timing = pair.paced(contender.pace(2_000, 20, wait))
-            assert 0.0 < timing.sent_p50 <= timing.due_p50 < 1e6
+            assert 0.0 < timing.sent_p50 <= timing.due_p50
         for blast in contender.blasts:
             assert pair.blast(Blast(blast.name, 4 * BLOCK, blast.batch, blast.packed)) > 0.0
 

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-WAIT_S = 10.0
+WAIT_S = 40.0
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 

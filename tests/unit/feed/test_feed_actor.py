@@ -408,7 +408,7 @@ def test_a_silent_venue_is_pinged_dropped_and_dialled_again(tmp_path: Path) -> N
         until_left(client)
 
     with serving(venue) as server:
-        bench = Bench(server.url, tmp_path, quiet_after_ms=100, dead_after_ms=250).start()
+        bench = Bench(server.url, tmp_path, quiet_after_ms=300, dead_after_ms=1_000).start()
         bench.until(lambda: bench.count("reconnects") == 1)
         bench.actor.on_stop()
     assert pings == [9]

@@ -146,7 +146,7 @@ def test_changes_while_it_runs_go_where_there_is_room_and_hold_after_a_reconnect
 def test_a_pair_that_nobody_confirms_is_named_with_its_line(tmp_path: Path) -> None:
     lines = {"fair": LineConfig(channels=("FMV",), symbols=("AAPL",))}
     with serving(Venue()) as server:
-        bench = Lines(server.url, tmp_path, lines=lines, auth_timeout_ms=200).start()
+        bench = Lines(server.url, tmp_path, lines=lines, auth_timeout_ms=1_000).start()
         bench.until(
             lambda: any("fair: 1 subscriptions were not confirmed: FMV.AAPL" in e for e in bench.events)
         )
@@ -234,7 +234,7 @@ def test_a_plan_without_real_time_data_is_served_delayed_and_shown_so(tmp_path: 
 def test_a_peer_that_stalls_inside_a_frame_is_left_and_dialled_again(tmp_path: Path) -> None:
     venue = Venue()
     with serving(venue) as server:
-        bench = Lines(server.url, tmp_path, quiet_after_ms=100, dead_after_ms=250).start()
+        bench = Lines(server.url, tmp_path, quiet_after_ms=300, dead_after_ms=1_000).start()
         bench.until_state("live")
         venue.clients[0].sendall(b"\x81\x7e\x01\x00[{")  # a frame of 256 bytes begins
         bench.until(lambda: bench.count("reconnects") == 1 and bench.state == "live", "it is back")

@@ -12,7 +12,7 @@ from hft_engine.feed.simulator.finnhub import CONDITIONS
 from hft_engine.feed.simulator.serving import RunningVenue
 from hft_engine.feed.venues.finnhub_decode import CODES
 from hft_engine.records import TickKind
-from support.sim_markets import SYMBOLS, recorded, steady_ticks
+from support.sim_markets import SYMBOLS, held, recorded, steady_ticks
 from support.waiting import wait_for
 
 KEY = "secret-key-12345"
@@ -24,8 +24,12 @@ def test_every_trade_of_the_simulated_finnhub_arrives_equal(tmp_path: Path) -> N
     ticks = steady_ticks(900)
     codes = [(), (37,), (14,), (12, 37), (13,)]
     ticks["conditions"] = [pack(codes[i % len(codes)]) for i in range(len(ticks))]
-    with RunningVenue(CONFIG, "finnhub", source=recorded(ticks)) as venue:
+    source = held(ticks)
+    with RunningVenue(CONFIG, "finnhub", source=source) as venue:
         bench = Bench(venue.url, tmp_path, venue="finnhub", channels=("T",), symbols=SYMBOLS).start()
+        subscribed = [{("T", symbol) for symbol in SYMBOLS}]  # each by a message of its own
+        bench.until(lambda: [one.pairs for one in venue.venue.sessions] == subscribed, "all subscribed")
+        source.held = False
         bench.until(lambda: bench.count("events") == len(ticks), "all trades")
         found = bench.ticks()
         bench.actor.on_stop()

@@ -15,7 +15,6 @@ from hft_engine.feed.transport import OUTBOX_BYTES_MAX, Connection, Dialer, Tran
 from support.framing import frame
 
 FRAME_BYTES_MAX = 100_000
-PROMPT_S = 1.0  # a call that waited would take WAIT_S
 
 
 def dial(url: str, timeout_ms: int = 5_000) -> Dialer:
@@ -106,11 +105,9 @@ def test_a_peer_that_stalls_inside_a_frame_blocks_nothing_and_loses_nothing(size
     with serving(stall) as venue:
         connection = connected(dial(venue.url))
         wait_for(lambda: (connection.read(), connection.bytes_read)[1] == cut)
-        before = time.monotonic()
-        for _ in range(100):
+        for _ in range(100):  # a read that waited would do so until the rest came: the other end waits for us
             assert connection.read() is False
             assert connection.next_message() is None
-        assert time.monotonic() - before < PROMPT_S
         steps.go()
         assert receive_message(connection) == payload
         connection.close()
@@ -215,13 +212,9 @@ def test_a_peer_that_reads_nothing_costs_bounded_memory_and_no_wait() -> None:
 
     with serving(deaf) as venue:
         connection = connected(dial(venue.url))
-        slowest = 0.0
-        with pytest.raises(TransportError, match="takes no data"):
+        with pytest.raises(TransportError, match="takes no data"):  # if it waited: for the other to end
             for _ in range(1_000):
-                before = time.monotonic()
                 connection.send("x" * (OUTBOX_BYTES_MAX // 10))
-                slowest = max(slowest, time.monotonic() - before)
-        assert slowest < PROMPT_S
         connection.close()
         steps.go()
 
@@ -304,10 +297,8 @@ def test_a_handshake_that_stalls_times_out_without_blocking_the_caller() -> None
         steps.wait()
 
     with serving(stall) as venue:
-        before = time.monotonic()
-        dialer = dial(venue.url, timeout_ms=300)
-        assert dialer.result() is None
-        assert time.monotonic() - before < PROMPT_S
+        dialer = dial(venue.url, timeout_ms=1_000)
+        assert dialer.result() is None  # not waited for: there would be a result
         assert "in time" in failure(dialer)
         steps.go()
 

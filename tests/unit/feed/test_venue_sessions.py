@@ -96,7 +96,7 @@ def test_what_a_mapped_venue_does_not_confirm_is_named(tmp_path: Path) -> None:
         until_left(client)
 
     with serving(venue) as server:
-        bench = Bench(server.url, tmp_path, auth_timeout_ms=200, **KRAKEN).start()
+        bench = Bench(server.url, tmp_path, auth_timeout_ms=1_000, **KRAKEN).start()
         bench.until_state("live")
         bench.actor.on_stop()
     told = " ".join(bench.events)
@@ -121,7 +121,7 @@ def test_anything_a_mapped_venue_sends_is_survived_and_kept(tmp_path: Path) -> N
         until_left(client)
 
     with serving(venue) as server:
-        bench = Bench(server.url, tmp_path, auth_timeout_ms=200, **KRAKEN).start()
+        bench = Bench(server.url, tmp_path, auth_timeout_ms=1_000, **KRAKEN).start()
         bench.until(lambda: bench.count("events") == 1)
         bench.until_state("live")
         bench.actor.on_stop()

@@ -17,7 +17,7 @@ from hft_engine.shm.doorbell import new_bells
 from support.decoders import FRAME_BYTES_MAX, SOCKET_STAMPS, Line
 from support.framing import frame
 
-WAIT_S = 5.0
+WAIT_S = 20.0
 
 
 @pytest.fixture
@@ -155,17 +155,15 @@ def test_a_chain_sleeps_on_the_socket_and_comes_back_for_python(side: Line) -> N
     side.take_turn()  # now the symbol is known
     chain = Chain([side.wire.call], [], new_bells(), 0, "park")
     chain.turn(0)  # compiled
-    sent_ns = []
 
     def send() -> None:
         time.sleep(0.05)
-        sent_ns.append(time.monotonic_ns())
         side.theirs.sendall(frame(plain(1)) + frame(b"", 9))
 
     sender = threading.Thread(target=send)
     sender.start()
-    cycles, _, _, work = chain.turn(int(WAIT_S * 1e9))  # ends early: a ping is Python's
-    assert time.monotonic_ns() - sent_ns[0] < 1e9
+    cycles, _, _, work = chain.turn(int(WAIT_S * 1e9))
+    # Woken by the socket, and back early as a ping is Python's: at the end of its time it would not have looked again.
     assert (work, side.wire.blocked) == (2, True)  # the message, and what Python is asked for
     assert cycles < 100  # it slept, it did not spin
     sender.join()

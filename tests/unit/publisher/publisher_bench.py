@@ -14,7 +14,7 @@ from hft_engine.runtime.actor import ActorContext
 from hft_engine.shm.counters import Stats
 from hft_engine.shm.ring import Ring
 
-DEADLINE_S = 10.0
+DEADLINE_S = 40.0
 
 
 class Bench:

@@ -2,7 +2,6 @@
 
 import json
 import socket as sockets
-import time
 
 import pytest
 import zmq
@@ -133,14 +132,12 @@ def test_missed_signals_that_were_overwritten_since_are_left_out(bench):
     assert len(missed(made.ring, 16, 16)) == 0
 
 
-def test_stopping_takes_less_than_200_ms_whoever_hangs(bench):
+def test_stopping_does_not_wait_for_one_who_hangs(bench):
     made = bench().start()
     made.subscribe(TOPIC_SIGNAL, RCVHWM=1)
     made.ring.publish_rows(signals(500))
     made.work()
-    started = time.monotonic()
-    made.actor.on_stop()
-    assert time.monotonic() - started < 0.2
+    made.actor.on_stop()  # would never return
     made.actor = None
 
 

@@ -230,4 +230,4 @@ def test_reading_a_checkpoint_leaves_no_descriptor(tmp_path) -> None:
         file = CheckpointFile.attach(path)
         assert file is not None and file.newest() is not None
         del file
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before  # what else there was may have gone

@@ -1,7 +1,6 @@
 """The fork server with real processes: exit statuses, and the chain of death."""
 
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import psutil
 import pytest
 
 from hft_engine.runtime.forkserver import ForkServer, ForkServerError
+from hft_engine.runtime.linux import readable
 from support.waiting import wait_for
 
 TESTS = Path(__file__).resolve().parents[2]
@@ -27,7 +27,7 @@ def server() -> Iterator[ForkServer]:
 
 
 def ended(pidfd: int) -> bool:
-    return bool(select.select([pidfd], [], [], 5.0)[0])
+    return readable(pidfd, 60.0)
 
 
 @pytest.mark.parametrize(

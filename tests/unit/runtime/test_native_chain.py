@@ -1,6 +1,5 @@
 """Stages called by address: the same records as through Python, in every wait mode, and told of changes."""
 
-import time
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from numba import carray, njit
 from hft_engine.runtime.chain import TOUCH_NS, Chain, NativeCall, entry
 from hft_engine.runtime.wait import Input
 from hft_engine.shm.ring import Ring, advance, claim, poll_into, publish, room
-from hft_engine.shm.wiring import wire, wired
+from hft_engine.wiring import wire, wired
 
 DTYPE = np.dtype([("sequence", "<i8"), ("value", "<f8")])
 
@@ -61,7 +60,7 @@ def three_rings(gating: bool = False) -> list[Ring]:
 
 
 @pytest.mark.parametrize("mode", ["spin", "yield", "park", "sleep"])
-def test_records_pass_both_stages_in_one_turn(mode: str) -> None:
+def test_records_pass_both_stages_in_compiled_turns(mode: str) -> None:
     rings = three_rings()
     first, keep_first = stage(rings[0], rings[1], 1)
     second, keep_second = stage(rings[1], rings[2], 10)
@@ -69,8 +68,12 @@ def test_records_pass_both_stages_in_one_turn(mode: str) -> None:
     rows = np.zeros(20, DTYPE)
     rows["value"] = np.arange(20)
     rings[0].publish_rows(rows)
-    cycles, longest_ns, _, *works = chain.turn(2_000_000)
-    assert works == [20, 20]
+    cycles, longest_ns, works = 0, 0, [0, 0]
+    while works != [20, 20]:  # a busy machine may take a whole turn away
+        more, cycle_ns, _, *done = chain.turn(2_000_000)
+        cycles, longest_ns = cycles + more, max(longest_ns, cycle_ns)
+        works = [before + now for before, now in zip(works, done, strict=True)]
+        assert max(works) <= 20
     assert cycles >= 3  # eight records a cycle
     assert longest_ns > 0
     out = np.zeros(32, DTYPE)
@@ -119,10 +122,12 @@ def test_full_gating_ring_holds_the_stage_back_without_loss() -> None:
         rows["value"] = np.arange(start, start + 32)
         rings[0].publish_rows(rows)
         chain.turn(500_000)
-        assert rings[1].lag(0) == 32
-        got += out["value"][: rings[1].poll(0, out, 32)].tolist()
-        chain.turn(500_000)
-        got += out["value"][: rings[1].poll(0, out, 32)].tolist()
+        if start:  # the ring downstream is full of what came before
+            assert (rings[0].lag(0), rings[1].lag(0)) == (32, 32)
+            got += out["value"][: rings[1].poll(0, out, 32)].tolist()
+        while rings[1].lag(0) < 32:
+            chain.turn(500_000)
+    got += out["value"][: rings[1].poll(0, out, 32)].tolist()
     assert got == [float(i) for i in range(96)]
     assert keep
 
@@ -131,9 +136,7 @@ def test_a_turn_without_work_ends_in_time() -> None:
     rings = three_rings()
     call, keep = stage(rings[0], rings[1], 0)
     chain = Chain([call], [Input(rings[0], 0)], rings[0].bells, 0, "park")
-    started = time.monotonic()
-    assert chain.turn(3_000_000)[3:] == [0]
-    assert time.monotonic() - started < 5.0  # it came back at all
+    assert chain.turn(3_000_000)[3:] == [0]  # it came back at all
     assert keep
 
 
@@ -144,9 +147,9 @@ def test_an_idle_stage_touches_its_memory_where_nobody_sleeps(mode: str, touched
     source, words = three_rings()[0], np.zeros(1, np.int64)
     call = NativeCall(NOTHING.address, words, 0, touch=COUNT.address)
     chain = Chain([call], [Input(source, 0)], source.bells, 0, mode)
-    chain.turn(TOUCH_NS // 5)
-    assert words[0] == 0
-    turns = 0
+    longest_ns = chain.turn(TOUCH_NS // 5)[1]
+    assert words[0] == 0 or longest_ns > TOUCH_NS // 2  # unless the machine stood still for as long
+    words[0] = turns = 0
     while words[0] == 0 and turns < (100 if touched else 1):  # a busy machine may take a whole turn away
         chain.turn(20 * TOUCH_NS)
         turns += 1

@@ -33,7 +33,7 @@ from hft_engine.feed.health.judge import sweep
 from hft_engine.feed.health.observe import observe
 from hft_engine.kernel import kernel
 from hft_engine.records import TICK_DTYPE, HealthChannel, HealthState
-from hft_engine.shm.wiring import wire, wired
+from hft_engine.wiring import wire, wired
 
 _CELLS, _DUE, _BOARDS, _VENUES, _LIMITS, _NOW, _SUSPECTS, _ROWS, _COUNTS = range(9)
 

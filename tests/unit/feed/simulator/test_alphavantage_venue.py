@@ -38,7 +38,7 @@ def running() -> Iterator[RunningVenue]:
 def ask(venue: RunningVenue, **query: str) -> tuple[int, dict]:
     """Status and body."""
     text = "&".join(f"{name}={value}" for name, value in {"apikey": "KEY", **query}.items())
-    with urllib.request.urlopen(f"{venue.rest_url}/query?{text}", timeout=10) as answer:
+    with urllib.request.urlopen(f"{venue.rest_url}/query?{text}", timeout=40) as answer:
         return answer.status, json.loads(answer.read())
 
 

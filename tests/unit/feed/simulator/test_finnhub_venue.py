@@ -38,7 +38,7 @@ def finnhub_venue(config: SimulatorConfig = CONFIG, count: int = 0, **more: obje
 
 
 def connect(running: RunningVenue, token: str = "KEY") -> websocket.WebSocket:
-    return websocket.create_connection(f"{running.url}?token={token}", timeout=5)
+    return websocket.create_connection(f"{running.url}?token={token}", timeout=30)
 
 
 def ask(client: websocket.WebSocket, kind: str, symbol: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import resource
 import threading
 import time
 from collections.abc import Iterator
@@ -71,7 +72,7 @@ class Client(threading.Thread):
         self.events = 0
 
     def run(self) -> None:
-        socket = websocket.create_connection(f"ws://127.0.0.1:{self.port}/stocks", timeout=10)
+        socket = websocket.create_connection(f"ws://127.0.0.1:{self.port}/stocks", timeout=40)
         try:
             for request in ({"action": "auth", "params": "k"}, {"action": "subscribe", "params": "Q.*"}):
                 socket.send(json.dumps(request))
@@ -118,12 +119,11 @@ def test_counters_go_on_after_a_restart_on_the_same_port(ctx: ActorContext) -> N
 
 
 def test_a_duty_cycle_does_not_wait(actor: SimulatorActor) -> None:
-    took = []
+    given_up = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
     for _ in range(50):
-        before = time.perf_counter()
         actor.do_work()
-        took.append(time.perf_counter() - before)
-    assert sorted(took)[25] < 0.002
+    given_up = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - given_up
+    assert given_up < 25  # who waits gives its core away, each time
 
 
 def test_no_thread_is_left_and_the_port_is_free_after_the_stop(ctx: ActorContext) -> None:

@@ -5,8 +5,8 @@ import pytest
 from numba import njit
 
 from hft_engine.kernel import kernel
-from hft_engine.shm.atomics import copy_values
-from hft_engine.shm.wiring import wire, wired, wired_rows
+from hft_engine.wiring import wire, wired, wired_rows
+from hft_engine.words import copy_values
 
 PAIR = np.dtype([("number", "<i8"), ("value", "<f8")])
 
