@@ -96,7 +96,7 @@ def _on_truth(learned: Samples, known: np.ndarray, tested: Samples, config: Conf
 
     data = lightgbm.Dataset(learned.rows, known)
     booster = lightgbm.train(params_of(config, len(rg.REGIMES)), data, 100)
-    return np.asarray(booster.predict(tested.rows)).argmax(axis=1)
+    return np.asarray(np.asarray(booster.predict(tested.rows)).argmax(axis=1))
 
 
 def _peaks(learned: Samples, tested: Samples, config: Config, truths: list[Any]) -> None:
