@@ -22,7 +22,7 @@ from hft_engine.shm.clock import mono_ns
 from hft_engine.wiring import wire, wired
 
 MODELS = (1, 2, 4, 8, 16)
-_TABLES = 5  # arrays of a model
+_TABLES = 6  # arrays of a model
 
 
 @njit(nogil=True, cache=True)
@@ -36,7 +36,8 @@ def _each_record(
             first = m * _TABLES
             header, columns = wired(wiring, first, HEADER_DTYPE), wired(wiring, first + 1, COLUMN_DTYPE)
             nodes, bits = wired(wiring, first + 2, NODE_DTYPE), wired(wiring, first + 3, np.uint32)
-            evaluate(header, columns, nodes, bits, wired(wiring, first + 4, np.float64), rows[i], out[i, m])
+            points, row = wired(wiring, first + 4, np.float64), wired(wiring, first + 5, np.float64)
+            evaluate(header, columns, nodes, bits, points, row, rows[i], out[i, m])
         spent[i] = mono_ns() - started
 
 
@@ -45,7 +46,7 @@ class Shelf:
 
     def __init__(self, models: Sequence[Tables]) -> None:
         self.models = models
-        arrays = [(t.header, t.columns, t.nodes, t.bits, t.row) for t in models]
+        arrays = [(t.header, t.columns, t.nodes, t.bits, t.points, t.row) for t in models]
         self._arrays = [array for tables in arrays for array in tables]
         self._wiring = wire(self._arrays)
 

@@ -64,13 +64,13 @@ def _each_row(kernel, context, rows, out, spent, idle):  # type: ignore[no-untyp
 
 @njit(nogil=True)
 def _ours(context, row, out):  # type: ignore[no-untyped-def]
-    header, columns, nodes, bits, scratch = context
-    evaluate(header, columns, nodes, bits, scratch, row, out)
+    header, columns, nodes, bits, points, scratch = context
+    evaluate(header, columns, nodes, bits, points, scratch, row, out)
 
 
 @njit(nogil=True)
 def _each_row_touched(context, rows, out, spent):  # type: ignore[no-untyped-def]
-    header, columns, nodes, bits, scratch = context
+    header, columns, nodes, bits, points, scratch = context
     spare = np.zeros_like(out[0])
     for i in range(len(rows)):
         due = mono_ns() + IDLE_US * 1_000
@@ -78,10 +78,10 @@ def _each_row_touched(context, rows, out, spent):  # type: ignore[no-untyped-def
         while mono_ns() < due:
             spin_hint()
             if mono_ns() - touched >= TOUCH_NS:
-                touch(header, columns, nodes, bits, scratch, rows[i - 1], spare)
+                touch(header, columns, nodes, bits, points, scratch, rows[i - 1], spare)
                 touched = mono_ns()
         started = mono_ns()
-        evaluate(header, columns, nodes, bits, scratch, rows[i], out[i])
+        evaluate(header, columns, nodes, bits, points, scratch, rows[i], out[i])
         spent[i] = mono_ns() - started
 
 
@@ -168,7 +168,7 @@ def _depth_note(booster: Any, trees: Sequence[Tree], rows: np.ndarray) -> str:
 
 
 def _context(tables: Tables) -> tuple[np.ndarray, ...]:
-    return tables.header, tables.columns, tables.nodes, tables.bits, tables.row
+    return tables.header, tables.columns, tables.nodes, tables.bits, tables.points, tables.row
 
 
 Contender = Callable[[np.ndarray, int], Run]

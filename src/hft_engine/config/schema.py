@@ -181,6 +181,31 @@ class InferenceConfig(_Section, frozen=True):
     )
 
 
+class LearningConfig(_Section, frozen=True):
+    """What `hft train` learns, and how. A row is an instrument's bar of ``indicators.bar``, or a stored bar."""
+
+    prediction_horizon: Annotated[int, Meta(ge=1, le=10_000)] = 5  # rows ahead
+    min_training_samples: Annotated[int, Meta(ge=20)] = 100  # rows with a label; fewer are refused
+    folds: Annotated[int, Meta(ge=2, le=50)] = 5  # of the walk-forward
+    embargo: NonNegative = 5  # rows between what is learned from and what is tested
+    cost_bps: Annotated[float, Meta(ge=0.0)] = 1.0  # of what is traded, one way, in 1/10,000
+    entry_label: Literal["triple_barrier", "fixed_horizon"] = "triple_barrier"
+    barrier_width: Annotated[float, Meta(gt=0.0)] = 1.0  # times the usual move over the horizon
+    peak_prominence: Annotated[float, Meta(gt=0.0)] = (
+        1.5  # times the usual move over ``indicators.volatility`` rows
+    )
+    peak_reach: Annotated[int, Meta(ge=2, le=10_000)] = (
+        60  # rows on either side that a peak must stand out from
+    )
+    trees_max: Annotated[int, Meta(ge=1, le=5_000)] = 300
+    early_stopping: Annotated[int, Meta(ge=1)] = 30  # trees without progress on the newest rows
+    leaves: Annotated[int, Meta(ge=2, le=1_024)] = 15
+    leaf_rows_min: Annotated[int, Meta(ge=1)] = 50
+    learning_rate: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.05
+    threads: Annotated[int, Meta(ge=1, le=256)] = 1
+    seed: NonNegative = 7
+
+
 class RuleConfig(_Section, frozen=True):
     """One row of the rule table. It fires when ``feature`` crosses ``enter`` and re-arms past ``release``.
 
@@ -331,6 +356,7 @@ class Config(_Section, frozen=True):
     feed: FeedConfig = FeedConfig()
     indicators: IndicatorConfig = IndicatorConfig()
     inference: InferenceConfig = InferenceConfig()
+    learning: LearningConfig = LearningConfig()
     signals: SignalsConfig = SignalsConfig()
     execution: ExecutionConfig | None = None  # set: a strategy trades on paper
     persistence: PersistenceConfig = PersistenceConfig()

@@ -57,6 +57,19 @@ def read_database_bars(path: Path, instruments: InstrumentTable, skipped: dict[s
     return _ticks(path, _of_database(path), instruments, skipped)
 
 
+def stored_bars(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The bars themselves, by symbol: UTC ns of each bar's start, int64[n] in order, and float64[n, 5] of open, high,
+    low, close, volume, with what the file does not say as NaN. Raises RecordingError.
+    """
+    found = _of_database(path) if path.name.endswith(DATABASE_SUFFIXES) else _of_csv(path)
+    bars = {}
+    for symbol, rows in found.items():
+        stamps = np.array([row[0] for row in rows], np.int64)
+        order = np.argsort(stamps, kind="stable")
+        bars[symbol] = stamps[order], np.array([row[1:] for row in rows], np.float64)[order]
+    return bars
+
+
 # ---- bars of a file -------------------------------------------------------------------------------------------
 
 _Row = tuple[int, float, float, float, float, float]
@@ -98,7 +111,7 @@ def _columns(path: Path, header: Sequence[str]) -> dict[str, int]:
 
 
 def _row(row: Sequence[str], columns: dict[str, int]) -> _Row:
-    prices = [float(row[columns[name]]) for name in _PRICES]
+    prices = [float(row[columns[name]] or "nan") for name in _PRICES]
     volume = float(row[columns["volume"]] or 0) if "volume" in columns else 0.0
     return (parse_stamp(row[columns["time"]]), *prices, volume)  # type: ignore[return-value]
 

@@ -32,9 +32,15 @@ class Computed:
 
 
 class OfflineIndicators:
-    """Feed ticks piece by piece: the same bytes come out however they are cut."""
+    """Feed ticks piece by piece: the same bytes come out however they are cut.
 
-    def __init__(self, config: IndicatorConfig, instruments: int, ticks_max: int = 256) -> None:
+    ``on_bars``: features only where ``inference.evaluate: bars`` would have them, at an instrument's first trade or
+    quote with a new bar.
+    """
+
+    def __init__(
+        self, config: IndicatorConfig, instruments: int, ticks_max: int = 256, on_bars: bool = False
+    ) -> None:
         self._ticks = Ring.private("ticks", TICK_DTYPE, _CHUNK * 2, ("indicators",), gating=True)
         self._features = Ring.private("features", FEATURE_DTYPE, _CHUNK * 2, ("offline",), gating=True)
         self._bars = Ring.private("bars", BAR_DTYPE, _BARS_CAPACITY, ("offline",), gating=True)
@@ -49,6 +55,7 @@ class OfflineIndicators:
             self._counts,
             histogram.new_counts(),
             ticks_max,
+            on_bars,
         )
         self.schema = self._stage.schema
 

@@ -180,7 +180,7 @@ def _arrays(
 ) -> list[np.ndarray]:
     """In the order of ``kernels.WIRES``."""
     rings = [features.head, features.slots, predictions.head, predictions.slots, predictions.bells]
-    model = [tables.header, tables.columns, tables.nodes, tables.bits, tables.row]
+    model = [tables.header, tables.columns, tables.nodes, tables.bits, tables.points, tables.row]
     return [*rings, *model, latencies, counters, np.zeros(OUTPUTS_MAX), gate]
 
 

@@ -43,6 +43,7 @@ WIRES = (
     "columns",
     "nodes",
     "bits",
+    "points",
     "row",
     "histogram",
     "counters",  # in the order of COUNTERS
@@ -50,7 +51,7 @@ WIRES = (
     "gate",  # of ``runtime.schedule``
 )
 _IN_HEAD, _IN, _OUT_HEAD, _OUT, _BELLS = range(5)
-_HEADER, _COLUMNS, _NODES, _BITS, _ROW, _HISTOGRAM, _COUNTERS, _SPARE, _GATE = range(5, len(WIRES))
+_HEADER, _COLUMNS, _NODES, _BITS, _POINTS, _ROW, _HISTOGRAM, _COUNTERS, _SPARE, _GATE = range(5, len(WIRES))
 
 
 @kernel(cache=True)
@@ -101,8 +102,9 @@ def keep_warm(wiring):  # type: ignore[no-untyped-def]
         out_head, out_slots = wired(wiring, _OUT_HEAD, np.int64), wired(wiring, _OUT, PREDICTION_DTYPE)
         newest = out_slots[(claim(out_head, out_slots, 0) - 1) & (len(out_slots) - 1)]
         nodes, bits = wired(wiring, _NODES, NODE_DTYPE), wired(wiring, _BITS, np.uint32)
-        row, spare = wired(wiring, _ROW, np.float64), wired(wiring, _SPARE, np.float64)
-        touch(header, columns, nodes, bits, row, newest.values, spare)
+        points, row = wired(wiring, _POINTS, np.float64), wired(wiring, _ROW, np.float64)
+        spare = wired(wiring, _SPARE, np.float64)
+        touch(header, columns, nodes, bits, points, row, newest.values, spare)
 
 
 @kernel()
@@ -172,7 +174,8 @@ def _predict_each(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
     out_head, out_slots = wired(wiring, _OUT_HEAD, np.int64), wired(wiring, _OUT, PREDICTION_DTYPE)
     header, columns = wired(wiring, _HEADER, HEADER_DTYPE), wired(wiring, _COLUMNS, COLUMN_DTYPE)
     nodes, bits = wired(wiring, _NODES, NODE_DTYPE), wired(wiring, _BITS, np.uint32)
-    row, bells = wired(wiring, _ROW, np.float64), wired(wiring, _BELLS, np.int64)
+    points, row = wired(wiring, _POINTS, np.float64), wired(wiring, _ROW, np.float64)
+    bells = wired(wiring, _BELLS, np.int64)
     histogram, counters = wired(wiring, _HISTOGRAM, np.int64), wired(wiring, _COUNTERS, np.int64)
     position = seek(in_head, in_slots, reader)
     if not holds(in_slots, position):
@@ -198,7 +201,7 @@ def _predict_each(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
         prediction.ts_deadline_ns = deadline
         outcome = _LATE_DROPPED
         if deadline == 0 or now <= deadline:
-            outcome = _predict(header, columns, nodes, bits, row, prediction)
+            outcome = _predict(header, columns, nodes, bits, points, row, prediction)
             now = mono_ns()
         if deadline != 0 and now > deadline:
             too_late(gate, position + done, _late_end(in_slots, position + done + 1, now - deadline_ns))
@@ -261,7 +264,7 @@ def _clear_outputs(prediction, model_id):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _predict(header, columns, nodes, bits, row, prediction):  # type: ignore[no-untyped-def]
+def _predict(header, columns, nodes, bits, points, row, prediction):  # type: ignore[no-untyped-def]
     """Fills in the outputs, NaN where there are none; returns the counter to raise."""
     model = header[0]
     _clear_outputs(prediction, model.model_id)
@@ -270,5 +273,5 @@ def _predict(header, columns, nodes, bits, row, prediction):  # type: ignore[no-
     prediction.output_count = np.int64(model.output_count)
     if model.needs_all and any_missing(columns, prediction.values):
         return _FEATURES_MISSING
-    evaluate(header, columns, nodes, bits, row, prediction.values, prediction.outputs)
+    evaluate(header, columns, nodes, bits, points, row, prediction.values, prediction.outputs)
     return _PREDICTIONS

@@ -13,10 +13,11 @@ import msgspec
 
 from hft_engine.inference.errors import ModelError
 from hft_engine.inference.lightgbm_text import Ensemble, parse_model, read_model_bytes
-from hft_engine.inference.tables import Tables, build_tables
+from hft_engine.inference.tables import Calibration, Tables, build_tables
 from hft_engine.records import OUTPUTS_MAX
 
 METADATA_SUFFIX = ".meta.json"
+QUANTILES = tuple(round(0.1 * tenth, 1) for tenth in range(11))
 
 
 class FeatureSchema(Protocol):
@@ -49,6 +50,14 @@ class ModelMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     lightgbm_version: str
     needs_all_features: bool = False  # trained without missing values: outputs are NaN until all are there
     notes: str = ""
+    task: str = ""  # what it was trained for, a name of ``learn.tasks``
+    classes: tuple[str, ...] = ()  # names of the outputs; of two the one output is the second's probability
+    threshold: float = 0.5  # of a model of two classes: from this probability on it says yes
+    calibration: Calibration = ()  # from LightGBM's outputs to probabilities
+    rows_are: str = ""  # "ticks" or "bars": what its features were computed from
+    quantiles: dict[
+        str, tuple[float, ...]
+    ] = {}  # of each feature in training, in ``QUANTILES``; drift is told by them
 
 
 class CompiledModel(msgspec.Struct, frozen=True, eq=False):
@@ -159,7 +168,11 @@ def _compiled(
         )
     model_id = model_id_of(data)
     try:
-        tables = build_tables(ensemble, positions, model_id, metadata.needs_all_features)
+        tables = build_tables(
+            ensemble, positions, model_id, metadata.needs_all_features, metadata.calibration
+        )
     except ValueError as error:
-        raise ModelError(f"model {path}: {error}; train it with one of LightGBM's own objectives") from error
+        raise ModelError(
+            f"model {path}: {error}; train it again, with one of LightGBM's own objectives"
+        ) from error
     return CompiledModel(metadata, ensemble, tables, model_id, outputs)

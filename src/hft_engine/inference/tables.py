@@ -33,6 +33,10 @@ from hft_engine.inference.lightgbm_text import (
     Tree,
 )
 
+# One curve an output: x rising, y not falling, both within 0 and 1, straight lines between the points, level beyond the
+# first and last. Of several outputs the results are scaled to sum to 1. None: outputs are as LightGBM has them.
+Calibration = tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]
+
 LANES = 8  # trees walked side by side; the table is filled up with empty trees to a multiple of it
 CATEGORICAL = 1 << 31  # bit of a node's ``column``
 ZERO = float(np.float32(1e-35))  # LightGBM's kZeroThreshold: no further from zero than this is zero
@@ -85,6 +89,7 @@ HEADER_DTYPE = np.dtype(
         ("sigmoid", "<f8"),
         ("categorical", "<i8"),  # 1: some node tests a set of categories
         ("needs_all", "<i8"),  # 1: no output while a feature it uses is NaN
+        ("curves", "<i8"),  # of the calibration: 0, 1 or one an output
     ]
 )
 COLUMN_DTYPE = np.dtype([("sign", "<f8"), ("source", "<u4"), ("mode", "<u4")])
@@ -100,6 +105,7 @@ class Tables(Struct, frozen=True, eq=False):
                  CATEGORICAL set in ``column``: to ``child`` if the category in the column is a member of the
                  set that begins at ``bits[threshold]``, else to ``child + 1``.
     ``bits``     uint32: of each set its number of words, then the words, lowest category first.
+    ``points``   float64: of each calibration curve its number of points, then their x, then their y.
     ``row``      float64 scratch, one value a column.
     """
 
@@ -107,6 +113,7 @@ class Tables(Struct, frozen=True, eq=False):
     columns: NDArray
     nodes: NDArray
     bits: NDArray[np.uint32]
+    points: NDArray[np.float64]
     row: NDArray[np.float64]
 
 
@@ -116,16 +123,20 @@ def empty_tables() -> Tables:
     header["model_id"] = -1
     columns = np.zeros(1, COLUMN_DTYPE)
     nodes = np.zeros(1, NODE_DTYPE)
-    return Tables(header, columns, nodes, np.zeros(1, np.uint32), np.zeros(1))
+    return Tables(header, columns, nodes, np.zeros(1, np.uint32), np.zeros(1), np.zeros(1))
 
 
 def build_tables(
-    ensemble: Ensemble, positions: Sequence[int], model_id: int = 0, needs_all: bool = False
+    ensemble: Ensemble,
+    positions: Sequence[int],
+    model_id: int = 0,
+    needs_all: bool = False,
+    calibration: Calibration = (),
 ) -> Tables:
     """The tables of ``ensemble`` whose feature i is found at ``positions[i]`` of a feature vector.
 
-    ``needs_all`` is for the caller of ``trees.evaluate``, which itself takes NaN as LightGBM does.
-    Raises ValueError for an objective that is not known.
+    ``needs_all`` is for the caller of ``trees.evaluate``, which itself takes NaN as LightGBM does. ``calibration``: see
+    ``Calibration``. Raises ValueError for an objective that is not known, or a calibration that is none.
     """
     builder = _Builder(ensemble.trees, positions)
     header = np.zeros(1, HEADER_DTYPE)
@@ -136,10 +147,25 @@ def build_tables(
     header["transform"] = transform_of(ensemble.objective)
     header["needs_all"] = needs_all
     header["sigmoid"] = ensemble.objective.sigmoid
+    header["curves"] = len(calibration)
     header["categorical"] = any(len(tree.cat_threshold) for tree in ensemble.trees)
     columns = np.array(builder.columns.rows, COLUMN_DTYPE)
     bits = np.array(builder.bits, np.uint32)
-    return Tables(header, columns, builder.nodes, bits, np.zeros(len(columns)))
+    points = _points(calibration, ensemble.trees_per_iteration)
+    return Tables(header, columns, builder.nodes, bits, points, np.zeros(len(columns)))
+
+
+def _points(calibration: Calibration, outputs: int) -> NDArray[np.float64]:
+    """The curves one after the other, as ``Tables.points`` says."""
+    if calibration and len(calibration) != outputs:
+        raise ValueError(f"calibration has {len(calibration)} curves for {outputs} outputs")
+    parts: list[float] = []
+    for x, y in calibration:
+        rising = len(x) == len(y) > 0 and np.isfinite([*x, *y]).all() and (np.diff(x) > 0).all()
+        if not rising or (np.diff(y) < 0).any() or min(y) < 0.0 or max(y) > 1.0:
+            raise ValueError("a calibration curve does not rise from point to point within 0 and 1")
+        parts += [float(len(x)), *x, *y]
+    return np.array(parts or [0.0])
 
 
 def transform_of(objective: Objective) -> Transform:

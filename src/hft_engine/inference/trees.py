@@ -1,7 +1,7 @@
 """The compiled traversal of a tree ensemble. Pure: a function of its tables and one feature vector.
 
-Outputs equal LightGBM's ``Booster.predict`` bit for bit: the same decisions, the sums in the same order, the
-same formula of the objective. The tables are those of ``inference.tables``; see there for their layout.
+Outputs before calibration equal LightGBM's ``Booster.predict`` bit for bit: the same decisions, the sums in the same
+order, the same formula of the objective. The tables are those of ``inference.tables``; see there for their layout.
 
 Unsigned indices throughout: numba adds a test for negative ones to every access with a signed index.
 """
@@ -31,19 +31,21 @@ def predict(tables: Tables, values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The outputs for one feature vector or for each row of a matrix; shape (outputs,) or (rows, outputs)."""
     rows = np.ascontiguousarray(np.atleast_2d(values), np.float64)
     out = np.empty((len(rows), int(tables.header[0]["output_count"])))
-    evaluate_rows(tables.header, tables.columns, tables.nodes, tables.bits, tables.row, rows, out)
+    evaluate_rows(
+        tables.header, tables.columns, tables.nodes, tables.bits, tables.points, tables.row, rows, out
+    )
     return out if np.ndim(values) == 2 else out[0]
 
 
 @kernel(cache=True)
-def evaluate_rows(header, columns, nodes, bits, row, values, out):  # type: ignore[no-untyped-def]
+def evaluate_rows(header, columns, nodes, bits, points, row, values, out):  # type: ignore[no-untyped-def]
     """``evaluate`` for every row of the matrix ``values`` into the rows of ``out``."""
     for i in range(len(values)):
-        evaluate(header, columns, nodes, bits, row, values[i], out[i])
+        evaluate(header, columns, nodes, bits, points, row, values[i], out[i])
 
 
 @kernel()
-def evaluate(header, columns, nodes, bits, row, values, out):  # type: ignore[no-untyped-def]
+def evaluate(header, columns, nodes, bits, points, row, values, out):  # type: ignore[no-untyped-def]
     """Writes the model's outputs for the feature vector ``values`` to ``out[:output_count]``."""
     model = header[0]
     outputs = model.output_count
@@ -59,10 +61,12 @@ def evaluate(header, columns, nodes, bits, row, values, out):  # type: ignore[no
     for k in range(outputs):
         out[k] /= model.divisor
     _transform(model.transform, model.sigmoid, outputs, out)
+    if model.curves:
+        _calibrate(points, outputs, out)
 
 
 @kernel()
-def touch(header, columns, nodes, bits, row, values, out):  # type: ignore[no-untyped-def]
+def touch(header, columns, nodes, bits, points, row, values, out):  # type: ignore[no-untyped-def]
     """Brings the model back into the caches: every line of its nodes, as far as TOUCHED_MAX, then one evaluation.
 
     ``out`` is the caller's to throw away.
@@ -70,7 +74,7 @@ def touch(header, columns, nodes, bits, row, values, out):  # type: ignore[no-un
     total = _NO
     for i in range(_NO, min(np.uint64(len(nodes)), _TOUCHED_MAX), _NODES_A_LINE):
         total |= np.uint64(nodes[i].child)
-    evaluate(header, columns, nodes, bits, row, values, out)
+    evaluate(header, columns, nodes, bits, points, row, values, out)
     return total  # so that the loads are not optimised away
 
 
@@ -225,3 +229,37 @@ def _softmax(outputs, out):  # type: ignore[no-untyped-def]
         total += out[k]
     for k in range(outputs):
         out[k] /= total
+
+
+@kernel()
+def _calibrate(points, outputs, out):  # type: ignore[no-untyped-def]
+    """Each output through its own curve; several are scaled to sum to 1 again."""
+    start = _NO
+    total = 0.0
+    for k in range(outputs):
+        count = np.uint64(points[start])
+        out[k] = _on_curve(points, start + _YES, count, out[k])
+        total += out[k]
+        start += _YES + count + count
+    if outputs > _YES:
+        for k in range(outputs):
+            out[k] /= total
+
+
+@kernel(cache=True)
+def _on_curve(points, first, count, x):  # type: ignore[no-untyped-def]
+    """As ``numpy.interp``: straight between the points, level beyond them."""
+    if not x > points[first]:
+        return points[first + count]
+    low, high = _NO, count  # x lies above the point ``low`` and not above the point ``high``
+    while low + _YES < high:
+        middle = (low + high) >> _YES
+        if x > points[first + middle]:
+            low = middle
+        else:
+            high = middle
+    y = first + count
+    if high == count:
+        return points[y + low]
+    share = (x - points[first + low]) / (points[first + high] - points[first + low])
+    return points[y + low] + share * (points[y + high] - points[y + low])

@@ -1,0 +1,158 @@
+"""Commands of models: train them, and the registry of their versions."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hft_engine.cli.options import configuration, json_option, load
+
+_registry_option = click.option(
+    "--registry",
+    type=click.Path(path_type=Path),
+    help="The registry's folder; else models in engine.data_dir.",
+)
+
+
+@click.command()
+@configuration
+@click.option(
+    "--data",
+    multiple=True,
+    required=True,
+    metavar="PATH",
+    help='Stored bars, recorded ticks or a session; "demo": the demo venue\'s market. Repeatable.',
+)
+@click.option(
+    "--model", "tasks", multiple=True, help="peak_detection, entry_timing, market_regime; else all three."
+)
+@click.option("--seconds", default=900, show_default=True, help="How much of the demo venue's market.")
+@click.option("--cv", "cross_validate", is_flag=True, help="Also the mean AUC over purged k folds.")
+@click.option("--promote", is_flag=True, help="Make a model that beats its baselines live.")
+@click.option("--force", is_flag=True, help="With --promote: also one that does not.")
+@_registry_option
+@json_option
+def train(
+    config_path: Path | None,
+    overrides: tuple[str, ...],
+    data: tuple[str, ...],
+    tasks: tuple[str, ...],
+    seconds: int,
+    cross_validate: bool,
+    promote: bool,
+    force: bool,
+    registry: Path | None,
+    as_json: bool,
+) -> None:
+    """Train models on recorded data, judge them against baselines, and register them. Exit code 1: one is no better."""
+    from hft_engine.learn.command import TrainingOptions, check_extra
+    from hft_engine.views import train as views
+
+    check_extra()
+    config = load(config_path, overrides, demo=data == ("demo",) and config_path is None)
+    root = views.registry_root(config, registry)
+    options = TrainingOptions(data, root, tasks, seconds, promote, force, cross_validate)
+    sys.exit(views.show(config, options, as_json))
+
+
+@click.group()
+def models() -> None:
+    """Every version of every model: what there is, what is live, what differs."""
+
+
+def _opened(config_path: Path | None, overrides: tuple[str, ...], registry: Path | None) -> Any:
+    from hft_engine.models.registry import Registry
+
+    return Registry(registry or Path(load(config_path, overrides).engine.data_dir) / "models")
+
+
+@models.command("ls")
+@configuration
+@_registry_option
+@click.argument("name", default="")
+@json_option
+def models_ls(
+    config_path: Path | None, overrides: tuple[str, ...], registry: Path | None, name: str, as_json: bool
+) -> None:
+    """The versions, the oldest first."""
+    from hft_engine.views import models as views
+
+    views.listing(_opened(config_path, overrides, registry), name, as_json)
+
+
+@models.command("show")
+@configuration
+@_registry_option
+@click.argument("name")
+@click.argument("version", default="")
+@json_option
+def models_show(
+    config_path: Path | None,
+    overrides: tuple[str, ...],
+    registry: Path | None,
+    name: str,
+    version: str,
+    as_json: bool,
+) -> None:
+    """One version: by its beginning; without one the live version, else the newest."""
+    from hft_engine.views import models as views
+
+    opened = _opened(config_path, overrides, registry)
+    views.one(opened, opened.entry(name, version), as_json)
+
+
+@models.command("promote")
+@configuration
+@_registry_option
+@click.argument("name")
+@click.argument("version", default="")
+@click.option("--force", is_flag=True, help="Although it does not beat its baselines.")
+def models_promote(
+    config_path: Path | None,
+    overrides: tuple[str, ...],
+    registry: Path | None,
+    name: str,
+    version: str,
+    force: bool,
+) -> None:
+    """Make a version live (the newest, where none is named); `hft model swap` brings it into a running engine."""
+    opened = _opened(config_path, overrides, registry)
+    entry = opened.promote(name, version, force)
+    click.echo(f"{entry.name} {entry.version} is live: {opened.root / entry.name / 'saved_model'}")
+
+
+@models.command("rollback")
+@configuration
+@_registry_option
+@click.argument("name")
+@click.option("--reason", default="", help="Kept with the change.")
+def models_rollback(
+    config_path: Path | None, overrides: tuple[str, ...], registry: Path | None, name: str, reason: str
+) -> None:
+    """Make the version live again that was before."""
+    entry = _opened(config_path, overrides, registry).roll_back(name, reason)
+    click.echo(f"{entry.name} {entry.version} is live again")
+
+
+@models.command("diff")
+@configuration
+@_registry_option
+@click.argument("name")
+@click.argument("first")
+@click.argument("second", default="")
+@json_option
+def models_diff(
+    config_path: Path | None,
+    overrides: tuple[str, ...],
+    registry: Path | None,
+    name: str,
+    first: str,
+    second: str,
+    as_json: bool,
+) -> None:
+    """What differs between two versions; without a second one, between the first and the live one."""
+    from hft_engine.views import models as views
+
+    opened = _opened(config_path, overrides, registry)
+    views.difference(opened, opened.entry(name, first), opened.entry(name, second), as_json)

@@ -1,0 +1,112 @@
+"""`hft train` from end to end: read, train each task, register. Nothing is registered of a task that did not finish."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hft_engine.config.schema import Config
+from hft_engine.learn.card import card_of
+from hft_engine.learn.demo import demo_samples
+from hft_engine.learn.errors import TrainingError
+from hft_engine.learn.report import MODEL, Report
+from hft_engine.learn.samples import Samples, read_samples
+from hft_engine.learn.tasks import TASKS
+from hft_engine.learn.training import Progress, Trained, encoded, train
+from hft_engine.models.registry import CARD, REPORT, Entry, Registry
+from hft_engine.persistence import provenance
+
+DEMO = "demo"  # in the place of a path: the demo venue's market
+READING_SHARE = 0.2  # of the progress shown
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """``data``: paths, or "demo" for ``demo_seconds`` of the demo venue's market; ``tasks``: none named, all."""
+
+    data: Sequence[str]
+    registry: Path
+    tasks: Sequence[str] = ()
+    demo_seconds: int = 900
+    promote: bool = False
+    force: bool = False
+    cross_validate: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    version: str
+    status: str
+    folder: Path
+    report: Report
+
+
+def run(config: Config, options: TrainingOptions, progress: Progress) -> list[Outcome]:
+    """Raises TrainingError, RegistryError, and what the readers raise."""
+    check_extra()
+    tasks = [_task(name) for name in options.tasks or TASKS]
+    samples = _samples(config, options, lambda permille: progress("reading", READING_SHARE * permille / 1000))
+    registry = Registry(options.registry)
+    outcomes = []
+    for number, task in enumerate(tasks):
+        begin, span = (
+            READING_SHARE + (1 - READING_SHARE) * number / len(tasks),
+            (1 - READING_SHARE) / len(tasks),
+        )
+        trained = train(
+            task, samples, config, _part(progress, begin, span), cross_validate=options.cross_validate
+        )
+        outcomes.append(_register(registry, trained, samples, options))
+    return outcomes
+
+
+def check_extra() -> None:
+    """Raises TrainingError where the extra is not installed."""
+    try:
+        import sklearn  # noqa: F401
+    except ImportError:
+        raise TrainingError("training needs scikit-learn: pip install 'hft-engine[learn]'") from None
+
+
+def _task(name: str):  # type: ignore[no-untyped-def]
+    if name not in TASKS:
+        raise TrainingError(f"nothing is called {name!r}; there are: {', '.join(TASKS)}")
+    return TASKS[name]
+
+
+def _samples(config: Config, options: TrainingOptions, progress: Callable[[int], None]) -> Samples:
+    if list(options.data) == [DEMO]:
+        return demo_samples(config, options.demo_seconds, progress)[0]
+    return read_samples(config, options.data, progress)
+
+
+def _part(progress: Progress, begin: float, span: float) -> Progress:
+    return lambda text, share: progress(text, begin + span * share)
+
+
+def _register(registry: Registry, trained: Trained, samples: Samples, options: TrainingOptions) -> Outcome:
+    report = trained.report
+    version = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{hashlib.sha256(trained.text.encode()).hexdigest()[:6]}"
+    live = registry.live(report.task)
+    card = card_of(trained, version, live.version if live else "")
+    entry = registry.register(
+        Entry(
+            name=report.task,
+            version=version,
+            begin_ns=report.begin_ns,
+            end_ns=report.end_ns,
+            data_hash=report.data_hash,
+            code_hash=provenance.code().source_hash,
+            feature_hash=samples.schema.hash,
+            metrics=report.figures[MODEL],
+            unbeaten=report.unbeaten,
+            calibrated=report.calibrated,
+        ),
+        trained.text,
+        trained.metadata,
+        {REPORT: encoded(report), CARD: card.encode()},
+    )
+    if options.promote and (options.force or not report.unbeaten):
+        entry = registry.promote(entry.name, entry.version, options.force)
+    return Outcome(entry.version, entry.status, registry.folder(entry), report)

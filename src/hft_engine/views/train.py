@@ -1,0 +1,69 @@
+"""What `hft train` shows: progress, then for each model its figures beside the baselines', and the verdict."""
+
+import sys
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from hft_engine.config.schema import Config
+from hft_engine.learn.command import Outcome, TrainingOptions, run
+from hft_engine.learn.report import MODEL, Report
+
+
+def show(config: Config, options: TrainingOptions, as_json: bool) -> int:
+    """Train, register and print. Returns the exit code: 0, or 1 where a model does not beat its baseline."""
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f} %"), TimeElapsedColumn(),
+        console=console, transient=True,
+    ) as bar:  # fmt: skip
+        task = bar.add_task("reading", total=1.0)
+        outcomes = run(
+            config, options, lambda text, share: bar.update(task, description=text, completed=share)
+        )
+    if as_json:
+        sys.stdout.write(msgspec.json.encode([_plain(outcome) for outcome in outcomes]).decode() + "\n")
+    else:
+        for outcome in outcomes:
+            _print(Console(), outcome)
+    return int(any(outcome.report.unbeaten for outcome in outcomes))
+
+
+def _plain(outcome: Outcome) -> dict[str, object]:
+    return {
+        "version": outcome.version,
+        "status": outcome.status,
+        "folder": str(outcome.folder),
+        "verdict": outcome.report.verdict,
+        "report": outcome.report,
+    }
+
+
+def _print(console: Console, outcome: Outcome) -> None:
+    report = outcome.report
+    console.print(_figures(report, f"{report.task} {outcome.version}, {report.rows:,} rows, out of sample"))
+    console.print(report.verdict, style="red" if report.unbeaten else "green")
+    console.print(f"{outcome.status}: {outcome.folder} (card.html, report.json)\n", style="dim")
+
+
+def _figures(report: Report, title: str) -> Table:
+    names = list(report.figures[MODEL])
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for name in (*names, "equity"):
+        table.add_column(name.replace("_", " "), justify="right")
+    table.add_column("beaten")
+    for who, figures in report.figures.items():
+        against = report.comparisons.get(who)
+        verdict = "" if against is None else "yes" if against.better else "[red]NO[/]"
+        earned = f"{report.equity[who].total:+.3%}"
+        table.add_row(who, *(f"{figures[name]:.4f}" for name in names), earned, verdict)
+    return table
+
+
+def registry_root(config: Config, given: Path | None) -> Path:
+    """Where the registry lies: as given, else beside the models that runs used."""
+    return given or Path(config.engine.data_dir) / "models"
