@@ -50,6 +50,7 @@ for _command in (
     recorded.journal,
     tools.sim,
     tools.capture,
+    tools.stream,
     tools.doctor,
     tools.config,
     tools.chaos,
