@@ -104,6 +104,12 @@ def key_variables(venue: str) -> tuple[str, ...]:
     return _KEY_VARIABLES.get(venue) or (f"{venue.upper().replace('-', '_')}_API_KEY",)
 
 
+def variable(name: str, env: Mapping[str, str] | None = None, dotenv_path: Path | None = Path(".env")) -> str:
+    """Of the environment (None = this process's), else of the .env file; "" where it is unset."""
+    env = os.environ if env is None else env
+    return env[name] if name in env else _read_dotenv(dotenv_path).get(name) or ""
+
+
 def remedy_for_secret(override: str) -> str | None:
     """What to do instead of "section.key=value" on a command line where the value is, or holds, a secret; else None.
 
