@@ -71,11 +71,15 @@ class LiveSettings(_Section, frozen=True):
 
 
 def read_settings(
-    path: Path, provider: str | None = None, tickers: Sequence[str] | None = None
+    path: Path,
+    provider: str | None = None,
+    tickers: Sequence[str] | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> LiveSettings:
-    """The file, with what the command line says in the place of what it says. Raises ConfigError."""
+    """The file, with what the command line and UPDATE_INTERVAL say in the place of what it says. Raises ConfigError."""
     document = read_document(path)
-    given = {"provider": provider, "tickers": list(tickers) if tickers is not None else None}
+    given: dict[str, Any] = {"provider": provider, "tickers": list(tickers) if tickers is not None else None}
+    given["update_interval"] = _interval(variable("UPDATE_INTERVAL", env))
     data = {**document.data, **{key: value for key, value in given.items() if value is not None}}
     of_the_file = document.data.get("provider", LiveSettings().provider)
     if data.get("api_key") in PLACEHOLDERS or data.get("provider", of_the_file) != of_the_file:
@@ -88,6 +92,13 @@ def read_settings(
     if problems:
         raise ConfigError([f"{path}: {problem}" for problem in problems])
     return settings
+
+
+def _interval(text: str) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        raise ConfigError([f"UPDATE_INTERVAL: {text!r} is no number of seconds; 60 is one"]) from None
 
 
 def _notification_problems(settings: LiveSettings) -> list[str]:
