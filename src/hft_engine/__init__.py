@@ -23,6 +23,7 @@ PUBLIC = (
     "RecordType",
     "TradingAgentWebSocketIntegration",
     "TradingOrchestrator",
+    "stream_async",
 )
 
 

@@ -1,4 +1,5 @@
-"""The newer official client (``massive``) against the simulated stocks and options, and Finnhub's documented sample."""
+"""The official clients (``massive``, and ``polygon`` before it) against the simulated stocks and options, and Finnhub's
+documented sample."""
 
 import json
 import threading
@@ -12,6 +13,9 @@ import websocket
 from massive import WebSocketClient
 from massive.exceptions import AuthError
 from massive.websocket import models
+from polygon import WebSocketClient as OlderClient
+from polygon.exceptions import AuthError as OlderAuthError
+from polygon.websocket import models as older_models
 
 from hft_engine.config.schema import SimulatorConfig
 from hft_engine.feed.recorded import Recording
@@ -30,12 +34,16 @@ from support.sim_markets import START_NS, SYMBOLS, recorded, steady_ticks
 
 CONFIG = SimulatorConfig(api_key="KEY", instruments=40, ticks_per_s=100.0, seed=5)
 MODELS = {
-    "T": models.EquityTrade,
-    "Q": models.EquityQuote,
-    "A": models.EquityAgg,
-    "AM": models.EquityAgg,
-    "FMV": models.FairMarketValue,
-    "LULD": models.LimitUpLimitDown,
+    "T": "EquityTrade",
+    "Q": "EquityQuote",
+    "A": "EquityAgg",
+    "AM": "EquityAgg",
+    "FMV": "FairMarketValue",
+    "LULD": "LimitUpLimitDown",
+}
+CLIENTS = {
+    "massive": (WebSocketClient, AuthError, models),
+    "polygon": (OlderClient, OlderAuthError, older_models),
 }
 MARKETS = {
     "polygon": (SyntheticMarket, Encoder, "stocks"),
@@ -45,10 +53,10 @@ BLOCKS = 620  # 62 s, so that there is a minute bar
 
 
 def client_of(
-    running: RunningVenue, market: str, subscriptions: Sequence[str], **more: Any
-) -> WebSocketClient:
+    running: RunningVenue, market: str, subscriptions: Sequence[str], kind: Any = WebSocketClient, **more: Any
+) -> Any:
     options = {"api_key": "KEY", "max_reconnects": 0, **more}
-    return WebSocketClient(
+    return kind(
         feed=f"127.0.0.1:{running.port}",
         secure=False,
         market=market,
@@ -57,9 +65,11 @@ def client_of(
     )
 
 
+@pytest.mark.parametrize("name", list(CLIENTS))
 @pytest.mark.parametrize("vendor", list(MARKETS))
-def test_every_event_arrives_equal(vendor: str) -> None:
+def test_every_event_arrives_equal(vendor: str, name: str) -> None:
     make, encoder, market = MARKETS[vendor]
+    kind, _, of_client = CLIENTS[name]
     made = make(CONFIG, START_NS)
     ticks = join_ticks([made.block() for _ in range(BLOCKS)])
     sent = [
@@ -68,11 +78,10 @@ def test_every_event_arrives_equal(vendor: str) -> None:
     quotes = [f"Q.{symbol}" for symbol in made.symbols]  # of options there is no Q.*
     source = RecordedSource(Recording.of(made.symbols, ticks), made.symbols, speed=0)
     with RunningVenue(CONFIG, vendor, source=source) as running:
-        got = received_from(
-            client_of(running, market, ["T.*", "A.*", "AM.*", "FMV.*", "LULD.*", *quotes]), len(sent)
-        )
+        wanted = ["T.*", "A.*", "AM.*", "FMV.*", "LULD.*", *quotes]
+        got = received_from(client_of(running, market, wanted, kind), len(sent))
     assert len(got) == len(sent) and {event["ev"] for event in sent} >= {"T", "Q", "A", "AM", "FMV"}
-    expected = {repr(MODELS[event["ev"]].from_dict(event)) for event in sent}
+    expected = {repr(getattr(of_client, MODELS[event["ev"]]).from_dict(event)) for event in sent}
     assert {repr(model) for model in got} == expected
 
 
@@ -86,14 +95,16 @@ def test_odd_bars_do_not_upset_the_client() -> None:
     assert {bar.volume == 0 for bar in got} == {True, False}
 
 
+@pytest.mark.parametrize("name", list(CLIENTS))
 @pytest.mark.parametrize("vendor", list(MARKETS))
-def test_a_refused_key_raises_the_clients_own_error(vendor: str) -> None:
+def test_a_refused_key_raises_the_clients_own_error(vendor: str, name: str) -> None:
     plot = Scenario(steps=(AuthFailure(),))
+    kind, refusal, _ = CLIENTS[name]
     with (
         RunningVenue(CONFIG, vendor, plot) as running,
-        pytest.raises(AuthError, match="authentication failed"),
+        pytest.raises(refusal, match="authentication failed"),
     ):
-        client_of(running, MARKETS[vendor][2], ["T.*"]).run(lambda events: None)
+        client_of(running, MARKETS[vendor][2], ["T.*"], kind).run(lambda events: None)
 
 
 def test_the_client_comes_back_after_a_drop_and_misses_what_the_truth_says() -> None:

@@ -1,10 +1,13 @@
-"""A venue that repeats the caller's key wherever it can: statuses, bad frames, refused events, the reason to close."""
+"""A venue that repeats the caller's key wherever it can: statuses, bad frames, refused events, the reason to close.
+
+So it does with the token in the address that it was called by.
+"""
 
 import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
@@ -23,7 +26,9 @@ class BlabbingVenue:
 
     def _converse(self, client: ServerConnection) -> None:
         _say(client, {"ev": "status", "status": "connected", "message": "hello"})
-        key = json.loads(client.recv())["params"]
+        assert client.request is not None
+        called = client.request.path.partition("token=")[2]
+        key = f"{json.loads(client.recv())['params']} {unquote(called)} {called}"
         _say(client, {"ev": "status", "status": "auth_success", "message": f"authenticated {key}"})
         pairs = json.loads(client.recv())["params"].split(",")
         _say(

@@ -64,11 +64,11 @@ class WatchedRows(PackedRows):
     def take(self, events: Sequence[Event], ts_recv_ns: int, ts_mono_ns: int) -> int:
         if not self._works:
             return REFUSED
-        last = self._decoder.last_trade_q, self._decoder.last_trade_id
-        before = [each.copy() for each in last]
+        recent = self._decoder.repeats.recent
+        before = recent.copy()
         count = super().take(events, ts_recv_ns, ts_mono_ns)
         self.taken = count != REFUSED
-        if not self.taken and not np.array_equal(before, last):
+        if not self.taken and not np.array_equal(before, recent):
             raise DifferenceError(
                 "the decoder's compiled half refused a frame and left something behind", b""
             )
@@ -111,8 +111,7 @@ class Side:
         return (
             self.ring.head.tobytes(),
             self.ring.slots.tobytes(),
-            decoder.last_trade_q.tobytes(),
-            decoder.last_trade_id.tobytes(),
+            decoder.repeats.recent.tobytes(),
             self.latency[:4].tobytes(),  # how many values and their sum
             self.delay[:4].tobytes(),
             (
@@ -131,8 +130,8 @@ class Side:
         if scanner is not None:
             counts[0] += scanner.duplicates
             counts[1] += scanner.events
-        last = decoder.last_trade_q.tobytes(), decoder.last_trade_id.tobytes()
-        return self.ring.published, counts, last, len(decoder.ids), len(decoder.unknown_names)
+        recent = decoder.repeats.recent.tobytes()
+        return self.ring.published, counts, recent, len(decoder.ids), len(decoder.unknown_names)
 
     def rows(self, begin: int, end: int, without: tuple[str, ...] = ()) -> bytes:
         """The ticks published from ``begin`` on, as far as the ring still has them, without the stamps that the clock

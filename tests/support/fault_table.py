@@ -61,7 +61,8 @@ STALLED = Cell(
     shipped_waits=True,
 )  # fmt: skip
 SLOW = Cell(ends=1, back_ms=RETRY_MS_MAX, told="connection lost", health=("STALE",))
-MUTED = Cell(fates=("lost",), health=("STALE",), counts=(("quiets", 1),))
+# Less hurry where silence has to be longer than what is usual: a busy machine's own pauses are learned as usual.
+MUTED = Cell(fates=("lost",), health=("STALE",), counts=(("quiets", 1),), hurry=4.0)
 REFUSED = Cell(ends=1, back_ms=RETRY_MS_MAX, told="HTTP 503", counts=(("losses", 4),))
 KICKED = Cell(ends=1, not_before_ms=900, back_ms=10_000, told="max_connections.*stop it, or ask")
 LAGGED = Cell(health=("LAGGING",))
@@ -103,7 +104,7 @@ _POLYGON: dict[str, Cell] = {
     "missing": Cell(fates=("lost",), health=("GAPPED",), told="data are missing", ticks_per_s=30_000.0),
     "mute": MUTED,
     "no-websocket-plan": NO_WEBSOCKET,
-    "one-symbol-mute": Cell(fates=("lost",), health=("STALE",)),
+    "one-symbol-mute": Cell(fates=("lost",), health=("STALE",), hurry=4.0),
     "plan-refusal": Cell(told="not authorized.*see feed.channels", counts=(("acks_missing", 1),)),
     "refused-upgrades": REFUSED,
     "reorder": Cell(fates=("reordered",)),

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from support.engine import ROOT, hft, settings
+from support.mail_server import MailServer, serving_mail
 from support.venue import venue
 from support.waiting import wait_for
 
@@ -22,6 +23,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 SCRIPT = str(ROOT / "scripts/live_trading.py")
 SHIPPED = ROOT / "config/live_trading_config.json"
 KEY = "secret-key-12345"
+MAIL_PASSWORD = "app-password-4711"
 TICKERS = ["AAPL", "GOOGL", "MSFT", "AMZN", "META"]
 START_S = 170.0
 SIGNAL = re.compile(r"^Received signal: (\w+) - (buy|sell)  Confidence: (\d\.\d{4})  Price: \$([\d.]+)", re.M)
@@ -137,6 +139,44 @@ def test_the_options_win_over_the_file_and_the_key_leaves_the_arguments(tmp_path
     assert KEY not in live.output + _written(tmp_path / "logs")
 
 
+def _mailing(mail: MailServer) -> dict[str, object]:
+    sender = {
+        "smtp_server": mail.host,
+        "smtp_port": mail.port,
+        "from_email": "hft@example.org",
+        "username": "hft",
+    }
+    settings = {
+        "enabled": True,
+        "throttle_period": 1,
+        "status_period": 0.5,
+        "email": sender | {"enabled": True},
+    }
+    return {"notifications": settings, "notification_recipients": ["me@example.org"]}
+
+
+def test_signals_and_status_are_sent_to_whom_the_file_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMTP_PASSWORD", MAIL_PASSWORD)
+    with venue(KEY, vendor="alphavantage") as url, serving_mail(MailServer(MAIL_PASSWORD)) as mail:
+        path = _file(tmp_path, f"{url}/query", **_mailing(mail))
+        with _running("--config", str(path)) as live:
+            live.until("Received signal", 10)
+            wait_for(lambda: len(mail.messages) >= 2, "two messages", 30)
+            assert live.stop() == 0
+    texts = [message.get_content() for message in mail.messages]
+    sent = [
+        line.partition("signal: ")[2] for text in texts for line in text.splitlines() if "signal: " in line
+    ]
+    printed = re.findall(r"^Received signal: (.*)$", live.output, re.M)
+    assert sent == printed and len(sent) >= 10
+    assert any("status: feed live: " in text for text in texts)
+    assert all(message["To"] == "me@example.org" for message in mail.messages)
+    shown = live.output + _written(tmp_path / "logs") + _written(tmp_path / "data") + "".join(texts)
+    assert MAIL_PASSWORD not in shown and KEY not in shown
+
+
 def test_outside_market_hours_signals_are_counted_and_not_printed(tmp_path: Path) -> None:
     closed = {"timezone": "America/New_York", "session": "00:00-00:01 Pacific/Kiritimati"}
     with venue(KEY, vendor="alphavantage") as url:
@@ -150,12 +190,17 @@ def test_outside_market_hours_signals_are_counted_and_not_printed(tmp_path: Path
 @pytest.mark.expects_errors("does not accept|apikey is invalid|ALPHAVANTAGE_API_KEY")
 def test_a_refused_key_ends_it_with_the_remedy(tmp_path: Path) -> None:
     wrong = "another-key-98765"
-    with venue(KEY, vendor="alphavantage") as url:
-        path = _file(tmp_path, f"{url}/query")
+    with venue(KEY, vendor="alphavantage") as url, serving_mail(MailServer()) as mail:
+        path = _file(tmp_path, f"{url}/query", **_mailing(mail))
+        data = json.loads(path.read_text())
+        data["notifications"]["email"]["username"] = ""
+        path.write_text(json.dumps(data))
         with _running("--config", str(path), key=wrong) as live:
             live.until("error: ")
             code = live.process.wait(60)
     assert code == 3
+    assert any("ALPHAVANTAGE_API_KEY" in message.get_content() for message in mail.messages)
+    assert not any(wrong in message.get_content() for message in mail.messages)
     assert "ALPHAVANTAGE_API_KEY" in live.output
     assert wrong not in live.output + _written(tmp_path / "logs")
 

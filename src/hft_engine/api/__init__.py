@@ -31,6 +31,7 @@ from hft_engine.api.realtime_integration import (  # noqa: E402
     TradingOrchestrator,
 )
 from hft_engine.api.schema import RecordType  # noqa: E402
+from hft_engine.api.stream import StreamError, stream_async  # noqa: E402
 
 __all__ = [
     "CollectorConfig",
@@ -48,10 +49,12 @@ __all__ = [
     "RealtimeOptionsMonitor",
     "RealtimeSignal",
     "RecordType",
+    "StreamError",
     "Thresholds",
     "TradingAgentWebSocketIntegration",
     "TradingOrchestrator",
     "UnknownProviderError",
     "VenueProvider",
+    "stream_async",
     "webhook_is_genuine",
 ]

@@ -8,12 +8,27 @@ import threading
 from typing import Any
 
 from hft_engine.api.connection import LIVE, Connection, Listener, summary_of
+from hft_engine.config.errors import ConfigError
+from hft_engine.config.load import variable
 from hft_engine.feed.states import FeedState
-from hft_engine.feed.venues.finnhub import venue_symbol, webhook_is_genuine
+from hft_engine.feed.venues import finnhub
+from hft_engine.feed.venues.finnhub import venue_symbol
 
 DEMO = "demo"  # the documents' word for no key
+OFF = ("false", "0", "no", "off")  # of REAL_TIME_MODE
 CAP_FACTOR = 10  # the longest wait, in first waits
 STABLE_FACTOR = 2  # live for so many longest waits, and the waits begin anew
+
+
+def webhook_is_genuine(header: str | None, secret: str | None = None) -> bool:
+    """Whether a webhook's ``X-Finnhub-Secret`` is yours: ``secret``, or FINNHUB_SECRET in the environment or in .env.
+
+    Raises ConfigError where there is none.
+    """
+    secret = variable("FINNHUB_SECRET") if secret is None else secret
+    if not secret:
+        raise ConfigError(["FINNHUB_SECRET: no secret to compare with; set it in the environment or in .env"])
+    return finnhub.webhook_is_genuine(header, secret)
 
 
 class FinnhubRealTime:
@@ -55,9 +70,13 @@ class FinnhubRealTime:
         self._lock = threading.Lock()
 
     def subscribe_real_time(self, symbol: str) -> bool:
-        """True: asked for. False: no key, with a warning; or not connected yet: this connects, and then asks for it."""
+        """True: asked for. False: no key, or REAL_TIME_MODE=false, with a warning; or not connected yet: this connects,
+        and then asks for it."""
         if not self.api_key or self.api_key == DEMO:
             self.log.warning("Real-time updates not available in demo mode")
+            return False
+        if variable("REAL_TIME_MODE").lower() in OFF:
+            self.log.warning("Real-time updates are switched off: REAL_TIME_MODE")
             return False
         if not self.is_connected:
             self.log.warning("not connected, can't subscribe to %s yet", symbol)

@@ -52,6 +52,7 @@ for _command in (
     learning.models,
     tools.sim,
     tools.capture,
+    tools.stream,
     tools.doctor,
     tools.config,
     tools.chaos,

@@ -46,6 +46,24 @@ def capture(config_path: Path | None, overrides: tuple[str, ...], file: Path, se
 
 
 @click.command()
+@click.option("--symbols", required=True, help="Comma-separated.")
+@click.option("--realtime", is_flag=True, help="Polygon: real-time data; without it those of 15 minutes ago.")
+@click.option("--venue", default="polygon", show_default=True, help="See docs/feeds.md.")
+@click.option("--url", help="In the place of the venue's own address.")
+def stream(symbols: str, realtime: bool, venue: str, url: str | None) -> None:
+    """Print trades and quotes of a venue as they come, until Ctrl-C. The key comes from the environment or .env."""
+    from hft_engine.api import stream_command
+    from hft_engine.config.load import remedy_for_secret
+
+    if url is not None and (remedy := remedy_for_secret(f"feed.url={url}")):
+        die(remedy)
+    names = [name.strip() for name in symbols.split(",") if name.strip()]
+    if not names:
+        die("--symbols: name at least one, AAPL,MSFT say")
+    sys.exit(stream_command.run(names, venue, realtime, url))
+
+
+@click.command()
 @configuration
 @click.option("--seconds", default=10.0, help="How long to wait for each line of the feed, and for its data.")
 @click.option("--offline", is_flag=True, help="Look at this machine and the configuration only.")

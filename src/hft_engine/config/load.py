@@ -19,6 +19,7 @@ from hft_engine.config.document import Document, read_document
 from hft_engine.config.errors import ConfigError
 from hft_engine.config.redact import redacted, redacted_url
 from hft_engine.config.schema import Config, FeedConfig
+from hft_engine.config.url_secrets import secrets_of, without_secrets
 from hft_engine.config.validate import (
     SCHEMA,
     Problem,
@@ -103,6 +104,12 @@ def key_variables(venue: str) -> tuple[str, ...]:
     return _KEY_VARIABLES.get(venue) or (f"{venue.upper().replace('-', '_')}_API_KEY",)
 
 
+def variable(name: str, env: Mapping[str, str] | None = None, dotenv_path: Path | None = Path(".env")) -> str:
+    """Of the environment (None = this process's), else of the .env file; "" where it is unset."""
+    env = os.environ if env is None else env
+    return env[name] if name in env else _read_dotenv(dotenv_path).get(name) or ""
+
+
 def remedy_for_secret(override: str) -> str | None:
     """What to do instead of "section.key=value" on a command line where the value is, or holds, a secret; else None.
 
@@ -110,7 +117,11 @@ def remedy_for_secret(override: str) -> str | None:
     """
     path, _, text = override.partition("=")
     secret = secret_in(path) or secret_within(path, text)
-    if secret is None or not text.strip(" \"'"):
+    if secret is not None and text.strip(" \"'"):
+        shown = f"{secret}=***"
+    elif secrets_of(text):
+        secret, shown = path, without_secrets(override)
+    else:
         return None
     where = "a configuration file that only you can read (chmod 600)"
     if secret.startswith("feed."):
@@ -119,7 +130,7 @@ def remedy_for_secret(override: str) -> str | None:
             + where
         )
     return (
-        f"--set {secret}=***: a command line can be read by everybody on this machine as long as the program runs; "
+        f"--set {shown}: a command line can be read by everybody on this machine as long as the program runs; "
         f"put it into {where}"
     )
 
@@ -215,14 +226,14 @@ def _read_dotenv(path: Path | None) -> dict[str, str | None]:
 def _apply_override(data: dict[str, Any], origins: dict[str, str], override: str) -> None:
     path, mark, text = override.partition("=")
     if not mark or not all(path.split(".")):
-        raise ConfigError([f'override {override!r}: write it "section.key=value"'])
+        raise ConfigError([f'override {without_secrets(override)!r}: write it "section.key=value"'])
     secret = secret_in(path)
     if "[" in path:
         raise ConfigError([f"override {path}: one item of a list cannot be set; give the whole list"])
     kind = type_at(path)
     if kind is None:
         raise ConfigError([f"override {path}: {_unknown(path)}"])
-    shown = f"{secret}=***" if secret else override
+    shown = f"{secret}=***" if secret else without_secrets(override)
     origins[path] = f"override {shown}"
     _set(data, path, _parse(text, kind, origins[path]), origins[path])
 

@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 
 from hft_engine.config.schema import Config
+from hft_engine.config.url_secrets import MASK
 from hft_engine.config.validate import SECRETS
 
-MASK = "***"
 _USER = re.compile(r"//[^/@]*@")
 _QUERY = re.compile(r"=[^&#]*")
 
@@ -20,10 +20,17 @@ def redacted(config: Config) -> dict[str, Any]:
         section, key = path.split(".")
         if shown[section] and shown[section][key]:
             shown[section][key] = MASK
-    for section in (shown["feed"], *shown["feed"]["lines"].values()):
-        section["api_key"] = MASK if section["api_key"] else section["api_key"]
-        section |= {key: redacted_url(section[key]) for key in ("url", "delayed_url") if section[key]}
-    return shown
+    for line in shown["feed"]["lines"].values():
+        line["api_key"] = MASK if line["api_key"] else line["api_key"]
+    return {name: _without_addresses(section) for name, section in shown.items()}
+
+
+def _without_addresses(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_addresses(below) for key, below in value.items()}
+    if isinstance(value, list):
+        return [_without_addresses(below) for below in value]
+    return redacted_url(value) if isinstance(value, str) and "://" in value else value
 
 
 def redacted_url(url: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from msgspec import inspect
 
 from hft_engine.config.schema import Config
+from hft_engine.config.url_secrets import without_secrets
 
 SCHEMA = inspect.type_info(Config)
 SECRETS = frozenset({"feed.api_key", "simulator.api_key", "publisher.curve_secret_key"})
@@ -174,7 +175,7 @@ def _shown(value: Any, path: str) -> str:
     """The offending value, short; never a secret."""
     if secret_in(path):
         return f"a {type(value).__name__}"
-    text = "null" if value is None else repr(value)
+    text = "null" if value is None else without_secrets(repr(value))
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from hft_engine.config.lines import line_configs
+from hft_engine.config.redact import redacted_url
 from hft_engine.config.schema import Config, FeedConfig
 from hft_engine.doctor.findings import Finding, ok, problem, warning
 from hft_engine.feed.actor import FeedActor, warm
@@ -140,6 +141,9 @@ def _rest(feed: FeedConfig, now_ns: Callable[[], int] = time.time_ns) -> Iterato
     except (FailedError, AgainError) as error:
         yield warning("REST", str(error), "check feed.rest_url and the network")
     else:
-        yield ok("REST", f"{url}: {len(found):,} minute bars of {symbol} in the last {PROBE_DAYS} days")
+        yield ok(
+            "REST",
+            f"{redacted_url(url)}: {len(found):,} minute bars of {symbol} in the last {PROBE_DAYS} days",
+        )
     finally:
         client.close()

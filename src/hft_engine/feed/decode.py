@@ -104,8 +104,6 @@ class FrameDecoder(RowDecoder):
     """Decodes Polygon's frames; keeps counts of everything that it did not turn into a row."""
 
     __slots__ = (
-        "_last_trade_id",
-        "_last_trade_q",
         "_packed",
         "_packers",
         "_parse",
@@ -123,9 +121,6 @@ class FrameDecoder(RowDecoder):
         self._quote_word = self.words[TickKind.QUOTE]
         self._trade_words = _TradeWords(self.words[TickKind.TRADE])
         self._quote_conditions = _QuoteConditions()
-        # Seen as memoryviews, because these give Python's own integers, at a third of the time.
-        self._last_trade_q = self.last_trade_q.data
-        self._last_trade_id = self.last_trade_id.data
         self._ts_recv_ns = 0
         self._ts_mono_ns = 0
         self._packed = PackedRows(self, venue_id)
@@ -155,6 +150,7 @@ class FrameDecoder(RowDecoder):
         count = self._packed.take(events, ts_recv_ns, ts_mono_ns)
         if count == REFUSED:
             count = self._pack_each(events, ts_recv_ns, ts_mono_ns)
+            count = self.without_repeats(count) if count else 0
         else:
             self.duplicates += len(events) - count
         self.events += count
@@ -209,21 +205,15 @@ class FrameDecoder(RowDecoder):
         trade_id = event.i
         if type(trade_id) is not int:
             trade_id = _number(trade_id)
-        q = event.q
-        if q and q == self._last_trade_q[instrument_id] and trade_id == self._last_trade_id[instrument_id]:
-            self.duplicates += 1
-            return 0
         conditions, word = self._trade_words[event.c]
         # fmt: off
         TRADE_ROW.pack_into(
             self.buffer, offset,
             t * 1_000_000 if MS_MIN <= t < US_MIN else to_ns(t), self._ts_recv_ns, self._ts_mono_ns,
-            q, instrument_id, word,
+            event.q, instrument_id, word,
             event.p, size, trade_id, conditions, event.x, event.z,
         )
         # fmt: on
-        self._last_trade_q[instrument_id] = q
-        self._last_trade_id[instrument_id] = trade_id
         if word & _UNKNOWN_BIT:
             self.unknown_conditions += 1
         return ROW_BYTES

@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from hft_engine.feed.events import Status
+from hft_engine.feed.repeats import Repeats
 from hft_engine.feed.scan_tables import SymbolTable
 from hft_engine.instruments import InstrumentTable
 from hft_engine.records import TICK_DTYPE, TickKind
@@ -60,8 +61,7 @@ class Decoder(Protocol):
     instruments: InstrumentTable
     ids: dict[str, int]  # symbol -> instrument id, in the order they were met
     symbols: SymbolTable  # the same for compiled code; shared with the scanner, as the next two
-    last_trade_q: np.ndarray  # int64[instruments_max]
-    last_trade_id: np.ndarray
+    repeats: Repeats
     events: int
     rejected: int
     frames_rejected: int
@@ -84,7 +84,7 @@ class RowDecoder:
     ``statuses``  what the venue said about the session in the last frame
     ``ids``       symbol -> instrument id of all symbols met so far, in the order they were met
     ``symbols``   the same for compiled code (``scan_rows``)
-    ``last_trade_q``, ``last_trade_id``  int64[instruments_max]: of each instrument's last trade, 0 before one
+    ``repeats``   what came lately, so that it goes on once
     ``reasons``   why events of the last frame were refused, at most REASONS_MAX; empty for a clean frame
     """
 
@@ -97,10 +97,9 @@ class RowDecoder:
         "ids",
         "ignored_events",
         "instruments",
-        "last_trade_id",
-        "last_trade_q",
         "reasons",
         "rejected",
+        "repeats",
         "rows",
         "statuses",
         "symbols",
@@ -122,18 +121,23 @@ class RowDecoder:
         self.unknown_events = 0  # of a kind we do not know
         self.ignored_events = 0  # of a kind we know and do not use
         self.unknown_conditions = 0  # trades with a condition code outside the table
-        self.duplicates = 0  # trades sent twice in a row: dropped
+        self.duplicates = 0  # events that had come before: left out
         self.unknown_names: set[str] = set()
         self.instruments = instruments
         self.symbols = SymbolTable(instruments.capacity)
         self.ids: dict[str, int] = InstrumentIds(instruments, self.symbols)
-        self.last_trade_q = np.zeros(instruments.capacity, np.int64)
-        self.last_trade_id = np.zeros(instruments.capacity, np.int64)
+        self.repeats = Repeats(instruments.capacity, self.rows)
 
     def begin(self) -> None:
         """A new frame: forget what was said about the last."""
         self.statuses.clear()
         self.reasons.clear()
+
+    def without_repeats(self, count: int) -> int:
+        """Of the frame's ``rows[:count]`` those stay that did not come before, the others are counted; how many."""
+        kept = self.repeats.leave_out(count)
+        self.duplicates += count - kept
+        return kept
 
     def reject(self, reason: str) -> int:
         """Count an event as refused; returns 0, the bytes it makes."""

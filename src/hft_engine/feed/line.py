@@ -83,7 +83,7 @@ class Line:
         self._config = config
         self._venue = venue = venue_of(config)
         self._quarantine = quarantine
-        self._mask = Mask(config.api_key)
+        self._mask = Mask(config.api_key, venue.url(config), venue.delayed_url(config))
         self._frames = self._bytes = 0  # that Python took
         self._heard = 0  # messages that the session knows of
         self._refusal_due_ns = 0

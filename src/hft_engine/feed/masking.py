@@ -1,21 +1,26 @@
 """A line's key, taken out of what its venue says: a venue may repeat it in an answer, a bad frame, a reason to close.
 
 Whatever leaves the line as text or is kept as bytes goes through here: messages, log, errors, quarantine, captures.
+The same for a password, key or token inside the line's addresses.
 """
 
 import json
 from urllib.parse import quote
 
+from hft_engine.config.url_secrets import MASK, secrets_of
+
 KEY_CHARACTERS_MIN = 4  # shorter ones are words, not secrets
-MASK = "***"
 
 
 class Mask:
-    """Puts ``***`` in the place of a key, as it stands and as an address or JSON writes it."""
+    """Puts ``***`` in the place of a key, and of secrets in ``addresses``, as they stand and as an address or JSON
+    writes them."""
 
-    def __init__(self, key: str) -> None:
-        written = (key, quote(key, safe=""), quote(key), json.dumps(key)[1:-1])
-        self._texts = tuple(dict.fromkeys(written)) if len(key) >= KEY_CHARACTERS_MIN else ()
+    def __init__(self, key: str, *addresses: str | None) -> None:
+        secrets = (key, *secrets_of(" ".join(filter(None, addresses))))
+        written = [form for secret in secrets if len(secret) >= KEY_CHARACTERS_MIN for form in _forms(secret)]
+        # The longest first: one may be the beginning of another.
+        self._texts = tuple(sorted(dict.fromkeys(written), key=len, reverse=True))
         self._bytes = tuple(text.encode() for text in self._texts)
 
     def text(self, text: str) -> str:
@@ -28,3 +33,7 @@ class Mask:
             if secret in data:
                 data = data.replace(secret, MASK.encode())
         return data
+
+
+def _forms(secret: str) -> tuple[str, ...]:
+    return secret, quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1]

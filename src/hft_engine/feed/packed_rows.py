@@ -202,7 +202,7 @@ class PackedRows:
         self._pack = msgspec.msgpack.Encoder().encode_into
 
     def take(self, events: Sequence[Event], ts_recv_ns: int, ts_mono_ns: int) -> int:
-        """Make rows of a frame's events; returns how many, without trades that came twice, or REFUSED."""
+        """Make rows of a frame's events; returns how many, without those that came before, or REFUSED."""
         packed = self._packed
         try:
             self._pack(events, packed)

@@ -141,7 +141,7 @@ class Poller:
         self._venue = venue
         self._config = config
         self._schedule = PollSchedule(config.poll.every_ms * NS_PER_MS, _budget(config))
-        self._mask = Mask(config.api_key)
+        self._mask = Mask(config.api_key, venue.url(config))
         self._backoff = Backoff(config.reconnect, Random())
         self._answers: deque[tuple[bytes, int, int]] = deque()
         self._wake = threading.Condition()

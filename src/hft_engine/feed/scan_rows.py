@@ -8,6 +8,7 @@ import numpy as np
 from hft_engine.feed.conditions import CODE_MAX, CODES_KEPT
 from hft_engine.feed.decoder import Decoder
 from hft_engine.feed.events import MS_MIN
+from hft_engine.feed.repeats import without_repeats
 from hft_engine.feed.scan_tables import (
     HASH,
     NEEDED,
@@ -22,16 +23,15 @@ from hft_engine.feed.scan_tables import (
 )
 from hft_engine.feed.scan_text import REFUSED, packed_text
 from hft_engine.kernel import kernel
-from hft_engine.records import TICK_DTYPE, TickKind
+from hft_engine.records import TICK_DTYPE
 from hft_engine.wiring import wire, wired
 from hft_engine.words import copy_record, leading_zeros
 
-ROWS, WORDS, FLOATS, BLANKS, SYMBOLS, FLAGS, LAST_Q, LAST_ID = range(8)  # of the wiring
+ROWS, WORDS, FLOATS, BLANKS, SYMBOLS, FLAGS, REPEATS = range(7)  # of the wiring
 _MS_MAX = ((1 << 63) - 1) // 1_000_000  # below the unit's own bound: beyond it nanoseconds overflow
 _NEEDED, _NEEDED_ONE = np.array(NEEDED), np.array(NEEDED_ONE)
 _DS, _DV, _DAV = mask("ds"), mask("dv"), mask("dav")
 _TRADE, _QUOTE = int(EventKind.TRADE), int(EventKind.QUOTE)
-_TRADE_TICK = int(TickKind.TRADE)
 # Of a whole number, by reader: what is taken, and what becomes of it.
 _LEAST, _MOST, _TIMES, _PLUS = (np.zeros(len(Reader), np.int64) for _ in range(4))
 _WHOLE = [Reader.COUNT, Reader.SMALL, Reader.CODE, Reader.STAMP]
@@ -42,7 +42,7 @@ _PLUS[Reader.CODE] = 1
 
 
 class RowTables:
-    """What the kernels need of a decoder: its staging rows, symbols and last trades. ``wiring``: for them.
+    """What the kernels need of a decoder: its staging rows, symbols, and what came before. ``wiring``: for them.
 
     The symbols that the run knows by now are known to them from the start.
     """
@@ -52,7 +52,7 @@ class RowTables:
         words = decoder.rows.view(np.int64)
         self._arrays = (
             decoder.rows, words, words.view(np.float64), blank_rows(venue_id), decoder.symbols.words, flag_table(),
-            decoder.last_trade_q, decoder.last_trade_id,
+            decoder.repeats.wiring,
         )  # fmt: skip
         self.wiring = wire(self._arrays)
 
@@ -134,17 +134,6 @@ def complete(tables: np.ndarray, kind: int, seen: int, base: int) -> bool:
 
 @kernel()
 def without_duplicates(tables: np.ndarray, count: int) -> int:
-    """Drop trades sent twice in a row from the staging rows; returns how many rows stay."""
-    rows = wired(tables, ROWS, TICK_DTYPE)
-    last_q, last_id = wired(tables, LAST_Q, np.int64), wired(tables, LAST_ID, np.int64)
-    kept = 0
-    for i in range(count):
-        if rows[i].kind == _TRADE_TICK:
-            at, q, trade_id = rows[i].instrument_id, rows[i].venue_sequence, rows[i].trade_id
-            if q != 0 and q == last_q[at] and trade_id == last_id[at]:
-                continue
-            last_q[at], last_id[at] = q, trade_id
-        if kept != i:
-            copy_record(rows, kept, rows, i)
-        kept += 1
+    """Leave of the first ``count`` staging rows those that did not come before; returns how many."""
+    kept: int = without_repeats(wired(tables, REPEATS, np.int64), count)
     return kept

@@ -200,7 +200,7 @@ def scan(wiring: np.ndarray, text: np.ndarray, ts_recv_ns: int, ts_mono_ns: int)
 
     ``text`` uint8[]: whatever lies behind it ends with a zero that still belongs to its buffer.
 
-    ``wiring``: ring header, slots, doorbells, the decoder's ``RowTables``, field table, tally (rows published, trades
+    ``wiring``: ring header, slots, doorbells, the decoder's ``RowTables``, field table, tally (rows published, events
     dropped as duplicates, messages, bytes, CLOCK_MONOTONIC of the last), histograms of latency and of the venue's
     delay, the line's ``arbiter.Source``.
     """
@@ -245,7 +245,7 @@ def _scan_one(wiring: np.ndarray, text: np.ndarray, length: int, ts_recv_ns: int
 
 
 class Scanner:
-    """The scanner beside a decoder, whose staging rows and memory of last trades it shares.
+    """The scanner beside a decoder, whose staging rows and memory of what came it shares.
 
     ``wiring``: for ``scan``. What it handled is counted apart from the decoder's own counts.
     """
@@ -275,7 +275,7 @@ class Scanner:
 
     @property
     def duplicates(self) -> int:
-        """Trades dropped because they came twice in a row."""
+        """Events left out because they had come before."""
         return int(self._tally[_DROPPED])
 
     @property

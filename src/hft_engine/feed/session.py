@@ -63,7 +63,7 @@ class Session:
         self.ping_ns = 0  # from the latest ping to its pong
         self._venue = venue
         self._config = config
-        self._mask = Mask(config.api_key)
+        self._mask = Mask(config.api_key, venue.url(config), venue.delayed_url(config))
         self._backoff = Backoff(config.reconnect, rng)
         self._pairs = venue.pairs(config)
         self._pending: set[str] = set()

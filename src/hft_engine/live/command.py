@@ -3,13 +3,23 @@
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from hft_engine.config.load import key_variables
-from hft_engine.live.settings import LiveSettings, engine_config, read_settings, session_of, shown
+from hft_engine.live.mail import Mailer
+from hft_engine.live.notify import Kind, Notifications
+from hft_engine.live.settings import (
+    LiveSettings,
+    engine_config,
+    mail_settings,
+    read_settings,
+    session_of,
+    shown,
+)
 
 DEFAULT = Path("config/live_trading_config.json")
 LOG_FILE = "live_trading"
@@ -64,19 +74,42 @@ def _run(settings: LiveSettings, source: str, log_level: str | None) -> int:
 
     log = _log(Path(config.engine.log_dir), config.engine.log_level)
     log.info("settings: %s", shown(settings))
-    if settings.notifications.enabled:
-        log.warning("notifications.enabled: nothing is sent yet; signals are printed, and in %s", LOG_FILE)
     hours = hours_of(session_of(settings.market_hours))
-    follower = Follower(hours, print_signal, log, max(settings.update_interval, REPORT_S_MIN))
-    return starting.foreground(config, say, on_ready=follower.ready, on_end=follower.ended)
+    with _notifications(settings, log) as notify:
+
+        def handle(signal: dict[str, object]) -> None:
+            text = signal_text(signal)
+            print(f"Received signal: {text}", flush=True)
+            notify(Kind.SIGNAL, text)
+
+        follower = Follower(hours, handle, log, max(settings.update_interval, REPORT_S_MIN), notify)
+        follower.status_s = settings.notifications.status_period
+        return starting.foreground(config, say, on_ready=follower.ready, on_end=follower.ended)
 
 
-def print_signal(signal: dict[str, object]) -> None:
-    print(
-        f"Received signal: {signal['ticker']} - {signal['signal']}  "
-        f"Confidence: {signal['confidence']:.4f}  Price: ${signal['price']:.2f}  ({signal['reason']})",
-        flush=True,
+def signal_text(signal: dict[str, object]) -> str:
+    return (
+        f"{signal['ticker']} - {signal['signal']}  Confidence: {signal['confidence']:.4f}  "
+        f"Price: ${signal['price']:.2f}  ({signal['reason']})"
     )
+
+
+@contextmanager
+def _notifications(settings: LiveSettings, log: logging.Logger) -> Iterator[Callable[[Kind, str], None]]:
+    """Where lines for people far away go; nowhere, where nobody wants them."""
+    if not settings.notifications.enabled:
+        yield lambda kind, text: None
+        return
+    mailer = Mailer(mail_settings(settings), settings.notification_recipients)
+    notifications = Notifications(mailer.send, settings.notifications.throttle_period, log)
+    notifications.start()
+    try:
+        yield notifications.add
+    except Exception as error:
+        notifications.add(Kind.ERROR, str(error))
+        raise
+    finally:
+        notifications.stop()
 
 
 def _log(folder: Path, level: str) -> logging.Logger:

@@ -8,15 +8,20 @@ from typing import Any
 from hft_engine.engine import Run
 from hft_engine.feed.health.hours import Hours
 from hft_engine.feed.states import FEED_STATES
+from hft_engine.live.notify import Kind
 from hft_engine.publisher.wire import SignalMessage
+from hft_engine.runtime.run_record import read_faults
 from hft_engine.views.run import RunView
 from hft_engine.views.tail import messages
 
 POLL_S = 0.05
 BATCH = 1_000
 JOIN_S = 5.0
+ERRORS_S = 1.0  # between two looks at the run's errors
+ERRORS_MAX = 1_000  # different ones that are told of a run
 
 Signal = dict[str, Any]
+Notify = Callable[[Kind, str], None]
 
 
 def signal_of(message: SignalMessage) -> Signal:
@@ -34,14 +39,22 @@ def signal_of(message: SignalMessage) -> Signal:
 class Follower:
     """``handle`` gets each signal whose tick lies inside ``hours``; ``handed``, ``held_back``: how many do and do not.
 
-    A report goes to ``log`` every ``report_s``.
+    A report goes to ``log`` every ``report_s``. ``notify`` gets it every ``status_s`` (0: never), and each error of the
+    run once.
     """
 
     def __init__(
-        self, hours: Hours, handle: Callable[[Signal], None], log: logging.Logger, report_s: float
+        self,
+        hours: Hours,
+        handle: Callable[[Signal], None],
+        log: logging.Logger,
+        report_s: float,
+        notify: Notify = lambda kind, text: None,
     ) -> None:
         self._hours, self._handle, self._log = hours, handle, log
-        self._report_s = report_s
+        self._report_s, self._notify = report_s, notify
+        self.status_s = 0.0
+        self._known: set[str] = set()  # errors that were told
         self.handed = self.held_back = self.missed = 0
         self._position = 0
         self._state = ""
@@ -60,12 +73,15 @@ class Follower:
             self._thread.join(JOIN_S)
         if self._view is not None:
             self._take(self._view)
+            self._tell_errors(self._view)
             self._log.info("%s", self._report(self._view))
 
     def _run(self) -> None:
         view = self._view
         assert view is not None
-        rounds = max(1, round(self._report_s / POLL_S))
+        rounds, errors, status = (
+            max(1, round(every_s / POLL_S)) for every_s in (self._report_s, ERRORS_S, self.status_s)
+        )
         number = 0
         while not self._stop.wait(POLL_S):
             self._take(view)
@@ -73,6 +89,10 @@ class Follower:
             number += 1
             if number % rounds == 0:
                 self._log.info("%s", self._report(view))
+            if number % errors == 0:
+                self._tell_errors(view)
+            if self.status_s and number % status == 0:
+                self._notify(Kind.STATUS, self._report(view))
 
     def _take(self, view: RunView) -> None:
         while True:
@@ -101,6 +121,13 @@ class Follower:
         if state != self._state:
             self._log.info("feed: %s", state)
             self._state = state
+
+    def _tell_errors(self, view: RunView) -> None:
+        faults, _ = read_faults(view.run_dir)
+        for fault in faults:
+            if fault.text not in self._known and len(self._known) < ERRORS_MAX:
+                self._known.add(fault.text)
+                self._notify(Kind.ERROR, f"{fault.role}: {fault.text}")
 
     def _report(self, view: RunView) -> str:
         counted = view.counters("feed")

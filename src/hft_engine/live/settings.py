@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from hft_engine.config.document import read_document
 from hft_engine.config.errors import ConfigError
-from hft_engine.config.load import config_from, key_variables
+from hft_engine.config.load import config_from, key_variables, variable
 from hft_engine.config.schema import DEFAULT_RULES, Config, Fraction, Period
 
 PLACEHOLDERS = ("YOUR_API_KEY_HERE", "YOUR_API_KEY")  # of the template: no key
@@ -38,9 +38,10 @@ class Sms(_Section, frozen=True):
     enabled: bool = False
 
 
-class Notifications(_Section, frozen=True):
+class NotificationSettings(_Section, frozen=True):
     enabled: bool = False
-    throttle_period: Annotated[float, Meta(ge=0.0)] = 300.0  # seconds
+    throttle_period: Annotated[float, Meta(ge=0.0)] = 300.0  # seconds: at most one message in so long
+    status_period: Annotated[float, Meta(ge=0.0)] = 3_600.0  # seconds between two status lines; 0: none
     email: Email = Email()
     sms: Sms = Sms()
 
@@ -63,26 +64,72 @@ class LiveSettings(_Section, frozen=True):
     signal_threshold: Fraction = 0.7
     window_size: Period = 100
     ensemble_method: Literal["dynamic_ensemble", "model", "rules"] = "dynamic_ensemble"
-    notifications: Notifications = Notifications()
+    notifications: NotificationSettings = NotificationSettings()
     notification_recipients: tuple[str, ...] = ()
     market_hours: MarketHours = MarketHours()
     engine: dict[str, dict[str, Any]] = {}
 
 
 def read_settings(
-    path: Path, provider: str | None = None, tickers: Sequence[str] | None = None
+    path: Path,
+    provider: str | None = None,
+    tickers: Sequence[str] | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> LiveSettings:
-    """The file, with what the command line says in the place of what it says. Raises ConfigError."""
+    """The file, with what the command line and UPDATE_INTERVAL say in the place of what it says. Raises ConfigError."""
     document = read_document(path)
-    given = {"provider": provider, "tickers": list(tickers) if tickers is not None else None}
+    given: dict[str, Any] = {"provider": provider, "tickers": list(tickers) if tickers is not None else None}
+    given["update_interval"] = _interval(variable("UPDATE_INTERVAL", env))
     data = {**document.data, **{key: value for key, value in given.items() if value is not None}}
     of_the_file = document.data.get("provider", LiveSettings().provider)
     if data.get("api_key") in PLACEHOLDERS or data.get("provider", of_the_file) != of_the_file:
         data.pop("api_key", None)  # of another provider, or of none
     try:
-        return msgspec.convert(data, LiveSettings)
+        settings = msgspec.convert(data, LiveSettings)
     except msgspec.ValidationError as error:  # its text holds types and places, no values of ours
         raise ConfigError([f"{path}: {error}"]) from None
+    problems = _notification_problems(settings)
+    if problems:
+        raise ConfigError([f"{path}: {problem}" for problem in problems])
+    return settings
+
+
+def _interval(text: str) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        raise ConfigError([f"UPDATE_INTERVAL: {text!r} is no number of seconds; 60 is one"]) from None
+
+
+def _notification_problems(settings: LiveSettings) -> list[str]:
+    """What stands between these settings and a message that arrives."""
+    notifications, email = settings.notifications, settings.notifications.email
+    if not notifications.enabled:
+        return []
+    found = []
+    if notifications.sms.enabled:
+        found.append(
+            "notifications.sms.enabled: there is no gateway for text messages; set it to false, and name the address "
+            "by which your carrier takes e-mail for a number in notification_recipients"
+        )
+    if not email.enabled:
+        return [
+            *found,
+            "notifications.enabled: no channel is; set notifications.email.enabled, or this to false",
+        ]
+    if "@" not in email.from_email:
+        found.append("notifications.email.from_email: give the address that messages come from")
+    if not settings.notification_recipients or not all(
+        "@" in each for each in settings.notification_recipients
+    ):
+        found.append("notification_recipients: give the addresses that messages go to, [me@example.org]")
+    return found
+
+
+def mail_settings(settings: LiveSettings, env: Mapping[str, str] | None = None) -> Email:
+    """With the password of SMTP_PASSWORD in the environment or in .env, where that is set."""
+    email = settings.notifications.email
+    return msgspec.structs.replace(email, password=variable("SMTP_PASSWORD", env) or email.password)
 
 
 def session_of(hours: MarketHours) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from hft_engine.api import FinnhubRealTime, webhook_is_genuine
+from hft_engine.config.errors import ConfigError
 from hft_engine.config.schema import SimulatorConfig
 from hft_engine.feed.simulator.scenario import Drop
 from hft_engine.feed.simulator.serving import RunningVenue
@@ -18,7 +19,8 @@ SOON = {"reconnect_delay": 0.05}
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("FINNHUB_API_KEY", raising=False)
+    for name in ("FINNHUB_API_KEY", "FINNHUB_SECRET", "REAL_TIME_MODE"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 
 
@@ -120,3 +122,24 @@ def test_the_timings_of_the_document_are_the_defaults() -> None:
 def test_the_secret_is_for_what_finnhub_posts_to_us() -> None:
     assert webhook_is_genuine("s3cret", "s3cret")
     assert not webhook_is_genuine("other", "s3cret") and not webhook_is_genuine(None, "s3cret")
+
+
+def test_the_secret_of_webhooks_may_be_in_the_environment_and_must_be_somewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FINNHUB_SECRET", "s3cret")
+    assert webhook_is_genuine("s3cret") and not webhook_is_genuine("other")
+    monkeypatch.setenv("FINNHUB_SECRET", "")
+    with pytest.raises(ConfigError, match="FINNHUB_SECRET"):
+        webhook_is_genuine("")
+
+
+@pytest.mark.parametrize("mode", ["false", "False", "0", "off"])
+def test_real_time_updates_can_be_switched_off(
+    mode: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("REAL_TIME_MODE", mode)
+    feed = FinnhubRealTime(KEY, "ws://127.0.0.1:9/")
+    assert feed.subscribe_real_time("AAPL") is False
+    assert "switched off" in caplog.text
+    assert feed.pending_subscriptions == set() and feed.status()["state"] == "stopped"

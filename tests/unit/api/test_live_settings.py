@@ -140,3 +140,11 @@ def test_what_is_shown_has_no_secret(tmp_path: Path) -> None:
 def test_the_key_leaves_the_arguments() -> None:
     arguments = ["x.py", "--api-key", KEY, "--tickers", "A", f"--api-key={KEY}"]
     assert without_option(arguments, "--api-key") == ["x.py", "--tickers", "A"]
+
+
+def test_the_interval_of_the_environment_wins_over_the_files(tmp_path: Path) -> None:
+    path = _file(tmp_path, update_interval=30)
+    assert read_settings(path, env={}).update_interval == 30.0
+    assert read_settings(path, env={"UPDATE_INTERVAL": "5"}).update_interval == 5.0
+    with pytest.raises(ConfigError, match=r"UPDATE_INTERVAL: 'often'"):
+        read_settings(path, env={"UPDATE_INTERVAL": "often"})

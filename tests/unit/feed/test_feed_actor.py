@@ -191,10 +191,11 @@ def test_ticks_and_counts_are_the_same_with_and_without_the_scanner(tmp_path: Pa
 
 
 def test_one_duty_cycle_is_bounded(tmp_path: Path) -> None:
-    sent = threading.Event()
+    live, sent = threading.Event(), threading.Event()
 
     def venue(client: socket.socket) -> None:
         admit(client)
+        live.wait(WAIT_S)
         client.sendall(b"".join(frame(json.dumps([trade(i)]).encode()) for i in range(500)))
         sent.set()
         until_left(client)
@@ -202,6 +203,7 @@ def test_one_duty_cycle_is_bounded(tmp_path: Path) -> None:
     with serving(venue) as server:
         bench = Bench(server.url, tmp_path).start()
         bench.until_state("live")
+        live.set()
         assert sent.wait(WAIT_S)
         most = 0
         while bench.count("events") < 500:

@@ -110,7 +110,7 @@ def test_more_than_the_packed_text_holds_is_left_to_python() -> None:
     decoder = FrameDecoder(InstrumentTable.private(2), 1, 1_000_000)
     count = packed_rows.BYTES_MAX // len(msgspec.msgpack.encode(Quote(**_fields()))) + 1
     for events in (1, count - 1, count):
-        frame = json.dumps([QUOTE] * events).encode()
+        frame = json.dumps([QUOTE | {"q": 0}] * events).encode()
         assert decoder.decode(frame, 1, 1) == events
         assert set(decoder.rows[:events]["kind"]) == {TickKind.QUOTE}
         refused = decoder._packed.take([Quote(**_fields())] * events, 1, 1) == REFUSED
@@ -126,7 +126,7 @@ def _fields() -> dict:
 def test_more_events_than_rows_are_left_to_python() -> None:
     decoder = FrameDecoder(InstrumentTable.private(2), 1, 320)  # 11 rows
     assert decoder.decode(json.dumps([QUOTE]).encode(), 1, 1) == 1
-    assert decoder._packed.take([Quote(**_fields())] * 11, 1, 1) == 11
+    assert decoder._packed.take([Quote(**_fields() | {"q": 0})] * 11, 1, 1) == 11
     assert decoder._packed.take([Quote(**_fields())] * 12, 1, 1) == REFUSED
 
 

@@ -37,6 +37,13 @@ CONFIG = FeedConfig(
 PAIRS = ("T.AAPL", "T.MSFT", "Q.AAPL", "Q.MSFT")
 
 
+class Longest(Random):
+    """Draws the most it may."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
 class Drive:
     """A session with its clock; ``actions`` are those of the last input, ``all`` of the whole life."""
 
@@ -448,6 +455,54 @@ def _retry_ms(drive: Drive) -> int:
     while drive.state is FeedState.BACKOFF:
         drive.after(1)
     return drive.now_ms - before
+
+
+# The longest waits of the policy as shipped: at once, then twice as long each time, never more than 30 s.
+LONGEST_WAITS_MS = (0, 500, 1_000, 2_000, 4_000, 8_000, 16_000, *[30_000] * 20)
+
+
+def _lost_for_long() -> Drive:
+    drive = Drive(reconnect=ReconnectConfig())
+    drive.session = Session(Polygon(), drive.config, Longest())
+    drive.live().closed()
+    for wait_ms in LONGEST_WAITS_MS:
+        assert drive.state is FeedState.BACKOFF
+        if wait_ms:
+            assert drive.after(wait_ms - 1).actions == []
+            drive.after(1)
+        else:
+            drive.after(0)
+        assert [type(action) for action in drive.actions] == [Connect], wait_ms
+        drive.closed()
+    return drive
+
+
+def test_the_policy_as_shipped_waits_twice_as_long_each_time_and_never_more_than_30_s() -> None:
+    _lost_for_long()
+
+
+def test_the_cap_stays_until_a_connection_has_been_live_for_a_minute() -> None:
+    drive = _lost_for_long().reconnected()
+    drive.data().after(1_000).closed()
+    assert drive.after(29_999).state is FeedState.BACKOFF, "one second is not stable"
+    drive.after(1).opened().status("connected").status("auth_success").ack(*PAIRS)
+    for _ in range(60):
+        drive.after(1_000).data()
+    drive.after(0).closed()
+    assert [type(action) for action in drive.after(0).actions] == [Connect], "at once again"
+
+
+def test_a_day_in_which_nothing_comes_but_pongs_is_no_loss_and_no_alarm() -> None:
+    drive = Drive(channels=("AM",)).start().opened().status("connected").status("auth_success")
+    drive.ack("AM.AAPL", "AM.MSFT")
+    for _ in range(24 * 3_600):
+        drive.after(1_000)
+        if any(isinstance(action, Ping) for action in drive.actions):
+            drive.pong()
+    assert drive.state is FeedState.QUIET
+    assert (drive.session.losses, drive.session.gaps) == (0, 0)
+    assert not [a for a in drive.all if isinstance(a, Close) or (isinstance(a, Report) and a.fault)]
+    assert drive.data().after(1).state is FeedState.LIVE
 
 
 def test_backoff_starts_afresh_only_after_stable_live(drive: Drive) -> None:

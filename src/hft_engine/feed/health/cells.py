@@ -25,7 +25,7 @@ CELL_DTYPE = np.dtype(
         ("burst_ns", "<i8"),  # mono: the first tick of the newest burst
         ("cadence_ns", "<f8"),  # learned quantile of the time between ticks
         ("gaps", "<i8"),  # times that it was learned from
-        ("lag_ns", "<f8"),  # running mean of ts_recv - ts_venue
+        ("lag_ns", "<f8"),  # running mean of the delay, see T_BASE
         ("sequence", "<i8"),  # highest number of the venue
         ("seen", "<u8"),  # bit k: number ``sequence - k`` came
         ("missing", "<i8"),  # numbers that have not come
@@ -81,7 +81,7 @@ VENUE_DTYPE = np.dtype(
             "window_end_ns",
             "<i8",
         ),  # mono: the least delays of the present window become those of the one before
-        ("delay_ns", "<f8", (CHANNELS,)),  # least ts_recv - ts_venue of the window; inf: none yet
+        ("delay_ns", "<f8", (CHANNELS,)),  # least delay of the window; inf: none yet
         ("delay_before_ns", "<f8", (CHANNELS,)),
     ]
 )
@@ -144,11 +144,12 @@ FIRST_COUNTER = len(GAUGES)  # ``counts`` holds the gauges, then the counters
     T_UTC,
     T_OPEN,  # 1: the session is open
     T_OPENED,  # mono: since when
+    T_BASE,  # UTC - mono when we began; a tick's delay is its mono + T_BASE - its venue's stamp
     N_SUSPECTS,  # windows found
     N_ROWS,  # HEALTH ticks written
     N_KNOWN,  # instruments that ticked: ids below it
     NOW_WORDS,
-) = range(8)
+) = range(9)
 
 
 def limits_of(config: HealthConfig) -> np.ndarray:

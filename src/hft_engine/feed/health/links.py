@@ -1,10 +1,11 @@
 """What befalls instruments from outside the stream of ticks: their line is lost or live again, a gap is filled in."""
 
+import math
 from typing import Any
 
 import numpy as np
 
-from hft_engine.feed.health.cells import CHANNELS, T_MONO, T_UTC
+from hft_engine.feed.health.cells import CHANNELS, T_BASE, T_MONO, T_UTC
 from hft_engine.feed.health.observe import miss, suspect, venue_delay
 from hft_engine.kernel import kernel
 from hft_engine.records import HealthCause
@@ -47,7 +48,8 @@ def regain(
             if cell.gap_from_ns == 0 or cell.gap_to_ns != 0:
                 continue
             delay_ns = venue_delay(venues[v], cell.channel)
-            to_ns = max(now[T_UTC] - (np.int64(delay_ns) if delay_ns < 1e18 else 0), cell.gap_from_ns + 1)
+            to_ns = now[T_MONO] + now[T_BASE] - np.int64(delay_ns) if delay_ns < math.inf else now[T_UTC]
+            to_ns = max(to_ns, cell.gap_from_ns + 1)
             suspect(suspects, now, counts, instrument, v, cell.gap_from_ns, to_ns, _CONNECTION)
             miss(cell, cell.gap_from_ns, to_ns, _CONNECTION, now[T_MONO] + limits.gapped_hold_ns)
 

@@ -21,6 +21,7 @@ from hft_engine.feed.health.cells import (
     ROWS_MAX,
     SUSPECT_DTYPE,
     SUSPECTS_MAX,
+    T_BASE,
     T_MONO,
     T_OPEN,
     T_OPENED,
@@ -161,7 +162,7 @@ class HealthMonitor:
         return found
 
     def delay_ns(self, venue: int) -> float | None:
-        """The least ts_recv - ts_venue of the last windows: our clock's offset from the venue's and the shortest way.
+        """The least delay of the last windows by the UTC of now: our clock's offset from the venue's, the shortest way.
 
         Of trades and quotes; of bars where there are none. None before the first.
         """
@@ -169,7 +170,8 @@ class HealthMonitor:
         bar = int(HealthChannel.BAR)
         delay = float(least[:bar].min())
         delay = delay if np.isfinite(delay) else float(least[bar])
-        return delay if np.isfinite(delay) else None
+        now = self._now
+        return delay + float(now[T_UTC] - now[T_MONO] - now[T_BASE]) if np.isfinite(delay) else None
 
     def worst(self, count: int) -> np.ndarray:
         """CELL_DTYPE rows' places of the worst cells, REPAIRED or worse, the worst first."""
@@ -183,6 +185,8 @@ class HealthMonitor:
     def _set_time(self, mono_ns: int, utc_ns: int) -> None:
         now = self._now
         now[T_MONO], now[T_UTC] = mono_ns, utc_ns
+        if now[T_BASE] == 0:
+            now[T_BASE] = utc_ns - mono_ns
         if utc_ns < self._hours_change_ns:
             return
         is_open, self._hours_change_ns = self._hours.at(utc_ns)

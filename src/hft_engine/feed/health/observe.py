@@ -20,6 +20,7 @@ from hft_engine.feed.health.cells import (
     N_SUSPECTS,
     N_SUSPECTS_DROPPED,
     SEEN_BITS,
+    T_BASE,
 )
 from hft_engine.kernel import kernel
 from hft_engine.records import HealthCause, HealthChannel, HealthState, TickFlag, TickKind
@@ -171,9 +172,12 @@ def _order(
 
 
 @kernel()
-def _delay(cell: Any, tick: Any, venue: Any, channel: int, limits: Any) -> None:
-    """Running mean of the delay, and the least one of a window: the clocks' offset and the shortest way."""
-    delay_ns = float(tick.ts_recv_ns - tick.ts_venue_ns)
+def _delay(cell: Any, tick: Any, venue: Any, channel: int, limits: Any, now: np.ndarray) -> None:
+    """Running mean of the delay, and the least one of a window: the clocks' offset and the shortest way.
+
+    By UTC as it was when we began: a step of our clock since then is no delay of the venue's.
+    """
+    delay_ns = float(tick.ts_mono_ns + now[T_BASE] - tick.ts_venue_ns)
     cell.lag_ns = delay_ns if cell.last_mono_ns == 0 else cell.lag_ns + (delay_ns - cell.lag_ns) * _LAG_SHARE
     if tick.ts_mono_ns >= venue.window_end_ns:
         venue.window_end_ns = tick.ts_mono_ns + limits.lag_window_ns
@@ -335,7 +339,7 @@ def observe(
             now[N_KNOWN] = max(now[N_KNOWN], instrument + 1)
         if _order(cell, tick, venue, v, limits, now, suspects, counts):
             is_due = True
-        _delay(cell, tick, venue, channel, limits)
+        _delay(cell, tick, venue, channel, limits, now)
         learn(venue, tick.ts_mono_ns, limits)
         learn(cell, tick.ts_mono_ns, limits)
         cell.last_venue_ns = max(cell.last_venue_ns, tick.ts_venue_ns)

@@ -43,7 +43,7 @@ class Repairer:
     ) -> None:
         repair, url = config.repair, rest_url_of(config)
         self._symbol_of, self._tell_people = symbol_of, tell
-        self._mask = Mask(config.api_key)
+        self._mask = Mask(config.api_key, config.url, url)
         self._plan = Plan(repair.spans, repair.settle_ms * NS_PER_MS)
         self._venues: dict[int, tuple[int, int]] = {}  # of an instrument: place and id of its venue
         self._ready: deque[np.ndarray] = deque()

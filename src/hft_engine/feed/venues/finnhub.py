@@ -106,8 +106,11 @@ def venue_symbol(symbol: str) -> str:
 
 
 def webhook_is_genuine(header: str | None, secret: str) -> bool:
-    """Whether a webhook's ``X-Finnhub-Secret`` is yours. Answer such a request with 2xx at once, then work."""
-    return header is not None and hmac.compare_digest(header.encode(), secret.encode())
+    """Whether a webhook's ``X-Finnhub-Secret`` is yours. Answer such a request with 2xx at once, then work.
+
+    Without a secret none is.
+    """
+    return header is not None and secret != "" and hmac.compare_digest(header.encode(), secret.encode())
 
 
 def _text(kind: str, symbol: str) -> str:

@@ -70,6 +70,7 @@ class GenericDecoder(RowDecoder):
         for handler in self._by_kind.get(kind) or self._candidates(kind):
             if handler.fits is None or handler.fits(parsed, parsed):
                 count = self._handle(handler, parsed, ts_recv_ns, ts_mono_ns)
+                count = self.without_repeats(count) if count else 0
                 self.events += count
                 return count
         self.count_unknown(kind)
@@ -140,7 +141,6 @@ class GenericDecoder(RowDecoder):
             self.buffer,
             self.ids,
         )
-        last_q, last_id = self.last_trade_q.data, self.last_trade_id.data
 
         def pack(event: Any, frame: Any, offset: int, recv: int, mono: int) -> int:
             p, s, q, i = (
@@ -152,16 +152,12 @@ class GenericDecoder(RowDecoder):
             if not (p > 0.0 and s >= 0.0):
                 raise ValueError(f"price {p}, size {s}")
             instrument = ids[symbol(event, frame)]
-            if (q or i) and q == last_q[instrument] and i == last_id[instrument]:
-                self.duplicates += 1
-                return 0
             # fmt: off
             pack_into(
                 buffer, offset, time(event, frame) or recv, recv, mono, q, instrument, word,
                 p, s, i, 0, 0, 0, side(event, frame),
             )
             # fmt: on
-            last_q[instrument], last_id[instrument] = q, i
             return ROW_BYTES
 
         return pack

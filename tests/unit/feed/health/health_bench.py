@@ -18,14 +18,15 @@ TRADE, QUOTE, BAR_MINUTE, LULD = TickKind.TRADE, TickKind.QUOTE, TickKind.BAR_MI
 
 
 class Bench:
-    """Time is milliseconds from START_NS; venue, receive and monotonic clock agree but for ``delay_ms``."""
+    """Time is milliseconds from START_NS; venue, receive and monotonic clock agree but for ``delay_ms``, and for
+    ``step_ms``, by which our UTC has been put right."""
 
     def __init__(self, venues=((POLYGON, False),), instruments: int = 4, **settings: object) -> None:
         config = msgspec.convert({"session": "always", **settings}, HealthConfig)
         self.monitor = HealthMonitor(config, instruments, venues)
         self.slots = np.zeros(CAPACITY, TICK_DTYPE)
         self.published = 0
-        self.now_ms = 0
+        self.now_ms = self.step_ms = 0
         self.told: list[np.void] = []
 
     def tick(
@@ -35,8 +36,8 @@ class Bench:
         row = self.slots[self.published & (CAPACITY - 1)]
         row["kind"], row["flags"], row["instrument_id"] = kind, 0, instrument
         row["venue_id"], row["venue_sequence"] = POLYGON, 0
-        row["ts_recv_ns"] = START_NS + self.now_ms * MS
-        row["ts_venue_ns"] = row["ts_recv_ns"] - int(delay_ms * MS)
+        row["ts_recv_ns"] = self.utc_ns
+        row["ts_venue_ns"] = START_NS + self.now_ms * MS - int(delay_ms * MS)
         row["ts_mono_ns"] = SECOND_NS + self.now_ms * MS
         if kind == TRADE:
             row["price"], row["size"] = 10.0, 1.0
@@ -53,8 +54,12 @@ class Bench:
             self.now_ms = min(self.now_ms + every, end)
             self.look()
 
+    @property
+    def utc_ns(self) -> int:
+        return START_NS + (self.now_ms + self.step_ms) * MS
+
     def look(self) -> None:
-        mono_ns, utc_ns = SECOND_NS + self.now_ms * MS, START_NS + self.now_ms * MS
+        mono_ns, utc_ns = SECOND_NS + self.now_ms * MS, self.utc_ns
         count = self.monitor.watch(self.slots, self.published, mono_ns, utc_ns)
         self.told += list(self.monitor.rows[:count].copy())
 
@@ -69,7 +74,7 @@ class Bench:
         self.look()
 
     def regain(self, *ids: int) -> None:
-        mono_ns, utc_ns = SECOND_NS + self.now_ms * MS, START_NS + self.now_ms * MS
+        mono_ns, utc_ns = SECOND_NS + self.now_ms * MS, self.utc_ns
         self.monitor.regain(np.array(ids, np.int64), 0, mono_ns, utc_ns)
         self.look()
 

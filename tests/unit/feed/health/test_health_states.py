@@ -6,7 +6,7 @@ from health_bench import BAR_MINUTE, LULD, MINUTE_NS, POLYGON, QUOTE, SECOND_NS,
 
 from hft_engine.feed.conditions import pack
 from hft_engine.feed.health.cells import ROWS_MAX
-from hft_engine.records import HealthChannel, HealthState, TickFlag
+from hft_engine.records import HealthChannel, HealthState, TickFlag, TickKind
 
 OF_QUOTE, OF_BAR = HealthChannel.QUOTE, HealthChannel.BAR
 MS = 1_000_000
@@ -69,11 +69,12 @@ def test_a_rare_channel_is_not_stale_before_its_cadence_is_known() -> None:
     assert bench.count("health_stale") == 0
 
 
-def test_a_day_of_daily_bars_raises_no_alarm() -> None:
+@pytest.mark.parametrize("kind", [TickKind.BAR_DAY, BAR_MINUTE])
+def test_days_with_a_bar_a_day_raise_no_alarm(kind: TickKind) -> None:
     bench = Bench(samples_min=3)
     for _ in range(10):
         for instrument in range(4):
-            bench.tick(BAR_MINUTE, instrument, ts_start_ns=0)
+            bench.tick(kind, instrument, ts_start_ns=0)
         bench.pass_ms(86_400_000, 60_000)
     assert not any(row["flags"] & TickFlag.UNFIT for row in bench.told)
     assert (bench.count("health_stale"), bench.count("health_gapped")) == (0, 0)
@@ -301,6 +302,32 @@ def test_the_least_delay_is_the_clocks_offset_and_forgets_after_two_windows() ->
     assert bench.monitor.delay_ns(0) == -1_270 * MS
     bench.beat(40, 100, delay_ms=30)
     assert bench.monitor.delay_ns(0) == 30 * MS
+
+
+@pytest.mark.parametrize("step_ms", [2_000, -2_000, 600_000])
+def test_a_step_of_our_own_clock_is_no_lag_and_shows_in_the_offset(step_ms: int) -> None:
+    bench = settled()
+    bench.beat(50, 100, delay_ms=30)
+    bench.step_ms = step_ms
+    bench.beat(50, 100, delay_ms=30)
+    assert bench.monitor.delay_ns(0) == step_ms * MS  # the least delay was 0
+    bench.step_ms = 0
+    bench.beat(50, 100, delay_ms=30)
+    assert bench.monitor.delay_ns(0) == 0
+    assert bench.story() == [] and bench.state() is HealthState.LIVE
+
+
+@pytest.mark.parametrize("step_ms", [0, 5_000, -5_000])
+def test_a_lost_stretch_is_told_in_the_venues_time_whatever_our_clock_says(step_ms: int) -> None:
+    bench = settled()
+    lost_ns = START_NS + bench.now_ms * MS
+    bench.lose(0)
+    bench.step_ms = step_ms
+    bench.pass_ms(2_000)
+    bench.regain(0)
+    (found,) = bench.monitor.suspects()
+    assert lost_ns - 100 * MS <= found["from_ns"] <= lost_ns
+    assert found["to_ns"] == START_NS + bench.now_ms * MS
 
 
 def test_a_new_life_learns_from_the_ring_and_counts_nothing_of_it() -> None:

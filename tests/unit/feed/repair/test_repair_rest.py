@@ -1,5 +1,8 @@
 """Asking for bars: pages, errors, pace, a vendor that is down, and a plan that does not allow it."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from hft_engine.feed.repair.plan import SPANS_NS, Plan, Request
@@ -11,6 +14,7 @@ from support.waiting import wait_for
 SECOND_NS = SPANS_NS["second"]
 T0 = 1_700_000_000 * SECOND_NS
 KEY = "secret-key-12345"
+OBSERVED = json.loads((Path(__file__).parents[3] / "data/polygon_rest/observed-aggregates.json").read_text())
 
 
 def bars(symbol: str, span: str, start_ms: int, end_ms: int) -> list[dict]:
@@ -48,6 +52,18 @@ def test_pages_are_followed_on_our_own_host_with_the_key_in_a_header() -> None:
     assert len(server.asked) == 3
     assert set(server.keys) == {f"Bearer {KEY}"}
     assert not any(KEY in path for path in server.asked)
+
+
+@pytest.mark.parametrize("answer", OBSERVED, ids=range(len(OBSERVED)))
+def test_answers_of_the_vendor_are_read_field_by_field(answer: dict) -> None:
+    with aggregates(bars) as server:
+        server.answers = [(200, answer["body"] | {"next_url": None})]
+        found = client(server.url).fetch("AAPL", request())
+    wanted = [
+        (bar["t"], bar["o"], bar["h"], bar["l"], bar["c"], bar["v"], bar["vw"], bar["n"])
+        for bar in answer["body"]["results"]
+    ]
+    assert [(b.t, b.o, b.h, b.l, b.c, b.v, b.vw, b.n) for b in found] == wanted and wanted
 
 
 def test_a_range_without_bars_is_an_empty_answer() -> None:
