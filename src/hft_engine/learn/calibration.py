@@ -11,7 +11,8 @@ from hft_engine.inference.tables import Calibration
 
 ROWS_MIN = 1_000  # of fewer, isotonic regression learns the noise
 CLASS_ROWS_MIN = 300  # of each class: a curve of few steps makes many probabilities equal
-POINTS_MAX = 200
+POINT_ROWS = 40  # each point of a curve is made of at least so many: single rows at the ends would say 0 or 1
+POINTS_MAX = 100
 EDGE = 1e-4  # no probability is nearer to 0 or 1: one wrong row must not cost an infinite loss
 
 
@@ -26,17 +27,21 @@ def fit_calibration(probabilities: np.ndarray, classes: np.ndarray, count: int) 
         return ()
     curves = []
     for k in range(1, 2) if count == 2 else range(count):
-        fitted = IsotonicRegression(y_min=EDGE, y_max=1.0 - EDGE, out_of_bounds="clip")
-        fitted.fit(probabilities[:, k], (classes == k).astype(float))
-        x, y = _thinned(fitted.X_thresholds_, fitted.y_thresholds_)
-        curves.append((tuple(x.tolist()), tuple(y.tolist())))
+        given, share, rows = _grouped(probabilities[:, k], classes == k)
+        fitted = IsotonicRegression(y_min=EDGE, y_max=1.0 - EDGE, out_of_bounds="clip").fit(
+            given, share, rows
+        )
+        curves.append((tuple(fitted.X_thresholds_.tolist()), tuple(fitted.y_thresholds_.tolist())))
     return tuple(curves)
 
 
-def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At most POINTS_MAX of the points, the first and last among them."""
-    at = np.unique(np.linspace(0, len(x) - 1, min(len(x), POINTS_MAX)).round().astype(int))
-    return x[at], y[at]
+def _grouped(given: np.ndarray, happened: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of alike probabilities together: their mean, how often it happened (half an observation of either kind
+    added: Krichevsky and Trofimov), how many they are."""
+    groups = np.array_split(np.argsort(given, kind="stable"), min(POINTS_MAX, len(given) // POINT_ROWS))
+    count = np.array([len(group) for group in groups], np.float64)
+    hits = np.array([np.count_nonzero(happened[group]) for group in groups])
+    return np.array([given[group].mean() for group in groups]), (hits + 0.5) / (count + 1.0), count
 
 
 def calibrated(probabilities: np.ndarray, calibration: Calibration) -> np.ndarray:

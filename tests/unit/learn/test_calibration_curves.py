@@ -26,7 +26,9 @@ def test_it_is_scikit_learn_s_isotonic_regression() -> None:
         given[:, 1], happened
     )
     found = calibrated(given, fit_calibration(given, happened, 2))
-    np.testing.assert_allclose(found[:, 1], reference.predict(given[:, 1]), atol=0.01)
+    apart = np.abs(found[:, 1] - reference.predict(given[:, 1]))
+    assert apart.mean() < 0.03
+    assert found.min() > 0.0 and found.max() < 1.0, "no few rows at an end make a certainty"
     np.testing.assert_allclose(found.sum(axis=1), 1.0)
 
 
