@@ -131,7 +131,8 @@ def test_the_options_win_over_the_file_and_the_key_leaves_the_arguments(tmp_path
         path = _file(tmp_path, f"{url}/query", provider="polygon", api_key="a-wrong-key-of-the-file")
         options = ["--provider", "alphavantage", "--tickers", "IBM,NVDA", "--log-level", "debug"]
         with _running("--config", str(path), "--api-key", KEY, *options, key=None) as live:
-            live.until("Received signal", 5)
+            for ticker in ("IBM", "NVDA"):
+                live.until(f"Received signal: {ticker} ")
             arguments = Path(f"/proc/{live.process.pid}/cmdline").read_bytes().decode()
             assert live.stop() == 0
     assert KEY not in arguments and "--tickers" in arguments

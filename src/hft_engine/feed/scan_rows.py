@@ -50,6 +50,7 @@ class RowTables:
     def __init__(self, decoder: Decoder, venue_id: int) -> None:
         decoder.symbols.learn((symbol, i) for i, symbol in enumerate(decoder.instruments.symbols()))
         words = decoder.rows.view(np.int64)
+        self._repeats = decoder.repeats  # owns what its wiring points to
         self._arrays = (
             decoder.rows, words, words.view(np.float64), blank_rows(venue_id), decoder.symbols.words, flag_table(),
             decoder.repeats.wiring,
