@@ -17,7 +17,7 @@ import pytest
 from hft_engine import inline
 from hft_engine.config.schema import FeedConfig, PollConfig, ReconnectConfig, RepairConfig, SimulatorConfig
 from hft_engine.feed.repair import worker
-from hft_engine.feed.simulator.scenario import Halt, Mute, Reorder, RestFailure, Scenario, shipped
+from hft_engine.feed.simulator.scenario import Halt, Loss, Mute, Reorder, RestFailure, Scenario, shipped
 from hft_engine.feed.simulator.serving import RunningVenue
 from hft_engine.feed.simulator.truth import Truth
 from hft_engine.records import TickKind
@@ -123,8 +123,10 @@ def goes_on(engine: LiveEngine, cell: Cell, plot: Scenario, market: RunningVenue
     engine.for_s(AFTER_S)
     engine.until(lambda: engine.state in ("live", "quiet"), "live again")
     if market.url:
-        for step in (step for step in plot.steps if isinstance(step, Reorder)):
-            market.inflict(step, begins=False)  # what it keeps back is sent: else a copy of it never is
+        # What a reorder keeps back is sent: else a copy of it never is. And while ever more is lost every instrument
+        # stays GAPPED: a signal would have to have come before each one's first gap.
+        for step in (step for step in plot.steps if isinstance(step, Loss | Reorder)):
+            market.inflict(step, begins=False)
         before = engine.ticks_count()
         engine.until(lambda: engine.ticks_count() > before + 50, "ticks again")
         engine.until(engine.signals_count, "a signal")
