@@ -23,12 +23,13 @@ from hft_engine.config.schema import (
 from hft_engine.feed.line import Line
 from hft_engine.feed.line_table import read_lines
 from hft_engine.feed.states import FEED_STATES
-from hft_engine.records import TickFlag, TickKind
+from hft_engine.records import HealthState, TickFlag, TickKind
 from hft_engine.shm.ring import Ring
 
 TICKS_MAX = 1 << 18  # of a test: the ring is never lapped, so it is its own record
 NAP_S = 0.0005
 QUIET_CYCLES = 300
+LAPPED = "the test makes more records than its ring holds"
 _STEP = 1e-6
 
 
@@ -83,6 +84,8 @@ class LiveEngine:
         self.told = self._handler.texts
         self._parts = inline.make(replace(config, simulator=None), "feed", persistence, {})
         self.instruments = self._parts.instruments
+        self._looked = 0  # ticks whose health is in _states
+        self._states: set[str] = set()
 
     def cycle(self) -> None:
         """One turn of every actor. Raises FatalError when the feed cannot work."""
@@ -94,7 +97,7 @@ class LiveEngine:
         while not condition():
             if time.monotonic() > deadline:
                 raise AssertionError(
-                    f"not within {timeout_s} s: {what}; state {self.state}, told {self.told}"
+                    f"not within {timeout_s} s: {what}; state {self.state}, told {self.told}, counted {self._counted()}"
                 )
             self.cycle()
 
@@ -122,6 +125,9 @@ class LiveEngine:
     def count(self, name: str, role: str = "feed") -> int:
         return int(self._parts.stats[role].counters()[name])
 
+    def _counted(self) -> dict[str, int]:
+        return {name: int(count) for name, count in self._parts.stats["feed"].counters().items() if count}
+
     def lines(self) -> dict[str, dict[str, int]]:
         """The feed's table of lines: name -> its counts."""
         rows = read_lines(self._parts.stats["feed"].table)
@@ -134,6 +140,24 @@ class LiveEngine:
         """TICK_DTYPE[n]: all that were ever on the ring, HEALTH ticks too, in its order."""
         return _all(self._parts.rings["ticks"])
 
+    def ticks_count(self) -> int:
+        return int(self._parts.rings["ticks"].published)
+
+    def health_states(self) -> set[str]:
+        """Those that some instrument was ever in. A look takes the ticks since the one before: of a condition that is
+        asked for at every cycle the engine has to have time left.
+        """
+        ring, first = self._parts.rings["ticks"], self._looked
+        self._looked = ring.published
+        assert self._looked <= ring.capacity, LAPPED
+        new = ring.slots[first : self._looked]
+        told = new["health_state"][new["kind"] == TickKind.HEALTH]
+        self._states |= {HealthState(int(state)).name for state in np.unique(told)}
+        return self._states
+
+    def signals_count(self) -> int:
+        return int(self._parts.rings["signals"].published)
+
     def signals(self) -> np.ndarray:
         return _all(self._parts.rings["signals"])
 
@@ -145,7 +169,7 @@ class LiveEngine:
 
 
 def _all(ring: Ring) -> np.ndarray:
-    assert ring.published <= ring.capacity, "the test makes more records than its ring holds"
+    assert ring.published <= ring.capacity, LAPPED
     rows: np.ndarray = ring.slots[: ring.published].copy()
     return rows
 
