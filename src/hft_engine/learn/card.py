@@ -176,7 +176,8 @@ def _precision(trained: Trained) -> str:
     for name, (score, happened) in _curves(trained).items():
         if happened.any():
             precision, recall, _ = precision_recall_curve(happened, score)
-            lines[name] = pictures.thin(recall[::-1], precision[::-1])
+            # without the point that scikit-learn adds at recall 0, of a precision that nobody measured
+            lines[name] = pictures.thin(recall[-2::-1], precision[-2::-1])
     return pictures.square(lines, "recall, share", "precision, share", diagonal=False)
 
 
