@@ -6,7 +6,9 @@ from typing import Any
 
 import click
 
-from hft_engine.cli.options import configuration, json_option, load
+from hft_engine.cli.options import configuration, die, json_option, load
+
+EXIT_INTERRUPTED = 130  # as a shell has it
 
 _registry_option = click.option(
     "--registry",
@@ -27,7 +29,13 @@ _registry_option = click.option(
 @click.option(
     "--model", "tasks", multiple=True, help="peak_detection, entry_timing, market_regime; else all three."
 )
-@click.option("--seconds", default=900, show_default=True, help="How much of the demo venue's market.")
+@click.option(
+    "--seconds",
+    type=click.IntRange(min=1),
+    default=1500,
+    show_default=True,
+    help="How much of the demo venue's market.",
+)
 @click.option("--cv", "cross_validate", is_flag=True, help="Also the mean AUC over purged k folds.")
 @click.option("--promote", is_flag=True, help="Make a model that beats its baselines live.")
 @click.option("--force", is_flag=True, help="With --promote: also one that does not.")
@@ -53,7 +61,11 @@ def train(
     config = load(config_path, overrides, demo=data == ("demo",) and config_path is None)
     root = views.registry_root(config, registry)
     options = TrainingOptions(data, root, tasks, seconds, promote, force, cross_validate)
-    sys.exit(views.show(config, options, as_json))
+    try:
+        code = views.show(config, options, as_json)
+    except KeyboardInterrupt:
+        die("interrupted; of the model in the making nothing is registered, train it again", EXIT_INTERRUPTED)
+    sys.exit(code)
 
 
 @click.group()
@@ -62,9 +74,10 @@ def models() -> None:
 
 
 def _opened(config_path: Path | None, overrides: tuple[str, ...], registry: Path | None) -> Any:
+    """Of a registry that is there: to look at one makes none."""
     from hft_engine.models.registry import Registry
 
-    return Registry(registry or Path(load(config_path, overrides).engine.data_dir) / "models")
+    return Registry(registry or Path(load(config_path, overrides).engine.data_dir) / "models", create=False)
 
 
 @models.command("ls")
@@ -155,4 +168,7 @@ def models_diff(
     from hft_engine.views import models as views
 
     opened = _opened(config_path, overrides, registry)
-    views.difference(opened, opened.entry(name, first), opened.entry(name, second), as_json)
+    one, other = opened.entry(name, first), opened.entry(name, second)
+    if one.version == other.version:
+        die(f"both are {name} {one.version}; name two versions, `hft models ls {name}` shows them")
+    views.difference(opened, one, other, as_json)

@@ -14,6 +14,7 @@ import csv
 import gzip
 import io
 import sqlite3
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
@@ -79,6 +80,8 @@ def _of_csv(path: Path) -> dict[str, list[_Row]]:
     found: dict[str, list[_Row]] = {}
     rows = _csv_rows(path)
     header = [name.strip().lower() for name in next(rows, [])]
+    if not header:
+        raise RecordingError(f"{path}: is empty; it must begin with a header of time, open, high, low, close")
     columns = _columns(path, header)
     own_name = path.name.split(".")[0].upper()
     for number, row in enumerate(rows, 2):
@@ -95,9 +98,13 @@ def _of_csv(path: Path) -> dict[str, list[_Row]]:
 def _csv_rows(path: Path) -> Iterator[list[str]]:
     try:
         raw = gzip.decompress(path.read_bytes()) if path.name.endswith(".gz") else path.read_bytes()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise RecordingError(f"{path}: unreadable ({error}); fetch it again") from error
-    return csv.reader(io.StringIO(raw.decode("utf-8-sig", errors="replace")))
+    rows = csv.reader(io.StringIO(raw.decode("utf-8-sig", errors="replace")))
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise RecordingError(f"{path}: line {rows.line_num}: {error}; is it a CSV file?") from error
 
 
 def _columns(path: Path, header: Sequence[str]) -> dict[str, int]:

@@ -28,7 +28,7 @@ class TrainingOptions:
     data: Sequence[str]
     registry: Path
     tasks: Sequence[str] = ()
-    demo_seconds: int = 900
+    demo_seconds: int = 1500  # of less, too few blocks of time are tested for a verdict
     promote: bool = False
     force: bool = False
     cross_validate: bool = False
@@ -42,22 +42,42 @@ class Outcome:
     report: Report
 
 
-def run(config: Config, options: TrainingOptions, progress: Progress) -> list[Outcome]:
-    """Raises TrainingError, RegistryError, and what the readers raise."""
+def _unheard(outcome: Outcome) -> None:
+    pass
+
+
+def run(
+    config: Config,
+    options: TrainingOptions,
+    progress: Progress,
+    registered: Callable[[Outcome], None] = _unheard,
+) -> list[Outcome]:
+    """``registered`` is called with each outcome as soon as it is in the registry. What one model cannot be learned
+    from does not keep the others from it. Raises TrainingError at the end then, naming each; RegistryError, and what
+    the readers raise, at once.
+    """
     check_extra()
     tasks = [_task(name) for name in options.tasks or TASKS]
     samples = _samples(config, options, lambda permille: progress("reading", READING_SHARE * permille / 1000))
     registry = Registry(options.registry)
-    outcomes = []
+    outcomes: list[Outcome] = []
+    failures: list[str] = []
     for number, task in enumerate(tasks):
         begin, span = (
             READING_SHARE + (1 - READING_SHARE) * number / len(tasks),
             (1 - READING_SHARE) / len(tasks),
         )
-        trained = train(
-            task, samples, config, _part(progress, begin, span), cross_validate=options.cross_validate
-        )
+        try:
+            trained = train(
+                task, samples, config, _part(progress, begin, span), cross_validate=options.cross_validate
+            )
+        except TrainingError as error:
+            failures.append(str(error))
+            continue
         outcomes.append(_register(registry, trained, samples, options))
+        registered(outcomes[-1])
+    if failures:
+        raise TrainingError("\n".join(dict.fromkeys(failures)))
     return outcomes
 
 

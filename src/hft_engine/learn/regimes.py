@@ -25,7 +25,11 @@ def label_regimes(samples: Samples, fit: np.ndarray, seed: int) -> Labels:
     """The regime of each row. The model of the states is fitted to the rows ``fit`` (bool[n]) alone, and their own
     states are smoothed over them alone; the other rows' are smoothed over the whole series.
     """
-    emissions = standardised(emissions_of(samples), fit)
+    emissions = emissions_of(samples)
+    known = np.isfinite(emissions[fit]).all(axis=1)
+    if len(np.unique(emissions[fit][known], axis=0)) < STATES:  # too few rows, or a price that stands still
+        return Labels(np.full(len(samples), UNKNOWN, np.int64), np.full(len(samples), UNKNOWN, np.int64))
+    emissions = standardised(emissions, fit)
     lengths = _lengths(samples.series[fit])
     model = fit_hmm(emissions[fit], lengths, STATES, seed)
     names = names_of(model.smoothed(emissions[fit], lengths), moves_of(samples)[fit])
@@ -48,9 +52,17 @@ def emissions_of(samples: Samples) -> np.ndarray:
             samples.column("spread_ratio"),
         ]
         if {"imbalance_mean", "mid_volatility_ratio", "spread_ratio"} <= set(samples.names)
-        else [samples.column("bar_return_20") / samples.column("bar_volatility"), _volatility_ratio(samples)]
+        else [
+            _over(samples.column("bar_return_20"), samples.column("bar_volatility")),
+            _volatility_ratio(samples),
+        ]
     )
     return np.column_stack([columns[0], *(np.log(np.clip(column, 1e-3, 1e3)) for column in columns[1:])])
+
+
+def _over(values: np.ndarray, divisor: np.ndarray) -> np.ndarray:
+    """NaN where the divisor is 0."""
+    return np.asarray(values / np.where(divisor > 0.0, divisor, np.nan))
 
 
 def _volatility_ratio(samples: Samples) -> np.ndarray:

@@ -24,6 +24,11 @@ class Comparison(msgspec.Struct, frozen=True):
     t: float | None
     better: bool
 
+    @property
+    def undecided(self) -> bool:
+        """The time tested is too short for a verdict."""
+        return self.t is None and not self.better
+
 
 class Equity(msgspec.Struct, frozen=True):
     """``total``: sum of ln returns after costs, mean of the series; ``cost``: what was paid; ``turnover``: times the
@@ -73,4 +78,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         """One sentence for people."""
         if not self.unbeaten:
             return f"{self.task} beats every baseline out of sample"
-        return f"{self.task} does NOT beat: {', '.join(self.unbeaten)}; promote it only with --force"
+        short = any(comparison.undecided for comparison in self.comparisons.values())
+        why = " (the time tested is too short to tell; train on more data)" if short else ""
+        return f"{self.task} does NOT beat: {', '.join(self.unbeaten)}{why}; promote it only with --force"

@@ -140,8 +140,13 @@ def of_bars(config: IndicatorConfig, files: Sequence[Path]) -> Samples:
         for symbol, (stamps, bars) in stored_bars(file).items():
             parts.append(_series_of_bars(len(symbols), stamps, bars, config, counts))
             symbols.append(symbol)
-    rows, ts_ns, series, table, usable = (np.concatenate(column) for column in zip(*parts, strict=True))
     source = ", ".join(file.name for file in files)
+    if not any(len(part[0]) for part in parts):
+        raise TrainingError(
+            f"{', '.join(str(file) for file in files)}: no bar with four positive prices inside, "
+            f"{counts['unusable_bars']} without; nothing to learn from"
+        )
+    rows, ts_ns, series, table, usable = (np.concatenate(column) for column in zip(*parts, strict=True))
     return _learnable(
         Samples(schema.names, rows, ts_ns, series, tuple(symbols), table, usable, schema, source, counts)
     )

@@ -13,6 +13,7 @@ Status: candidate (trained), shadow (scores beside the live one), live, retired 
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -82,11 +83,18 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Registry:
-    """In the folder ``root``, which is made. Several processes may use it; each change is one transaction."""
+    """In the folder ``root``, which is made unless ``create`` is false: then RegistryError where there is none.
 
-    def __init__(self, root: Path) -> None:
+    Several processes may use it; each change is one transaction.
+    """
+
+    def __init__(self, root: Path, create: bool = True) -> None:
         self.root = root
-        with _told(root):
+        if not create and not (root / DATABASE).is_file():
+            raise RegistryError(
+                f"{root} has no models yet; `hft train --data PATH` makes some, --registry FOLDER names another place"
+            )
+        with _told(root, "nothing was registered"):
             root.mkdir(parents=True, exist_ok=True)
             with self._database() as database:
                 found = database.execute("PRAGMA user_version").fetchone()[0]
@@ -162,7 +170,7 @@ class Registry:
         """A new candidate: its files, then its row. Raises RegistryError; nothing is left of it then."""
         home = self.root / entry.name
         live = self.live(entry.name)
-        with _told(self.root):
+        with _told(self.root, "nothing was registered"):
             home.mkdir(parents=True, exist_ok=True)
             for left in home.glob(f"{_NEW}*"):
                 shutil.rmtree(left, ignore_errors=True)
@@ -243,36 +251,46 @@ class Registry:
         return self.entry(name, entry.version)
 
     def _make_live(self, entry: Entry, of_the_old: Status, reason: str) -> Entry:
-        self.metadata(entry)  # a version whose files are gone or damaged is not made live
+        self._check_files(entry)
         with self._database() as database:
             query = "SELECT * FROM models WHERE name = ? AND status = 'live' AND version <> ?"
             for row in database.execute(query, (entry.name, entry.version)).fetchall():
                 _change(database, _entry(row), of_the_old, reason)
             if entry.status != "live":
                 _change(database, entry, "live", reason)
-        self._link(entry)
+            self._link(entry)  # where that fails, nothing is changed
         return self.entry(entry.name, entry.version)
+
+    def _check_files(self, entry: Entry) -> None:
+        """A version whose files are gone or damaged is not made live. Raises ModelError, RegistryError."""
+        self.metadata(entry)
+        path = self.folder(entry) / MODEL_FILE
+        with _told(self.root, f"{path} cannot be read, nothing was changed"):
+            found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if found != entry.model_hash:
+            raise RegistryError(
+                f"{path} is not the model that was registered: SHA-256 {found[:16]}..., registered was "
+                f"{entry.model_hash[:16]}...; nothing was changed; restore the file, or train again"
+            )
 
     def _link(self, entry: Entry) -> None:
         """``saved_model`` to the version, in one step."""
         link = self.root / entry.name / LIVE_LINK
         fresh = link.with_name(f"{_NEW}{os.getpid()}")
-        with _told(self.root):
+        with _told(self.root, "nothing was changed"):
             fresh.unlink(missing_ok=True)
             fresh.symlink_to(entry.version)
             fresh.rename(link)
 
 
 @contextlib.contextmanager
-def _told(root: Path) -> Iterator[None]:
+def _told(root: Path, outcome: str) -> Iterator[None]:
     """Failures of the disk as RegistryError."""
     try:
         yield
     except OSError as error:
         remedy = "free some space" if error.errno == errno.ENOSPC else "check the folder and its owner"
-        raise RegistryError(
-            f"registry {root}: {error.strerror or error}; nothing was registered; {remedy}"
-        ) from error
+        raise RegistryError(f"registry {root}: {error.strerror or error}; {outcome}; {remedy}") from error
 
 
 def _sync(file: Path) -> None:

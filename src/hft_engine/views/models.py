@@ -18,16 +18,17 @@ def listing(registry: Registry, name: str, as_json: bool) -> None:
     if as_json:
         print(msgspec.json.encode(entries).decode())
         return
-    table = Table(title=f"{registry.root}", title_justify="left")
-    for column in ("model", "version", "status", "data until", "AUC", "log loss", "does not beat"):
-        table.add_column(column, no_wrap=column in ("model", "version"), overflow="fold")
+    table = Table(
+        title=f"{registry.root}", title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False
+    )
+    for column in ("model", "version", "status", "AUC", "does not beat"):  # narrow enough for 80 columns
+        table.add_column(column, no_wrap=column != "does not beat", overflow="fold")
     for entry in entries:
         table.add_row(
             entry.name,
             entry.version,
             entry.status,
-            _when(entry.end_ns)[:10],
-            *(f"{entry.metrics[key]:.4f}" if key in entry.metrics else "" for key in ("auc", "log_loss")),
+            f"{entry.metrics['auc']:.4f}" if "auc" in entry.metrics else "",
             ", ".join(entry.unbeaten) or "-",
         )
     Console().print(

@@ -1,6 +1,8 @@
 """What `hft train` shows: progress, then for each model its figures beside the baselines', and the verdict."""
 
+import contextlib
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -12,24 +14,52 @@ from hft_engine.config.schema import Config
 from hft_engine.learn.command import Outcome, TrainingOptions, run
 from hft_engine.learn.report import MODEL, Report
 
+_SHORT = {"auc": "AUC", "average_precision": "avg prec", "brier": "Brier"}
+
 
 def show(config: Config, options: TrainingOptions, as_json: bool) -> int:
-    """Train, register and print. Returns the exit code: 0, or 1 where a model does not beat its baseline."""
-    console = Console(stderr=True)
+    """Train, register and print. Returns the exit code: 0, or 1 where a model does not beat its baseline.
+
+    What is registered is printed even where the training of another model fails or is interrupted.
+    """
+    outcomes: list[Outcome] = []
+    try:
+        with _shown(Console(stderr=True)) as progress:
+            run(config, options, progress, outcomes.append)
+    finally:
+        if as_json:
+            sys.stdout.write(msgspec.json.encode([_plain(outcome) for outcome in outcomes]).decode() + "\n")
+        else:
+            for outcome in outcomes:
+                _print(Console(), outcome)
+        sys.stdout.flush()
+    return int(any(outcome.report.unbeaten for outcome in outcomes))
+
+
+@contextlib.contextmanager
+def _shown(console: Console) -> Iterator[Callable[[str, float], None]]:
+    """A bar on a terminal; elsewhere, in a log for one, a line for each step."""
+    if not console.is_terminal:
+        yield _lines(console)
+        return
     with Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f} %"), TimeElapsedColumn(),
         console=console, transient=True,
     ) as bar:  # fmt: skip
         task = bar.add_task("reading", total=1.0)
-        outcomes = run(
-            config, options, lambda text, share: bar.update(task, description=text, completed=share)
-        )
-    if as_json:
-        sys.stdout.write(msgspec.json.encode([_plain(outcome) for outcome in outcomes]).decode() + "\n")
-    else:
-        for outcome in outcomes:
-            _print(Console(), outcome)
-    return int(any(outcome.report.unbeaten for outcome in outcomes))
+        yield lambda text, share: bar.update(task, description=text, completed=share)
+
+
+def _lines(console: Console) -> Callable[[str, float], None]:
+    told = ""
+
+    def tell(text: str, share: float) -> None:
+        nonlocal told
+        if text != told:
+            console.print(f"{100 * share:3.0f} %  {text}", highlight=False)
+        told = text
+
+    return tell
 
 
 def _plain(outcome: Outcome) -> dict[str, object]:
@@ -51,15 +81,16 @@ def _print(console: Console, outcome: Outcome) -> None:
 
 def _figures(report: Report, title: str) -> Table:
     names = list(report.figures[MODEL])
-    table = Table(title=title, title_justify="left")
-    table.add_column("")
-    for name in (*names, "equity"):
-        table.add_column(name.replace("_", " "), justify="right")
-    table.add_column("beaten")
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for name in (*names, "equity"):  # narrow enough for 80 columns
+        table.add_column(_SHORT.get(name, name.replace("_", " ")), justify="right", no_wrap=True)
+    table.add_column("beaten", no_wrap=True)
     for who, figures in report.figures.items():
         against = report.comparisons.get(who)
         verdict = "" if against is None else "yes" if against.better else "[red]NO[/]"
-        earned = f"{report.equity[who].total:+.3%}"
+        verdict = "too short" if against is not None and against.undecided else verdict
+        earned = f"{report.equity[who].total:+.2%}"
         table.add_row(who, *(f"{figures[name]:.4f}" for name in names), earned, verdict)
     return table
 

@@ -1,5 +1,6 @@
 """The training set is what the live kernels give: compared with the engine's own pieces, row by row."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from learning_data import BARS, config, write_bars
 
 from hft_engine.config.schema import Config, IndicatorConfig, SimulatorConfig
 from hft_engine.feed.recorded_bars import stored_bars
+from hft_engine.feed.recorded_rows import RecordingError
 from hft_engine.feed.simulator.generator import SyntheticMarket
 from hft_engine.indicators.features import feature_schema
 from hft_engine.indicators.offline import compute, features_of_bars
@@ -90,3 +92,18 @@ def test_what_cannot_be_read_says_what_to_do(tmp_path: Path) -> None:
         read_samples(config(), [str(tmp_path / "none.csv")])
     with pytest.raises(TrainingError, match="nothing to learn from"):
         read_samples(config(), [str(tmp_path)])
+    header = "timestamp,open,high,low,close,volume\n"
+    for name, text, told in (
+        ("empty.csv", b"", r"empty\.csv: is empty; it must begin with a header"),
+        ("header.csv", header.encode(), r"header\.csv: no bar with four positive prices"),
+        ("zero.csv", header.encode() + b"1600000000,0,0,0,0,0\n", "inside, 1 without"),
+        (
+            "spoilt.csv.gz",
+            gzip.compress(header.encode() * 9)[:12] + b"\xff" * 30,
+            r"spoilt\.csv\.gz: unreadable",
+        ),
+        ("binary.csv", b"date,open\rhigh", r"binary\.csv: .*is it a CSV file"),
+    ):
+        (tmp_path / name).write_bytes(text)
+        with pytest.raises((TrainingError, RecordingError), match=told):
+            read_samples(config(), [str(tmp_path / name)])

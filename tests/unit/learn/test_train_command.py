@@ -76,7 +76,7 @@ def test_a_good_model_is_registered_with_its_card_and_promoted(folder: Path) -> 
 
 
 def test_one_that_is_no_better_than_its_baseline_is_told_and_not_promoted(folder: Path) -> None:
-    write_bars(folder / "noise.csv", noise(1_500))
+    write_bars(folder / "noise.csv", noise(800))
     code, output = hft("train", "--data", "noise.csv", "--model", "entry_timing", "--promote", *FAST)
     assert code == 1
     assert "does NOT beat" in output
@@ -90,10 +90,12 @@ def test_one_that_is_no_better_than_its_baseline_is_told_and_not_promoted(folder
 
 
 def test_versions_are_told_apart_and_rolled_back(folder: Path) -> None:
-    write_bars(folder / "waves.csv", waves(2_000))
+    write_bars(folder / "waves.csv", waves(800))
+    few = ("--set", "learning.trees_max=20", "--set", "learning.folds=2")
     for leaves in ("7", "15"):
         code, output = hft(
-            "train", "--data", "waves.csv", "--model", "peak_detection", *FAST, "--set", f"learning.leaves={leaves}"
+            "train", "--data", "waves.csv", "--model", "peak_detection", *FAST, *few,
+            "--set", f"learning.leaves={leaves}",
         )  # fmt: skip
         assert code in (0, 1), output
     first, second = (entry.version for entry in Registry(folder / "data/models").entries())
@@ -117,7 +119,7 @@ def test_too_little_data_is_a_message_and_leaves_nothing(folder: Path) -> None:
 
 
 def test_an_interrupted_training_registers_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_bars(folder / "waves.csv", waves(1_500))
+    write_bars(folder / "waves.csv", waves(800))
 
     def stop(text: str, share: float) -> None:
         if "final" in text:
@@ -129,6 +131,30 @@ def test_an_interrupted_training_registers_nothing(folder: Path, monkeypatch: py
     with pytest.raises(KeyboardInterrupt):
         command.run(Config(), options, stop)
     assert Registry(folder / "models").entries() == []
+
+
+def test_what_one_model_cannot_learn_from_does_not_keep_the_others_from_it(folder: Path) -> None:
+    write_bars(folder / "waves.csv", waves(800))
+    few = ("--set", "learning.trees_max=5", "--set", "learning.peak_prominence=1000000.0")
+    code, output = hft("train", "--data", "waves.csv", *FAST, *few)
+    assert code == 2
+    assert "peak_detection: all" in output
+    found = {entry.name for entry in Registry(folder / "data/models").entries()}
+    assert found == {"entry_timing", "market_regime"}
+    assert all(name in output for name in found), "what is registered is told"
+
+
+def test_ctrl_c_ends_with_a_message_and_the_shell_s_code(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*arguments: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    write_bars(folder / "waves.csv", waves(300))
+    monkeypatch.setattr(command, "train", stop)
+    code, output = hft("train", "--data", "waves.csv")
+    assert code == 130
+    assert "nothing is registered" in output
 
 
 def test_a_model_that_is_none_is_refused_by_name(folder: Path) -> None:

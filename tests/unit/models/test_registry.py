@@ -133,6 +133,38 @@ def test_a_version_whose_model_is_damaged_is_not_made_live(registry: Registry) -
     assert registry.live(PEAK) is None
 
 
+def test_a_model_that_is_not_the_one_registered_is_not_made_live(registry: Registry) -> None:
+    found = add(registry, "1")
+    with (registry.folder(found) / "model.txt").open("a") as file:
+        file.write("more")
+    with pytest.raises(RegistryError, match=r"not the model that was registered.*nothing was changed"):
+        registry.promote(PEAK, "1")
+    (registry.folder(found) / "model.txt").unlink()
+    with pytest.raises(RegistryError, match="cannot be read, nothing was changed"):
+        registry.promote(PEAK, "1")
+    assert registry.live(PEAK) is None
+
+
+def test_a_link_that_cannot_be_made_changes_nothing(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(registry, "1")
+
+    def full(link: Path, target: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "symlink_to", full)
+    with pytest.raises(RegistryError, match="nothing was changed; free some space"):
+        registry.promote(PEAK, "1")
+    assert registry.live(PEAK) is None
+
+
+def test_looking_at_a_registry_makes_none(tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match="has no models yet; `hft train"):
+        Registry(tmp_path / "none", create=False)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_names_that_are_none_are_told_with_what_there_is(registry: Registry) -> None:
     add(registry, "20260101-a")
     add(registry, "20260101-b")
