@@ -103,8 +103,13 @@ def test_a_leak_is_found_and_a_warm_up_is_none() -> None:
 
 
 def test_a_descriptor_that_is_left_over_is_found() -> None:
-    found = soak.finding(watched(np.full(100, 50.0), [10] * 90 + [11] * 10), 30)
+    found = soak.finding(watched(np.full(100, 50.0), [10] * 70 + [11] * 30), 30)
     assert "descriptors 10 -> 11" in found.problems[0]
+
+
+def test_a_file_that_is_open_for_a_moment_is_not_left_over() -> None:
+    moments = ([10] * 4 + [14]) * 20  # the last of which ends with the run, and there are more at its end
+    assert soak.finding(watched(np.full(100, 50.0), moments[:60] + [10, 14] * 20), 30).problems == ()
 
 
 def record(*faults: RoleFault, readers: tuple[ReaderAccount, ...] = ()) -> RunRecord:

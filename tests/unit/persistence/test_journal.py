@@ -1,4 +1,5 @@
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -327,3 +328,19 @@ def test_a_sync_runs_when_due_and_not_before(writer, ticks):
     assert journal.flush_if_due(since + 200_000_000)
     assert not journal.flush_if_due(since + 900_000_000)
     journal.close()
+
+
+def test_what_a_writer_remembers_of_a_segment_stays_small(writer, ticks):
+    journal = writer(segment_bytes=1 << 28)
+    rows = ticks(0, 2_048)  # 256 KiB: an entry of the index
+    journal.append(rows)
+    tracemalloc.start()
+    try:
+        for _ in range(200):
+            rows["sequence"] += len(rows)
+            journal.append(rows)
+        kept = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+        journal.close()
+    assert kept < 200 * 100  # as objects an entry takes 300 bytes, for hours

@@ -61,9 +61,11 @@ class _Stride:
     ticks: int = 0
     signals: int = 0
 
-    def row(self) -> tuple[int, ...]:
+    def entry(self) -> bytes:
+        """Of ENTRY_DTYPE."""
         stamps = (self.ts_min_ns, self.ts_max_ns)
-        return (self.offset, self.first_sequence, self.first_signal, *stamps, self.ticks, self.signals)
+        row = (self.offset, self.first_sequence, self.first_signal, *stamps, self.ticks, self.signals)
+        return np.array(row, ENTRY_DTYPE).tobytes()
 
 
 class Tally:
@@ -76,14 +78,15 @@ class Tally:
         self._symbols = list(header.metadata.symbols) if header else []
         self._blocks = self._ticks = self._signals = self._first_ts_ns = self._last_ts_ns = 0
         self._ended = False
-        self._strides: list[_Stride] = []
+        self._entries = bytearray()  # of the strides before: as objects they took a megabyte an hour
+        self._stride: _Stride | None = None
 
     def add(self, block: Block) -> None:
         """Raises JournalError where sequences go back."""
         self._blocks += 1
         self.end = block.end
         self._ended = block.kind == BlockKind.END
-        stride = self._stride(block)
+        stride = self._stride_of(block)
         if block.kind == BlockKind.TICKS:
             self._add_ticks(block, stride)
         elif block.kind == BlockKind.SIGNALS:
@@ -107,13 +110,15 @@ class Tally:
             signal_holes=tuple(self.signal_holes.holes),
             symbols=tuple(self._symbols),
             ended=self._ended,
-            entries=np.array([stride.row() for stride in self._strides], ENTRY_DTYPE).tobytes(),
+            entries=bytes(self._entries) + (self._stride.entry() if self._stride else b""),
         )
 
-    def _stride(self, block: Block) -> _Stride:
-        if not self._strides or block.offset - self._strides[-1].offset >= STRIDE_BYTES:
-            self._strides.append(_Stride(block.offset, self.holes.expected, self.signal_holes.expected))
-        return self._strides[-1]
+    def _stride_of(self, block: Block) -> _Stride:
+        if self._stride is None or block.offset - self._stride.offset >= STRIDE_BYTES:
+            if self._stride is not None:
+                self._entries += self._stride.entry()
+            self._stride = _Stride(block.offset, self.holes.expected, self.signal_holes.expected)
+        return self._stride
 
     def _add_ticks(self, block: Block, stride: _Stride) -> None:
         self.holes.run(block.first_sequence, block.count)
