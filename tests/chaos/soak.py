@@ -36,15 +36,22 @@ class Watched:
     anonymous: list[float] = field(default_factory=list)
     descriptors: list[int] = field(default_factory=list)
     threads: list[int] = field(default_factory=list)
+    ended_s: float | None = None  # when it was found to be gone
 
     def sample(self, now_s: float) -> None:
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        words = dict(line.split(":", 1) for line in status.splitlines())
+        """Its figures now; of one that is gone, that it is."""
+        try:
+            status = Path(f"/proc/{self.process.pid}/status").read_text()
+            descriptors = self.process.num_fds()
+            words = dict(line.split(":", 1) for line in status.splitlines())
+            self.rss.append(int(words["VmRSS"].split()[0]) / 1e3)
+        except (OSError, psutil.Error, KeyError):  # a zombie has no VmRSS
+            self.ended_s = now_s
+            return
         self.times.append(now_s)
-        self.rss.append(int(words["VmRSS"].split()[0]) / 1e3)
         self.anonymous.append(int(words["RssAnon"].split()[0]) / 1e3)
         self.threads.append(int(words["Threads"]))
-        self.descriptors.append(self.process.num_fds())
+        self.descriptors.append(descriptors)
 
 
 @dataclass(frozen=True)
@@ -62,12 +69,12 @@ class Finding:
 
 def finding(watched: Watched, warm_up_s: float) -> Finding:
     """The linear fit and what is out of bounds."""
-    after = np.array(watched.times) >= warm_up_s
+    after = np.array(watched.times) >= min(warm_up_s, watched.times[-1])
     times, rss = np.array(watched.times)[after], np.array(watched.rss)[after]
     slope_mb_h = float(np.polyfit(times, rss, 1)[0]) * 3600 if len(times) > 2 else 0.0
-    growth_mb = slope_mb_h * float(times[-1] - times[0]) / 3600 if len(times) else 0.0
+    growth_mb = slope_mb_h * float(times[-1] - times[0]) / 3600
     descriptors, threads = (np.array(counts)[after] for counts in (watched.descriptors, watched.threads))
-    problems = []
+    problems = [] if watched.ended_s is None else [f"was gone after {watched.ended_s / 60:.1f} min"]
     if slope_mb_h >= SLOPE_MB_H_MAX and growth_mb >= GROWTH_MB_MIN:
         problems.append(f"grows by {slope_mb_h:.2f} MB/h")
     for what, counts in (("descriptors", descriptors), ("threads", threads)):
@@ -97,11 +104,14 @@ def names_of(running: Session) -> list[Watched]:
 
 
 def watch(running: Session, minutes: float) -> list[Watched]:
+    """Ends early where a process is gone: the one in its place would be another's figures."""
     watched = names_of(running)
     started = due = time.monotonic()
     while time.monotonic() - started < minutes * 60:
         for one in watched:
             one.sample(time.monotonic() - started)
+        if any(one.ended_s is not None for one in watched):
+            break
         due += PERIOD_S
         time.sleep(max(0.0, due - time.monotonic()))
     return watched

@@ -1,6 +1,9 @@
 """The proofs of the trials can fail: what is planted is found, and counted as what it is."""
 
+import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +108,16 @@ def test_a_leak_is_found_and_a_warm_up_is_none() -> None:
 def test_a_descriptor_that_is_left_over_is_found() -> None:
     found = soak.finding(watched(np.full(100, 50.0), [10] * 70 + [11] * 30), 30)
     assert "descriptors 10 -> 11" in found.problems[0]
+
+
+def test_a_process_that_ended_is_told_of() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as ended:
+        found = soak.Watched("feed", psutil.Process(ended.pid))
+        found.sample(0.0)
+        ended.kill()
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # a zombie, as long as nobody asks
+        found.sample(90.0)
+    assert soak.finding(found, 600).problems == ("was gone after 1.5 min",)
 
 
 def test_a_file_that_is_open_for_a_moment_is_not_left_over() -> None:
