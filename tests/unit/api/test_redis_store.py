@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import redis
 from msgspec.structs import replace
 
 from hft_engine.api.collector_config import CacheConfig, CollectorConfig, RedisConfig
 from hft_engine.api.schema import Aggregate, FairMarketValue, Quote, Record, RecordType, Trade
-from hft_engine.api.stores.redis_store import RedisReader, RedisStore
+from hft_engine.api.stores.redis_store import RedisLink, RedisReader, RedisStore
 from hft_engine.api.stores.store import Arrival, StoreError
 from hft_engine.api.stores.writer import StoreWriter
 from hft_engine.config.errors import ConfigError
@@ -181,10 +182,20 @@ def test_a_password_is_never_shown(
     assert "check REDIS_URL" in writer.problem
     shown = writer.problem + caplog.text + str(writer.stats()) + repr(replace(config, password=secret))
     assert secret not in shown
-    monkeypatch.setenv("REDIS_URL", f"http://:{secret}@127.0.0.1")
-    with pytest.raises(ConfigError, match="REDIS_URL: ") as refusal:
-        store_of(config)
-    assert secret not in str(refusal.value)
+    for address in (f"http://:{secret}@127.0.0.1", f"redis://:{secret}/x@127.0.0.1:{config.port}"):
+        monkeypatch.setenv("REDIS_URL", address)
+        with pytest.raises(ConfigError, match="REDIS_URL: is no address") as refusal:
+            store_of(config)
+        assert secret not in str(refusal.value)
+
+
+def test_a_password_that_a_server_repeats_is_masked(place: tuple[Any, RedisConfig]) -> None:
+    _, config = place
+    link = RedisLink(replace(config, password="planted-secret"))
+    text = "unknown command 'AUTH', with args beginning with: 'planted-secret'"  # where AUTH was renamed
+    with pytest.raises(StoreError, match=r"beginning with: '\*\*\*'"), link.told():
+        raise redis.ResponseError(text)
+    link.close()
 
 
 def test_another_layout_is_left_alone(place: tuple[Any, RedisConfig]) -> None:

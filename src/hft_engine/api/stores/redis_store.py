@@ -22,7 +22,7 @@ from hft_engine.api.stores.redis_layout import (
 from hft_engine.api.stores.store import Arrival, StoreError
 from hft_engine.config.errors import ConfigError
 from hft_engine.config.load import variable
-from hft_engine.config.url_secrets import MASK, secrets_of
+from hft_engine.config.url_secrets import MASK
 
 CONNECT_S, ANSWER_S = 2.0, 5.0
 _REMEDY = "start it, or set redis.host and redis.port, or REDIS_URL"
@@ -163,14 +163,13 @@ def _client(redis: Any, config: RedisConfig) -> Any:
         "socket_connect_timeout": CONNECT_S, "socket_timeout": ANSWER_S, "retry": None, "protocol": 2,
     }  # fmt: skip
     url = variable("REDIS_URL")
-    try:
-        if url:
+    url = variable("REDIS_URL")
+    if url:
+        try:
             return redis.Redis.from_url(url, **options)
-    except ValueError as error:
-        text = str(error)
-        for secret in secrets_of(url):
-            text = text.replace(secret, MASK)
-        raise ConfigError([f"REDIS_URL: {text}; write it redis://:PASSWORD@HOST:PORT/DB"]) from None
+        except ValueError:  # its text repeats parts of the address
+            text = "REDIS_URL: is no address; write it redis://:PASSWORD@HOST:PORT/DB, a / in the password as %2F"
+            raise ConfigError([text]) from None
     return redis.Redis(
         config.host,
         config.port,
