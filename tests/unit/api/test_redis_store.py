@@ -169,6 +169,23 @@ def test_what_waits_when_it_stops_is_counted(
     assert "30 records were not stored" in caplog.text
 
 
+def test_a_fault_of_ours_is_told_and_what_waits_is_counted(
+    place: tuple[Any, RedisConfig], caplog: pytest.LogCaptureFixture
+) -> None:
+    _, config = place
+    store = AnswerLost(store_of(config), RuntimeError("no such thing"))
+    writer = StoreWriter(store, 10)
+    writer.start()
+    writer.put(RecordType.TRADE, trade(0))
+    wait_for(lambda: writer.problem, "the end of the thread")
+    for i in range(1, 20):
+        writer.put(RecordType.TRADE, trade(i))
+    writer.stop()
+    assert "the writer broke: RuntimeError: no such thing" in writer.problem
+    assert "no such thing" in caplog.text
+    assert (writer.stored, writer.dropped, writer.stats()["state"]) == (0, 20, "closed")
+
+
 def test_a_password_is_never_shown(
     place: tuple[Any, RedisConfig], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

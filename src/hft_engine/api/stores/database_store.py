@@ -20,7 +20,8 @@ from hft_engine.config.url_secrets import MASK, secrets_of
 
 # A server that does not answer is given up: the feed's memory is bounded by what waits meanwhile.
 OPTIONS = {
-    "connect_timeout": "3", "tcp_user_timeout": "10000", "application_name": "hft_engine collector",
+    "connect_timeout": "3", "tcp_user_timeout": "10000", "keepalives_idle": "5", "keepalives_interval": "2",
+    "keepalives_count": "3", "application_name": "hft_engine collector",
     "options": "-c statement_timeout=10000 -c lock_timeout=5000",
 }  # fmt: skip
 _REMEDY = "start it, or set database.url, or DATABASE_URL"

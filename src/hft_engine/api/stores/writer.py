@@ -83,9 +83,13 @@ class StoreWriter:
 
     def _run(self) -> None:
         wait_s = 0.0
-        while not self._stop.wait(wait_s):
-            wait_s = self._turn()
-        self._turn()  # what came since
+        try:
+            while not self._stop.wait(wait_s):
+                wait_s = self._turn()
+            self._turn()  # what came since
+        except Exception as error:  # what ends the writer has to be known to its owner
+            self.problem = f"{self.store.place}: the writer broke: {type(error).__name__}: {error}"
+            self.log.exception("the writer broke")
         self._close()
 
     def _turn(self) -> float:
