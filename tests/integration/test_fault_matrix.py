@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from hft_engine import inline
 from hft_engine.config.schema import FeedConfig, PollConfig, ReconnectConfig, RepairConfig, SimulatorConfig
@@ -139,7 +140,8 @@ def strike_again(engine: LiveEngine, cell: Cell, plot: Scenario, market: Running
     """What a busy machine let pass unseen, now until it is seen: silence is judged by the pace of before, and a machine
     that stood still made the market look slow; a REST side may have failed while nobody asked it.
     """
-    steps = [step for step in plot.steps if isinstance(step, Mute | Halt | RestFailure)]
+    # Of their own: the end of the scenario's, on a venue that stood still, may come after their begin.
+    steps = [replace(step) for step in plot.steps if isinstance(step, Mute | Halt | RestFailure)]
     for spoken_s in (2.0, 10.0):
         if not steps or noticed(engine, cell):
             return
