@@ -18,6 +18,7 @@ PUBLIC = (
     "PolygonOptionsWebSocketClient",
     "PolygonWebsocketCollector",
     "RealTimeDataFeed",
+    "RealtimeDataProvider",
     "RealtimeOptionsMonitor",
     "RealtimeSignal",
     "RecordType",

@@ -101,9 +101,10 @@ class LiveEngine:
                 )
             self.cycle()
 
-    def for_s(self, seconds: float) -> None:
+    def for_s(self, seconds: float, unless: Callable[[], object] = lambda: False) -> None:
+        """Or until ``unless`` holds."""
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while time.monotonic() < end and not unless():
             self.cycle()
 
     def until_quiet(self, quiet_s: float = 0.7) -> None:

@@ -25,12 +25,14 @@ from hft_engine.api.real_time_feed import (  # noqa: E402
     UnknownProviderError,
     VenueProvider,
 )
+from hft_engine.api.realtime_data_provider import RealtimeDataProvider  # noqa: E402
 from hft_engine.api.realtime_integration import (  # noqa: E402
     RealtimeOptionsMonitor,
     TradingAgentWebSocketIntegration,
     TradingOrchestrator,
 )
 from hft_engine.api.schema import RecordType  # noqa: E402
+from hft_engine.api.stores.store import StoreError  # noqa: E402
 from hft_engine.api.stream import StreamError, stream_async  # noqa: E402
 
 __all__ = [
@@ -46,9 +48,11 @@ __all__ = [
     "PolygonOptionsWebSocketClient",
     "PolygonWebsocketCollector",
     "RealTimeDataFeed",
+    "RealtimeDataProvider",
     "RealtimeOptionsMonitor",
     "RealtimeSignal",
     "RecordType",
+    "StoreError",
     "StreamError",
     "Thresholds",
     "TradingAgentWebSocketIntegration",

@@ -1,5 +1,6 @@
 """``PolygonWebsocketCollector``: symbols in, the latest records in memory, on request everything on disk."""
 
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -7,6 +8,10 @@ from typing import Any, ClassVar
 from hft_engine.api.collector_config import CollectorConfig
 from hft_engine.api.connection import Connection, Listener
 from hft_engine.api.schema import Record, RecordType
+from hft_engine.api.stores.database_store import DatabaseStore
+from hft_engine.api.stores.redis_store import RedisStore
+from hft_engine.api.stores.store import StoreError
+from hft_engine.api.stores.writer import StoreWriter
 
 
 class CollectorError(ValueError):
@@ -16,7 +21,9 @@ class CollectorError(ValueError):
 class PolygonWebsocketCollector:
     """Streams what ``config`` says. Symbols may be added and removed before and after ``start``.
 
-    Raises ConfigError for a configuration that cannot be.
+    Where ``config`` wants it, each record goes to Redis and to a database as well, on threads of their own: a server
+    that is slow or gone costs records there, counted (``stats``), and the feed nothing.
+    Raises ConfigError for a configuration that cannot be, CollectorError where a package for it is not installed.
     """
 
     def __init__(self, config: CollectorConfig) -> None:
@@ -29,6 +36,9 @@ class PolygonWebsocketCollector:
             kept=config.cache.records,
             stores=self._stores,
         )
+        self._writers = _writers(config)
+        for writer in self._writers:
+            self._connection.listen(writer.put)
         for symbol in config.symbols:
             self.add_symbol(symbol)
 
@@ -59,11 +69,18 @@ class PolygonWebsocketCollector:
             raise CollectorError("websocket.enabled is false in the configuration: set it to true to stream")
         if not self.symbols:
             raise CollectorError("nothing to collect: add_symbol first")
+        for writer in self._writers:
+            writer.start()
+        _remember(self)
         return self._connection.subscribe(self.symbols)
 
     def stop(self) -> None:
-        """Ends the connection; with persistence, everything is on disk afterwards. ``start`` goes on."""
+        """Ends the connection; with persistence, everything is on disk afterwards, and in the servers if they answer
+        within 10 s. ``start`` goes on.
+        """
         self._connection.close()
+        for writer in self._writers:
+            writer.stop()
 
     @property
     def is_connected(self) -> bool:
@@ -96,7 +113,9 @@ class PolygonWebsocketCollector:
         return self._connection.recent.last(symbol, record_type, limit)
 
     def stats(self) -> dict[str, Any]:
-        """``state``, ``problem``, ``symbols``, the latest ``events``, and the feed's ``counters``."""
+        """``state``, ``problem``, ``symbols``, the latest ``events``, the feed's ``counters``; ``stores``: of redis and
+        database ``place, state, problem, stored, dropped, waiting, failures``.
+        """
         connection = self._connection
         return {
             "state": connection.state,
@@ -104,6 +123,7 @@ class PolygonWebsocketCollector:
             "symbols": list(self.symbols),
             "events": connection.events(),
             "counters": connection.counters(),
+            "stores": {writer.store.name: writer.stats() for writer in self._writers},
         }
 
     def __enter__(self) -> "PolygonWebsocketCollector":
@@ -112,6 +132,31 @@ class PolygonWebsocketCollector:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+_started: "weakref.ref[PolygonWebsocketCollector] | None" = None
+
+
+def latest_started() -> PolygonWebsocketCollector | None:
+    """The collector of this process that was started last, as long as somebody holds it."""
+    return None if _started is None else _started()
+
+
+def _remember(collector: PolygonWebsocketCollector) -> None:
+    global _started
+    _started = weakref.ref(collector)
+
+
+def _writers(config: CollectorConfig) -> list[StoreWriter]:
+    writers = []
+    try:
+        if config.cache.backend == "redis":
+            writers.append(StoreWriter(RedisStore(config), config.redis.waiting_max))
+        if config.database.enabled:
+            writers.append(StoreWriter(DatabaseStore(config.database), config.database.waiting_max))
+    except StoreError as error:
+        raise CollectorError(str(error)) from None
+    return writers
 
 
 class CollectorFactory:

@@ -1,17 +1,19 @@
 """``config/collector_config.yaml``: a section a provider, closed, and the engine's sections that it means."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 from hft_engine.config.document import read_document
 from hft_engine.config.errors import ConfigError
-from hft_engine.config.schema import Channel, NonNegative, Url
+from hft_engine.config.schema import Channel, NonNegative, Port, Positive, Url
+from hft_engine.config.url_secrets import without_secrets
 
 DEFAULT = Path("config/collector_config.yaml")
 Seconds = Annotated[float, Meta(ge=6.0, le=3_600.0)]  # 6: longer than a silent connection is waited for
+WAITING_MAX = 100_000  # records that wait for a server: some 30 MB, and a minute of a busy market
 STABLE_FACTOR = 2  # live for so many intervals, and the waits begin anew
 
 
@@ -32,7 +34,40 @@ class PersistenceConfig(_Section, frozen=True):
 
 
 class CacheConfig(_Section, frozen=True):
+    """``records`` and ``ttl_seconds`` of each symbol and type; the latter in Redis only."""
+
+    backend: Literal["memory", "redis"] = "memory"  # redis: there too, for other processes
     records: Annotated[int, Meta(ge=1, le=100_000)] = 1_000
+    ttl_seconds: Annotated[int, Meta(ge=1, le=31_536_000)] = 86_400
+
+
+class RedisConfig(_Section, frozen=True):
+    """REDIS_URL of the environment or .env wins over all of it but ``prefix``. ``repr`` shows no password."""
+
+    host: str = "127.0.0.1"
+    port: Port = 6379
+    db: NonNegative = 0
+    username: str = ""
+    password: str = ""
+    prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,32}$")] = "hft"
+    waiting_max: Positive = WAITING_MAX
+
+    def __repr__(self) -> str:
+        return f"RedisConfig({self.host!r}, {self.port}, db={self.db}, prefix={self.prefix!r})"
+
+
+class DatabaseConfig(_Section, frozen=True):
+    """DATABASE_URL of the environment or .env wins over ``url``; "" is what PGHOST, PGDATABASE, ... say. ``repr`` shows
+    no password.
+    """
+
+    enabled: bool = False
+    url: str = ""
+    schema: Annotated[str, Meta(pattern=r"^[a-z_][a-z0-9_]{0,31}$")] = "hft"
+    waiting_max: Positive = WAITING_MAX
+
+    def __repr__(self) -> str:
+        return f"DatabaseConfig({self.enabled}, {without_secrets(self.url)!r}, schema={self.schema!r})"
 
 
 class CollectorConfig(_Section, frozen=True):
@@ -46,6 +81,8 @@ class CollectorConfig(_Section, frozen=True):
     websocket: WebsocketConfig = WebsocketConfig()
     persistence: PersistenceConfig = PersistenceConfig()
     cache: CacheConfig = CacheConfig()
+    redis: RedisConfig = RedisConfig()
+    database: DatabaseConfig = DatabaseConfig()
 
     @classmethod
     def load(cls, provider: str = "polygon", path: Path | str = DEFAULT) -> "CollectorConfig":

@@ -13,15 +13,7 @@ import numpy as np
 
 from hft_engine.api.feed_thread import LIVE, FeedThread
 from hft_engine.api.recent import Recent
-from hft_engine.api.schema import (
-    Aggregate,
-    FairMarketValue,
-    Quote,
-    Record,
-    RecordType,
-    Trade,
-    records_of,
-)
+from hft_engine.api.schema import Record, RecordType, records_of
 from hft_engine.config.errors import ConfigError
 from hft_engine.config.load import config_from
 from hft_engine.config.schema import Config, FeedConfig
@@ -236,35 +228,6 @@ class Connection:
             listener(state)
 
 
-def summary_of(recent: Recent, ticker: str) -> dict[str, Any] | None:
-    """The latest of a ticker in one mapping, None before any came: ``price`` is the last trade's, else the last bar's
-    close, else the mid; ``timestamp`` the newest of those, UTC milliseconds.
-    """
-    kinds = (RecordType.QUOTE, RecordType.DAY, RecordType.AGGREGATE, RecordType.SECOND, RecordType.TRADE)
-    found = [record for kind in kinds if (record := recent.latest(ticker, kind)) is not None]
-    if not found:
-        return None
-    data: dict[str, Any] = {"ticker": ticker}
-    for record in found:  # the later ones' prices win
-        data |= _summed_up(record)
-    return data | {"timestamp": max(record.timestamp for record in found)}
-
-
-def _summed_up(record: Record) -> dict[str, Any]:
-    match record:
-        case Quote(bid=bid, ask=ask):
-            sizes = {"bid_size": record.bid_size, "ask_size": record.ask_size}
-            return {"price": (bid + ask) / 2, "bid": bid, "ask": ask, **sizes}
-        case Aggregate():
-            prices = {"open": record.open_price, "high": record.high_price, "low": record.low_price}
-            close = record.close_price
-            return {**prices, "close": close, "volume": record.volume, "price": close}
-        case Trade():
-            return {"price": record.price, "size": record.size}
-        case FairMarketValue():
-            return {"fmv": record.fmv}
-
-
 def _filled(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Without keys that are a template's, and without symbols: those come by ``subscribe``."""
     data = dict(settings)
@@ -285,4 +248,4 @@ def _polite(feed: FeedConfig, settings: Mapping[str, Any]) -> FeedConfig:
     return msgspec.structs.replace(feed, **unset) if polled else feed
 
 
-__all__ = ["LIVE", "Connection", "Listener", "summary_of"]
+__all__ = ["LIVE", "Connection", "Listener"]

@@ -7,7 +7,8 @@ Two things of that document are not done, because they are wrong (docs/api.md): 
 import threading
 from typing import Any
 
-from hft_engine.api.connection import LIVE, Connection, Listener, summary_of
+from hft_engine.api.connection import LIVE, Connection, Listener
+from hft_engine.api.summary import summary_of
 from hft_engine.config.errors import ConfigError
 from hft_engine.config.load import variable
 from hft_engine.feed.states import FeedState

@@ -4,8 +4,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from hft_engine.api.connection import LIVE, Connection, Listener, summary_of
+from hft_engine.api.connection import LIVE, Connection, Listener
 from hft_engine.api.schema import Record, RecordType
+from hft_engine.api.summary import summary_of
 from hft_engine.feed.states import FeedState
 
 

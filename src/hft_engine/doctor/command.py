@@ -37,9 +37,10 @@ def run(config: Config, seconds: float, as_json: bool) -> int:
 def _examined(config: Config, seconds: float) -> Iterator[Finding]:
     yield from machine.examine(config)
     if seconds > 0.0:
-        from hft_engine.doctor import feeds  # the feed's kernels, which the rest does without
+        from hft_engine.doctor import feeds, stores  # the feed's kernels, which the rest does without
 
         yield from feeds.examine(config, seconds)
+        yield from stores.examine()
 
 
 def _line(finding: Finding) -> Text:

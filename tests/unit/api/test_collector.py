@@ -1,5 +1,6 @@
 """The collector of config/collector_config.yaml against the simulated Polygon over loopback."""
 
+import sys
 from pathlib import Path
 
 import msgspec
@@ -127,6 +128,28 @@ def test_what_cannot_work_is_told() -> None:
         switched_off.start()
     with pytest.raises(CollectorError, match="'polygon_rest'; there are polygon_websocket"):
         CollectorFactory.create("polygon_rest", config)
+
+
+def test_a_store_whose_package_is_missing_is_told_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    config = _config("ws://127.0.0.1:9/stocks")
+    cached = msgspec.structs.replace(config, cache=msgspec.structs.replace(config.cache, backend="redis"))
+    with pytest.raises(CollectorError, match=r"cache\.backend: redis.*hft-engine\[redis\]"):
+        CollectorFactory.create("polygon_websocket", cached)
+    kept = msgspec.structs.replace(config, database=msgspec.structs.replace(config.database, enabled=True))
+    with pytest.raises(CollectorError, match=r"database\.enabled.*hft-engine\[timescale\]"):
+        CollectorFactory.create("polygon_websocket", kept)
+
+
+def test_nothing_is_stored_in_a_server_unless_it_is_said() -> None:
+    config = CollectorConfig.load("polygon", SHIPPED)
+    assert (config.cache.backend, config.database.enabled) == ("memory", False)
+    assert (config.cache, config.redis, config.database) == (
+        type(config.cache)(),
+        type(config.redis)(),
+        type(config.database)(),
+    )
 
 
 def test_an_invalid_symbol_is_diagnosed() -> None:

@@ -24,7 +24,8 @@ NAMED_MAX = 16  # instruments in the file of the worst
 TOLD_MAX = 5  # and in an event
 TOLD_EVERY_NS = 10_000_000_000  # between two events of the same kind
 REPAIR_LOOK_NS = 10_000_000  # between two looks at what can be asked for, and at what was answered
-TROUBLE_EVERY_NS = 60_000_000_000
+TROUBLE_EVERY_NS = 60_000_000_000  # between two events of the same trouble with repairs
+TROUBLES_MAX = 5  # different ones in that time: a vendor's texts may all differ
 WRITTEN_EVERY_NS = 1_000_000_000
 _NOBODY = np.zeros(0, np.int64)
 
@@ -65,6 +66,7 @@ class HealthWatch:
         self._told_due_ns = self._gap_due_ns = self._write_due_ns = self._look_due_ns = (
             self._trouble_due_ns
         ) = 0
+        self._troubles: set[str] = set()
         self._repairer = Repairer(config, ctx.instruments.symbol_of, self._tell_trouble)
         self._told_unfit = 0
         self._unwritten = self._untold = False
@@ -170,10 +172,13 @@ class HealthWatch:
         missing = f", {int(found['missing'].sum()):,} numbers" if found["missing"].any() else ""
         self._ctx.event("health", f"data are missing ({causes}{missing}) of {names}", fault=True)
 
-    def _tell_trouble(self, text: str) -> None:
+    def _tell_trouble(self, text: str, is_last: bool) -> None:
         now_ns = time.monotonic_ns()
         if now_ns >= self._trouble_due_ns:
             self._trouble_due_ns = now_ns + TROUBLE_EVERY_NS
+            self._troubles.clear()
+        if is_last or (text not in self._troubles and len(self._troubles) < TROUBLES_MAX):
+            self._troubles.add(text)
             self._ctx.event("repair", text, fault=True)
 
     def _tell(self, now_ns: int) -> None:

@@ -36,10 +36,12 @@ def rest_url_of(config: FeedConfig) -> str | None:
 
 
 class Repairer:
-    """``tell(text)`` is for people. Without a place to ask it keeps nothing: gapped bars stay what they are."""
+    """``tell(text, is_last)`` is for people; ``is_last``: nothing more will be asked for, nor told. Without a place to
+    ask it keeps nothing: gapped bars stay what they are.
+    """
 
     def __init__(
-        self, config: FeedConfig, symbol_of: Callable[[int], str], tell: Callable[[str], None]
+        self, config: FeedConfig, symbol_of: Callable[[int], str], tell: Callable[[str, bool], None]
     ) -> None:
         repair, url = config.repair, rest_url_of(config)
         self._symbol_of, self._tell_people = symbol_of, tell
@@ -105,8 +107,8 @@ class Repairer:
         if self._worker is not None:
             self._worker.stop()
 
-    def _tell(self, text: str) -> None:
-        self._tell_people(self._mask.text(text))
+    def _tell(self, text: str, is_last: bool = False) -> None:
+        self._tell_people(self._mask.text(text), is_last)
 
     def _take(self, answer: "Answer") -> None:
         self._answered += 1
@@ -130,7 +132,8 @@ class Repairer:
             return
         self._tell(
             f"bars that are missing cannot be asked for: {answer.trouble}; they stay marked as gapped until there is a "
-            "key whose plan has aggregates"
+            "key whose plan has aggregates",
+            is_last=True,
         )
         self._plan.clear()
         if self._worker is not None:

@@ -3,13 +3,14 @@
 import json
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hft_engine.config.schema import Config, FeedConfig, HealthConfig
-from hft_engine.feed.health.watch import PRESENT, HealthWatch
+from hft_engine.config.schema import Config, FeedConfig, HealthConfig, RepairConfig
+from hft_engine.feed.health.watch import COUNTED, PRESENT, HealthWatch
 from hft_engine.feed.health.worst import read_worst
 from hft_engine.instruments import InstrumentTable
 from hft_engine.records import TICK_DTYPE, HealthState, TickKind
@@ -17,6 +18,8 @@ from hft_engine.runtime import rundir
 from hft_engine.runtime.actor import ActorContext, FatalError
 from hft_engine.shm.counters import Stats
 from hft_engine.shm.ring import Ring
+from support.aggregates import aggregates
+from support.waiting import wait_for
 
 SYMBOLS = ("AAA", "BBB", "CCC")
 
@@ -30,7 +33,9 @@ class Line:
 
 
 class Bench:
-    def __init__(self, folder: Path, ring: Ring | None = None, session: str = "always") -> None:
+    def __init__(
+        self, folder: Path, ring: Ring | None = None, session: str = "always", rest_url: str | None = None
+    ) -> None:
         (folder / rundir.LOCK).touch()
         self.folder = folder
         table = InstrumentTable.private(8)
@@ -38,12 +43,17 @@ class Bench:
             table.id_of(symbol)
         self.ring = ring or Ring.private("ticks", TICK_DTYPE, 256, ("test",))
         self.events: list[tuple[str, str]] = []
-        config = Config(feed=FeedConfig(url="ws://127.0.0.1:9", health=HealthConfig(session=session)))
+        feed = FeedConfig(
+            url="ws://127.0.0.1:9", rest_url=rest_url, sequence="contiguous", health=HealthConfig(session=session),
+            repair=RepairConfig(spans=("second",), settle_ms=0, calls_per_s=100.0, attempts=1),
+        )  # fmt: skip
+        config = Config(feed=feed)
         context = ActorContext(
             "feed", config, logging.getLogger("test-watch"), table, Stats.private(), {"ticks": self.ring},
             None, "run", folder, folder, folder, lambda kind, text: self.events.append((kind, text)),  # type: ignore[arg-type]
         )  # fmt: skip
         self.watch = HealthWatch(context, self.ring, [1])
+        self.line = Line(*range(len(SYMBOLS)))
 
     def trade(self, *instruments: int) -> None:
         rows = np.zeros(len(instruments), TICK_DTYPE)
@@ -52,6 +62,24 @@ class Bench:
         rows["ts_venue_ns"] = rows["ts_recv_ns"] = time.time_ns()
         rows["ts_mono_ns"] = time.monotonic_ns()
         self.ring.publish_rows(rows)
+
+    def trades_numbered(self, *numbers: int) -> None:
+        """Of each instrument."""
+        for number in numbers:
+            self.trade(*range(len(SYMBOLS)))
+            self.ring.slots["venue_sequence"][self.ring.published - len(SYMBOLS) : self.ring.published] = (
+                number
+            )
+
+    def told(self, kind: str) -> list[str]:
+        return [text for each, text in self.events if each == kind]
+
+    def tended_until(self, condition: Callable[[], object], what: str) -> None:
+        def holds() -> object:
+            self.watch.tend([self.line], time.monotonic_ns())
+            return condition()
+
+        wait_for(holds, what)
 
     def states(self) -> list[HealthState]:
         return [HealthState(int(self.watch.monitor.cells["state"][3 * i])) for i in range(len(SYMBOLS))]
@@ -89,6 +117,30 @@ def test_health_ticks_are_on_the_ring_and_what_is_worst_is_told_and_kept(tmp_pat
         "health",
         "2 instruments give no signals: AAA stale (connection), BBB stale (connection)",
     )
+
+
+def test_a_refusal_is_told_although_another_trouble_was_told_just_before(tmp_path: Path) -> None:
+    refusal = (403, {"status": "NOT_AUTHORIZED", "message": "You are not entitled to this data."})
+    with aggregates(lambda *_: []) as server:
+        server.answers = [(500, ""), refusal]
+        bench = Bench(tmp_path, rest_url=server.url)
+        bench.trades_numbered(1, 5)
+        bench.tended_until(lambda: len(server.asked) >= 2 and len(bench.told("repair")) >= 2, "both told")
+        bench.watch.stop()
+    first, second = bench.told("repair")
+    assert "could not be had" in first and "500" in first
+    assert "cannot be asked for" in second and "not entitled" in second
+
+
+def test_the_same_trouble_is_told_once_a_while(tmp_path: Path) -> None:
+    with aggregates(lambda *_: []) as server:
+        server.answers = [(500, "")] * 4
+        bench = Bench(tmp_path, rest_url=server.url)
+        bench.trades_numbered(1, 5)
+        failed = COUNTED.index("repairs_failed")
+        bench.tended_until(lambda: bench.watch.counted()[failed] == 4, "four failures")
+        bench.watch.stop()
+    assert len(bench.told("repair")) == 1
 
 
 def test_what_is_not_subscribed_to_any_more_has_no_health_whatever_still_comes(tmp_path: Path) -> None:
