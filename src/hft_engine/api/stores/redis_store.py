@@ -163,7 +163,6 @@ def _client(redis: Any, config: RedisConfig) -> Any:
         "socket_connect_timeout": CONNECT_S, "socket_timeout": ANSWER_S, "retry": None, "protocol": 2,
     }  # fmt: skip
     url = variable("REDIS_URL")
-    url = variable("REDIS_URL")
     if url:
         try:
             return redis.Redis.from_url(url, **options)
