@@ -13,6 +13,7 @@ SUPERVISOR_POLL_MS = 50
 STOP_DRAIN_S = 2.0  # what an actor may take to drain and flush on an ordered stop
 SUPERVISOR_EXIT_S = ladders.SUPERVISOR_EXIT_MS / 1e3
 STOP_COMMAND_S = ladders.STOP_COMMAND_MS / 1e3
+DISK_PATIENCE_S = 30.0  # a process that waits for the disk is not taken for hung before
 KILLED_GONE_S = 1.0  # from SIGKILL to the process's end; the kernel has to free its memory
 COMMAND_TIMEOUT_MS = 2_000  # answer of the supervisor to a client
 FORWARD_TIMEOUT_MS = 1_500  # answer of an actor to the supervisor

@@ -4,6 +4,7 @@ import ctypes
 import os
 import select
 import signal
+from pathlib import Path
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_TIMERSLACK = 1, 15, 29
 _M_MMAP_THRESHOLD, _LARGE_BYTES = -3, 131_072  # glibc's own default, which moves up unless it is set
@@ -40,6 +41,17 @@ def steady_heap() -> None:
 def thread_count() -> int:
     """Threads of this process, as the kernel counts them."""
     return len(os.listdir("/proc/self/task"))  # noqa: PTH208 - a count, not paths
+
+
+def waits_for_disk(pid: int) -> bool:
+    """Whether a process is in a wait that no signal ends (state D of proc(5)), which is one for the disk. False where
+    there is no such process.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return text.rpartition(")")[2].split()[0] == "D"  # a name may hold anything, parentheses as well
 
 
 def readable(fd: int, timeout_s: float | None) -> bool:

@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from enum import IntEnum
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -20,11 +21,16 @@ import zmq
 
 from hft_engine.config.schema import SupervisorConfig
 from hft_engine.runtime.forkserver import ForkServer, ForkServerError
-from hft_engine.runtime.limits import KILLED_GONE_S, SUPERVISOR_EXIT_S, SUPERVISOR_POLL_MS
-from hft_engine.runtime.linux import readable, steady_heap
+from hft_engine.runtime.limits import (
+    DISK_PATIENCE_S,
+    KILLED_GONE_S,
+    SUPERVISOR_EXIT_S,
+    SUPERVISOR_POLL_MS,
+)
+from hft_engine.runtime.linux import readable, steady_heap, waits_for_disk
 from hft_engine.runtime.messages import Event
 from hft_engine.runtime.plan import EXIT_FATAL, ProcessPlan
-from hft_engine.runtime.policy import RestartPolicy
+from hft_engine.runtime.policy import HangPolicy, RestartPolicy
 from hft_engine.runtime.switchboard import Switchboard
 from hft_engine.shm import layout
 from hft_engine.shm.counters import ActorState, Counter, Stats
@@ -42,12 +48,15 @@ class EngineState(IntEnum):
 class Child:
     """One actor process as the supervisor sees it."""
 
-    def __init__(self, plan: ProcessPlan, stats: dict[str, Stats], policy: RestartPolicy) -> None:
+    def __init__(
+        self, plan: ProcessPlan, stats: dict[str, Stats], policy: RestartPolicy, hang: HangPolicy
+    ) -> None:
         self.plan = plan
         self.name = plan.name
         self.roles = [role.role for role in plan.roles]
         self.stats = stats
         self.policy = policy
+        self.hang = hang
         self.payload = msgspec.msgpack.encode(plan)
         self.pid = 0
         self.pidfd = -1
@@ -142,7 +151,10 @@ class Supervisor:
 
     def _child(self, plan: ProcessPlan, run_dir: Path) -> Child:
         stats = {role.role: Stats.attach(run_dir / f"{role.role}.stats") for role in plan.roles}
-        return Child(plan, stats, RestartPolicy(self._config.restarts_max, self._config.restart_window_s))
+        config = self._config
+        restarts = RestartPolicy(config.restarts_max, config.restart_window_s)
+        limits_s = config.heartbeat_limit_ms / 1e3, config.hang_kill_ms / 1e3
+        return Child(plan, stats, restarts, HangPolicy(*limits_s, max(DISK_PATIENCE_S, *limits_s)))
 
     def _declare(self) -> None:
         names = ["engine_state", "events", "hung"] + [f"restarts.{role}" for role in self._process_of]
@@ -293,8 +305,12 @@ class Supervisor:
             if child.running:
                 age_s = child.heartbeat_age_s(now_ns)
                 hung += age_s * 1e3 > self._config.heartbeat_limit_ms
-                if age_s * 1e3 > self._config.hang_kill_ms:
+                waited = child.hang.waits
+                if child.hang.is_hung(now_s, age_s, partial(waits_for_disk, child.pid)):
                     self._kill(child, f"no heartbeat for {age_s:.1f} s")
+                elif child.hang.waits and not waited:
+                    text = f"{child.name} (pid {child.pid}) has waited {age_s:.1f} s for the disk; it is left alone"
+                    self.announce("slow_disk", text)
             elif (now_s - child.started_s) * 1e3 > self._config.start_deadline_ms:
                 self._kill(child, f"not running {self._config.start_deadline_ms} ms after its start")
         self._hung.set(hung)
@@ -346,7 +362,12 @@ class Supervisor:
             signal.pidfd_send_signal(child.pidfd, signal.SIGTERM)
         deadline_s = max(0.0, min(self._config.stop_deadline_ms / 1e3, end_s - time.monotonic()))
         if not readable(child.pidfd, deadline_s):
-            self._log.error("%s did not stop within %.1f s; killed", child.name, deadline_s)
+            self._log.error(
+                "%s did not stop within %.1f s%s; killed",
+                child.name,
+                deadline_s,
+                ", it waits for the disk" if waits_for_disk(child.pid) else "",
+            )
             signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
             readable(child.pidfd, KILLED_GONE_S)
         status = self._reap(child)
