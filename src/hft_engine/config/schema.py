@@ -298,6 +298,8 @@ class PersistenceConfig(_Section, frozen=True):
     sqlite: bool = True
     sqlite_file: str = "market_data.db"  # inside data_dir
     sqlite_commit_ms: Positive = 500
+    feature_sample: NonNegative = 0  # one of so many live feature vectors is kept, for `hft parity`; 0 = none
+    feature_sample_mb: Positive = 1_000  # of one session; then no more are kept
 
 
 class CheckpointsConfig(_Section, frozen=True):

@@ -17,6 +17,7 @@ compiled code cannot pass an exception on, the value of that tick would be 0. Cl
 have no place in it: replays would differ. No numba is imported here before something is compiled.
 """
 
+import functools
 import hashlib
 import importlib
 import re
@@ -86,6 +87,7 @@ def _file_hash(function: Callable[..., float]) -> str:
         return ""
 
 
+@functools.cache  # half a second each: a program that makes several stages pays once
 def compile_extension(extension: Extension) -> Compiled:
     """Machine code of an extension, called as ``double f(double *state, tick *, double *features)``.
 
