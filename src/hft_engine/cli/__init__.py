@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from hft_engine import __version__
-from hft_engine.cli import checking, learning, recorded, running, tools
+from hft_engine.cli import checking, learning, recorded, running, tools, tuning
 from hft_engine.cli.options import die
 
 
@@ -51,6 +51,7 @@ for _command in (
     checking.parity,
     learning.train,
     learning.models,
+    tuning.tune,
     tools.sim,
     tools.capture,
     tools.stream,

@@ -202,6 +202,9 @@ class LearningConfig(_Section, frozen=True):
     leaves: Annotated[int, Meta(ge=2, le=1_024)] = 15
     leaf_rows_min: Annotated[int, Meta(ge=1)] = 50
     learning_rate: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.05
+    feature_fraction: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.8  # of the features, drawn for each tree
+    bagging_fraction: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.8  # of the rows, drawn for each tree
+    lambda_l2: Annotated[float, Meta(ge=0.0)] = 1.0  # how much leaves are drawn towards zero
     threads: Annotated[int, Meta(ge=1, le=256)] = 1
     seed: NonNegative = 7
 
