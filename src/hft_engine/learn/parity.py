@@ -49,6 +49,9 @@ _BOUNDS = {
     **dict.fromkeys(("bollinger_position", "size_z"), _IN_WIDTHS),
     "vwap_deviation": Bound(absolute=1e-12),  # a day of trades in one sum
     "mid_trend": Bound(absolute=1e-9),
+    "market_return": Bound(absolute=2e-12),  # hundreds of differences of logarithms
+    "market_residual": Bound(relative=1e-8, absolute=1e-11),
+    "market_beta": Bound(relative=1e-8, absolute=1e-9),
 }
 
 

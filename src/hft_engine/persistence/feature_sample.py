@@ -81,7 +81,7 @@ class FeatureSampler:
         config = ctx.config.persistence
         self._ctx, self._every = ctx, config.feature_sample
         self._bytes_max = config.feature_sample_mb * _MB
-        self._width = len(ctx.feature_schema)
+        self._width = len(ctx.feature_schema.names)
         self._view = RingView(ctx.run_dir / "features.ring", FEATURE_DTYPE)
         self._taken, self._lapped = ctx.counter("sampled_features"), ctx.counter("lapped_features")
         session.mkdir(parents=True, exist_ok=True)

@@ -9,14 +9,16 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 
 from hft_engine.cli import main
-from hft_engine.config.schema import Config, EngineConfig, IndicatorConfig
+from hft_engine.config.schema import Config, EngineConfig, IndicatorConfig, SimulatorConfig
+from hft_engine.feed.simulator.generator import SyntheticMarket
 from hft_engine.indicators.features import BUILT_IN_FEATURES, feature_schema
 from hft_engine.indicators.flow import FLOW
+from hft_engine.indicators.market import MARKET
 from hft_engine.indicators.offline import compute
 from hft_engine.learn.parity import Comparison, FeatureParity, check_parity
 from hft_engine.learn.reference.engine import Instrument, PlainTick, Reference, plain_ticks
 from hft_engine.persistence.feature_sample import FILE, SampleError, records_of, sample_dtype, write_sample
-from hft_engine.records import SIGNAL_DTYPE
+from hft_engine.records import SIGNAL_DTYPE, join_ticks
 from hft_engine.verify import VerifyRefusedError
 from support.sessions import golden_config, recorded_ticks, write_session
 
@@ -78,6 +80,20 @@ def test_what_the_stage_made_is_the_same_again_and_within_the_bound(market, bar:
     assert all(feature.holds and feature.worst >= 0.0 for feature in found.values())
     if bar == "ticks":
         assert np.isfinite(live(ticks, config)["values"]).any(axis=0).all()  # all of them were compared
+
+
+def test_indicators_across_instruments_are_within_the_bound() -> None:
+    generator = SyntheticMarket(
+        SimulatorConfig(seed=5, instruments=6, ticks_per_s=200.0), 1_700_000_000_000_000_000
+    )
+    ticks = join_ticks([generator.block() for _ in range(200)])
+    ticks["sequence"] = np.arange(len(ticks))
+    config = Config(indicators=IndicatorConfig(extensions=MARKET), engine=EngineConfig(instruments_max=8))
+    sample = live(ticks, config)
+    found = compared(ticks, config, sample)
+    assert all(feature.holds and feature.worst >= 0.0 for feature in found.values())
+    slots = [feature_schema(config.indicators).index(spec.partition(":")[2]) for spec in MARKET]
+    assert np.isfinite(sample["values"][-100:, slots]).all()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """The reference of a whole stream of ticks: what each instrument's vector is after each of them."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +11,7 @@ from hft_engine.config.schema import IndicatorConfig
 from hft_engine.indicators.features import BUILT_IN_FEATURES
 from hft_engine.learn.reference.bars import SECOND_NS, SPANS_NS, Bar, CountBars, TimeBars
 from hft_engine.learn.reference.flow import FLOW_REFERENCES, FlowReference
+from hft_engine.learn.reference.market import MARKET_REFERENCES, Market
 from hft_engine.learn.reference.prices import PriceReference, RangeReference
 from hft_engine.records import TickFlag, TickKind
 
@@ -44,7 +47,7 @@ def plain_ticks(ticks: np.ndarray) -> list[PlainTick]:
 class Instrument:
     """All that one instrument's vector is made of. Its methods are the places where a test plants a fault."""
 
-    def __init__(self, config: IndicatorConfig, flow: list[FlowReference]) -> None:
+    def __init__(self, config: IndicatorConfig, extensions: list[FlowReference]) -> None:
         self.config = config
         self.tick, self.bar = PriceReference(config), PriceReference(config)
         self._range = RangeReference(config)
@@ -54,7 +57,7 @@ class Instrument:
         self._sizes: list[float] = []
         self._last_ns: int | None = None
         self._session, self._notional, self._volume = -1, 0.0, 0.0
-        self._flow = flow
+        self._extensions = extensions
 
     def take(self, tick: PlainTick) -> None:
         """A trade or a quote."""
@@ -63,8 +66,8 @@ class Instrument:
             self._take_trade(tick)
         else:
             self.take_quote(tick)
-        for flow in self._flow:
-            self.others[flow.name] = flow.take(tick)
+        for extension in self._extensions:
+            self.others[extension.name] = extension.take(tick)
 
     def values(self) -> dict[str, float]:
         """By name; what is not in it is unknown yet."""
@@ -149,6 +152,17 @@ class Instrument:
             self.others["vwap"] = self._notional / self._volume
 
 
+def _extensions_of(config: IndicatorConfig) -> list[Callable[[], FlowReference]]:
+    """Makers of what an instrument needs for the shipped extensions of a configuration; others have no reference."""
+    makers: list[Callable[[], FlowReference]] = []
+    for spec in config.extensions:
+        if spec in FLOW_REFERENCES:
+            makers.append(FLOW_REFERENCES[spec])
+        elif spec in MARKET_REFERENCES:
+            makers.append(partial(MARKET_REFERENCES[spec], Market()))
+    return makers
+
+
 class Reference:
     """``instrument``: what holds one instrument's state. Ticks of ids from ``instruments`` on are passed over.
 
@@ -159,8 +173,8 @@ class Reference:
         self, config: IndicatorConfig, instruments: int, instrument: type[Instrument] = Instrument
     ) -> None:
         self._config, self._instruments, self._make = config, instruments, instrument
-        self._flow = [FLOW_REFERENCES[spec] for spec in config.extensions if spec in FLOW_REFERENCES]
-        self.names = frozenset([*BUILT_IN_FEATURES, *(make.name for make in self._flow)])
+        self._extensions = _extensions_of(config)
+        self.names = frozenset([*BUILT_IN_FEATURES, *(make().name for make in self._extensions)])
         self._known: dict[int, Instrument] = {}
         self._watermark_ns = self._next_scan_ns = 0
 
@@ -175,7 +189,7 @@ class Reference:
             self._next_scan_ns = (self._watermark_ns // SECOND_NS + 1) * SECOND_NS
         known = self._known.get(tick.instrument_id)
         if known is None:
-            known = self._make(self._config, [make() for make in self._flow])
+            known = self._make(self._config, [make() for make in self._extensions])
             self._known[tick.instrument_id] = known
         known.take(tick)
         return known

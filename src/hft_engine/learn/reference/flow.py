@@ -53,7 +53,7 @@ class FlowReference:
         raise NotImplementedError
 
 
-def _is_sound(tick: "PlainTick") -> bool:
+def is_sound(tick: "PlainTick") -> bool:
     return tick.kind != _TRADE and 0.0 < tick.bid <= tick.ask < math.inf
 
 
@@ -64,7 +64,7 @@ class SpreadMean(FlowReference):
         self._fast, self._long = Faded(FAST_S), Faded(LONG_S)
 
     def take(self, tick: "PlainTick") -> float:
-        if _is_sound(tick):
+        if is_sound(tick):
             width = 1e4 * (tick.ask - tick.bid) / ((tick.ask + tick.bid) / 2.0)
             self._fast.add(tick.ts_ns, width)
             self._long.add(tick.ts_ns, width)
@@ -114,7 +114,7 @@ class TradeSignMean(FlowReference):
     def sign_of(self, tick: "PlainTick") -> float:
         """Quote rule, at the mid the tick rule; 0 where neither can tell."""
         if tick.kind != _TRADE:
-            self._mid = (tick.bid + tick.ask) / 2.0 if _is_sound(tick) else self._mid
+            self._mid = (tick.bid + tick.ask) / 2.0 if is_sound(tick) else self._mid
             return 0.0
         if tick.flags & _UNUSED or not 0.0 < tick.price < math.inf:
             return 0.0
@@ -166,7 +166,7 @@ class MidVolatility(FlowReference):
         self._mid, self._ts_ns = math.nan, 0.0
 
     def take(self, tick: "PlainTick") -> float:
-        if _is_sound(tick):
+        if is_sound(tick):
             mid = (tick.bid + tick.ask) / 2.0
             if self._mid == self._mid:
                 self._add((math.log(mid / self._mid)) ** 2, tick.ts_ns)
@@ -197,7 +197,7 @@ class MidTrend(FlowReference):
         self._mid = math.nan
 
     def take(self, tick: "PlainTick") -> float:
-        if _is_sound(tick):
+        if is_sound(tick):
             mid = (tick.bid + tick.ask) / 2.0
             if self._mid == self._mid:
                 moved = math.log(mid / self._mid)

@@ -58,8 +58,10 @@ class PriceReference:
         self._macds: list[float] = []
         self._macd_count = 0
         self._gain, self._loss = Wilder(config.rsi), Wilder(config.rsi)
+        self._values: dict[str, float] | None = {}  # None: a price has come since they were computed
 
     def add(self, price: float) -> None:
+        self._values = None
         if self.prices:
             change = price - self.prices[-1]
             self._gain.add(max(change, 0.0))
@@ -77,15 +79,15 @@ class PriceReference:
 
     def values(self) -> dict[str, float]:
         """By the feature's name without ``tick_`` or ``bar_``."""
-        if not self.prices:
-            return {}
-        return {
-            **self._of_means(),
-            **self._of_macd(),
-            **self._of_band(),
-            **self._of_returns(),
-            "rsi": self._rsi(),
-        }
+        if self._values is None:
+            means, macd, band, returns = (
+                self._of_means(),
+                self._of_macd(),
+                self._of_band(),
+                self._of_returns(),
+            )
+            self._values = {**means, **macd, **band, **returns, "rsi": self._rsi()}
+        return self._values
 
     def _window(self, length: int) -> list[float]:
         """The newest so many prices; none where there are fewer."""
