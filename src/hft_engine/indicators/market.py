@@ -104,7 +104,7 @@ _CROSS, _SQUARE = _OWN_WIDTH, _OWN_WIDTH + _MEAN_WIDTH
 
 @kernel(cache=True)
 def _add_beta(state: np.ndarray, tick: Any, moved: float, market: float) -> float:
-    if moved == moved and market != 0.0:
+    if moved == moved and abs(market) > STILL:
         add_faded(state, _CROSS, tick.ts_venue_ns, LONG_S, moved * market, 1.0)
         add_faded(state, _SQUARE, tick.ts_venue_ns, LONG_S, market * market, 1.0)
     return state[_CROSS] / state[_SQUARE] if state[_SQUARE] > 0.0 else math.nan

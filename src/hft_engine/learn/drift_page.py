@@ -23,7 +23,7 @@ def drift_page(metadata: ModelMetadata, drifts: Sequence[FeatureDrift], source: 
     sections = [
         f'<p class="verdict {"bad" if moved else "good"}">{verdict}</p>',
         f"<h2>PSI by feature; from {PSI_SOME} on it moved, from {PSI_STRONG} on it is another population</h2>",
-        pictures.bars({drift.name: drift.psi for drift in drifts}),
+        pictures.bars({drift.name: drift.psi for drift in drifts}, "PSI by feature"),
         "<h2>Shares of the rows between the deciles of training</h2>",
         '<div class="row">',
         *(

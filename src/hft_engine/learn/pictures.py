@@ -150,9 +150,9 @@ def square(
 # ---- importance -----------------------------------------------------------------------------------------------
 
 
-def bars(importance: Mapping[str, float]) -> str:
+def bars(values: Mapping[str, float], label: str = "importance of the features") -> str:
     """The ``FEATURES_SHOWN`` greatest, each with its number."""
-    chosen = sorted(importance.items(), key=lambda item: -item[1])[:FEATURES_SHOWN]
+    chosen = sorted(values.items(), key=lambda item: -item[1])[:FEATURES_SHOWN]
     most = max((value for _, value in chosen), default=0.0) or 1.0
     left = CHARACTER * max((len(name) for name, _ in chosen), default=0) + 8
     width = max(380.0, left + 200)
@@ -166,7 +166,7 @@ def bars(importance: Mapping[str, float]) -> str:
             f'<rect x="{left:.1f}" y="{y}" width="{end - left:.1f}" height="13" fill="var(--c0)"/>'
         )
         parts.append(_label(end + 4, y + 11, f"{value:,.0f}" if value >= 1_000 else f"{value:.3g}"))
-    return _svg(width, 8 + 18 * len(chosen), "importance of the features", parts)
+    return _svg(width, 8 + 18 * len(chosen), label, parts)
 
 
 def distributions(then: Sequence[float], now: Sequence[float], names: Sequence[str]) -> str:

@@ -82,7 +82,7 @@ class MarketBeta(MarketReference):
         self._cross, self._square = Faded(LONG_S), Faded(LONG_S)
 
     def value(self, tick: "PlainTick", moved: float, theirs: float, ahead: float) -> float:
-        if moved == moved and theirs:
+        if moved == moved and abs(theirs) > STILL:
             self._cross.add(tick.ts_ns, moved * theirs)
             self._square.add(tick.ts_ns, theirs * theirs)
         return self._cross.total / self._square.total if self._square.total > 0.0 else math.nan
