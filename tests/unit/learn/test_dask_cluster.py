@@ -54,9 +54,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         processes += [_start(worker, folder, log) for _ in range(2)]
         yield str(json.loads(file.read_text())["address"])
     finally:
-        for process in reversed(processes):
-            process.terminate()
         for process in processes:
+            process.kill()
             process.wait(20)
         log.close()
 
@@ -66,9 +65,10 @@ def _start(module: list[str], folder: Path, log: Any) -> "subprocess.Popen[bytes
 
 
 @pytest.fixture
-def cluster(address: str) -> Iterator[Cluster]:
+def cluster(address: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    monkeypatch.setattr(clusters, "CONNECT_S", 100.0)  # a machine at work takes its time to start two workers
     with Cluster(address) as connected:
-        wait_for(lambda: connected.workers == 2, "two workers", 60)
+        wait_for(lambda: connected.workers == 2, "two workers", 100)
         yield connected
 
 
