@@ -20,10 +20,11 @@ kernelcache.use()  # before anything imports numba
 
 from hft_engine.learn import regimes as rg  # noqa: E402
 from hft_engine.learn.demo import demo_samples, true_peaks, true_regimes  # noqa: E402
+from hft_engine.learn.fitting import params_of  # noqa: E402
 from hft_engine.learn.hmm import fit_hmm  # noqa: E402
 from hft_engine.learn.samples import Samples  # noqa: E402
 from hft_engine.learn.tasks import TASKS  # noqa: E402
-from hft_engine.learn.training import params_of, train  # noqa: E402
+from hft_engine.learn.training import train  # noqa: E402
 
 SEEDS = (1, 2)
 
@@ -95,7 +96,7 @@ def _on_truth(learned: Samples, known: np.ndarray, tested: Samples, config: Conf
     import lightgbm
 
     data = lightgbm.Dataset(learned.rows, known)
-    booster = lightgbm.train(params_of(config, len(rg.REGIMES)), data, 100)
+    booster = lightgbm.train(params_of(config.learning, len(rg.REGIMES)), data, 100)
     return np.asarray(np.asarray(booster.predict(tested.rows)).argmax(axis=1))
 
 

@@ -70,9 +70,9 @@ def verify(
     """
     session = RecordedSession(path)
     config = session.config((f"engine.layout={layout}",))
-    notes = _reasons(session, config)
+    notes = reasons(session, config)
     if notes and not force:
-        raise VerifyRefusedError(_refusal(notes))
+        raise VerifyRefusedError(refusal(notes))
     part = Part(end_ns=end_ns)
     with tempfile.TemporaryDirectory(prefix="hft-verify-") as folder:
         collect = Collect(("signals",), folder)
@@ -146,12 +146,14 @@ def _unstable(session: RecordedSession, config: Config, part: Part) -> tuple[Uns
 # ---- why nothing would be proven
 
 
-def _refusal(reasons: Sequence[str]) -> str:
-    listed = "".join(f"\n  {reason}" for reason in reasons)
+def refusal(found: Sequence[str]) -> str:
+    """The text of a VerifyRefusedError of these ``reasons``."""
+    listed = "".join(f"\n  {reason}" for reason in found)
     return f"nothing can be proven of this session:{listed}\n--force compares all the same"
 
 
-def _reasons(session: RecordedSession, config: Config) -> list[str]:
+def reasons(session: RecordedSession, config: Config) -> list[str]:
+    """Why nothing computed again from a session would prove anything; none where it would."""
     return [
         *_of_code(session),
         *_of_machine(session),

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from hft_engine import __version__
-from hft_engine.cli import learning, recorded, running, tools
+from hft_engine.cli import checking, learning, recorded, running, tools, tuning
 from hft_engine.cli.options import die
 
 
@@ -48,8 +48,10 @@ for _command in (
     recorded.explain,
     recorded.bias,
     recorded.journal,
+    checking.parity,
     learning.train,
     learning.models,
+    tuning.tune,
     tools.sim,
     tools.capture,
     tools.stream,

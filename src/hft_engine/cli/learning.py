@@ -10,7 +10,7 @@ from hft_engine.cli.options import configuration, die, json_option, load
 
 EXIT_INTERRUPTED = 130  # as a shell has it
 
-_registry_option = click.option(
+registry_option = click.option(
     "--registry",
     type=click.Path(path_type=Path),
     help="The registry's folder; else models in engine.data_dir.",
@@ -37,9 +37,10 @@ _registry_option = click.option(
     help="How much of the demo venue's market.",
 )
 @click.option("--cv", "cross_validate", is_flag=True, help="Also the mean AUC over purged k folds.")
+@click.option("--dask", metavar="ADDRESS", default="", help="Train on the cluster of this Dask scheduler.")
 @click.option("--promote", is_flag=True, help="Make a model that beats its baselines live.")
 @click.option("--force", is_flag=True, help="With --promote: also one that does not.")
-@_registry_option
+@registry_option
 @json_option
 def train(
     config_path: Path | None,
@@ -48,6 +49,7 @@ def train(
     tasks: tuple[str, ...],
     seconds: int,
     cross_validate: bool,
+    dask: str,
     promote: bool,
     force: bool,
     registry: Path | None,
@@ -60,7 +62,7 @@ def train(
     check_extra()
     config = load(config_path, overrides, demo=data == ("demo",) and config_path is None)
     root = views.registry_root(config, registry)
-    options = TrainingOptions(data, root, tasks, seconds, promote, force, cross_validate)
+    options = TrainingOptions(data, root, tasks, seconds, promote, force, cross_validate, dask)
     try:
         code = views.show(config, options, as_json)
     except KeyboardInterrupt:
@@ -73,7 +75,7 @@ def models() -> None:
     """Every version of every model: what there is, what is live, what differs."""
 
 
-def _opened(config_path: Path | None, overrides: tuple[str, ...], registry: Path | None) -> Any:
+def opened_registry(config_path: Path | None, overrides: tuple[str, ...], registry: Path | None) -> Any:
     """Of a registry that is there: to look at one makes none."""
     from hft_engine.models.registry import Registry
 
@@ -82,7 +84,7 @@ def _opened(config_path: Path | None, overrides: tuple[str, ...], registry: Path
 
 @models.command("ls")
 @configuration
-@_registry_option
+@registry_option
 @click.argument("name", default="")
 @json_option
 def models_ls(
@@ -91,12 +93,12 @@ def models_ls(
     """The versions, the oldest first."""
     from hft_engine.views import models as views
 
-    views.listing(_opened(config_path, overrides, registry), name, as_json)
+    views.listing(opened_registry(config_path, overrides, registry), name, as_json)
 
 
 @models.command("show")
 @configuration
-@_registry_option
+@registry_option
 @click.argument("name")
 @click.argument("version", default="")
 @json_option
@@ -111,13 +113,13 @@ def models_show(
     """One version: by its beginning; without one the live version, else the newest."""
     from hft_engine.views import models as views
 
-    opened = _opened(config_path, overrides, registry)
+    opened = opened_registry(config_path, overrides, registry)
     views.one(opened, opened.entry(name, version), as_json)
 
 
 @models.command("promote")
 @configuration
-@_registry_option
+@registry_option
 @click.argument("name")
 @click.argument("version", default="")
 @click.option("--force", is_flag=True, help="Although it does not beat its baselines.")
@@ -130,27 +132,27 @@ def models_promote(
     force: bool,
 ) -> None:
     """Make a version live (the newest, where none is named); `hft model swap` brings it into a running engine."""
-    opened = _opened(config_path, overrides, registry)
+    opened = opened_registry(config_path, overrides, registry)
     entry = opened.promote(name, version, force)
     click.echo(f"{entry.name} {entry.version} is live: {opened.root / entry.name / 'saved_model'}")
 
 
 @models.command("rollback")
 @configuration
-@_registry_option
+@registry_option
 @click.argument("name")
 @click.option("--reason", default="", help="Kept with the change.")
 def models_rollback(
     config_path: Path | None, overrides: tuple[str, ...], registry: Path | None, name: str, reason: str
 ) -> None:
     """Make the version live again that was before."""
-    entry = _opened(config_path, overrides, registry).roll_back(name, reason)
+    entry = opened_registry(config_path, overrides, registry).roll_back(name, reason)
     click.echo(f"{entry.name} {entry.version} is live again")
 
 
 @models.command("diff")
 @configuration
-@_registry_option
+@registry_option
 @click.argument("name")
 @click.argument("first")
 @click.argument("second", default="")
@@ -167,7 +169,7 @@ def models_diff(
     """What differs between two versions; without a second one, between the first and the live one."""
     from hft_engine.views import models as views
 
-    opened = _opened(config_path, overrides, registry)
+    opened = opened_registry(config_path, overrides, registry)
     one, other = opened.entry(name, first), opened.entry(name, second)
     if one.version == other.version:
         die(f"both are {name} {one.version}; name two versions, `hft models ls {name}` shows them")

@@ -202,6 +202,9 @@ class LearningConfig(_Section, frozen=True):
     leaves: Annotated[int, Meta(ge=2, le=1_024)] = 15
     leaf_rows_min: Annotated[int, Meta(ge=1)] = 50
     learning_rate: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.05
+    feature_fraction: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.8  # of the features, drawn for each tree
+    bagging_fraction: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.8  # of the rows, drawn for each tree
+    lambda_l2: Annotated[float, Meta(ge=0.0)] = 1.0  # how much leaves are drawn towards zero
     threads: Annotated[int, Meta(ge=1, le=256)] = 1
     seed: NonNegative = 7
 
@@ -298,6 +301,8 @@ class PersistenceConfig(_Section, frozen=True):
     sqlite: bool = True
     sqlite_file: str = "market_data.db"  # inside data_dir
     sqlite_commit_ms: Positive = 500
+    feature_sample: NonNegative = 0  # one of so many live feature vectors is kept, for `hft parity`; 0 = none
+    feature_sample_mb: Positive = 1_000  # of one session; then no more are kept
 
 
 class CheckpointsConfig(_Section, frozen=True):

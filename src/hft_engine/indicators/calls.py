@@ -15,15 +15,15 @@ from numba.extending import intrinsic
 LINE_BYTES = 64
 
 
-def _call_extension(typingctx: Any, address: Any, state: Any, tick: Any, features: Any) -> Any:
-    """``double address(double *state, tick record *, double *features)``; all four are int64 addresses."""
+def _call_extension(typingctx: Any, address: Any, state: Any, tick: Any, features: Any, shared: Any) -> Any:
+    """``double address(double *state, tick record *, double *features, double *shared)``: all int64 addresses."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         word = ir.IntType(64)
-        kind = ir.FunctionType(ir.DoubleType(), [word, word, word])  # pointers and words travel alike
+        kind = ir.FunctionType(ir.DoubleType(), [word] * 4)  # pointers and words travel alike
         return builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
 
-    return types.float64(types.int64, types.int64, types.int64, types.int64), codegen
+    return types.float64(*[types.int64] * 5), codegen
 
 
 call_extension: Any = intrinsic(_call_extension)

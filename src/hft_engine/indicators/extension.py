@@ -10,13 +10,18 @@
         ...
         return value    # float; NaN while it is unknown
 
-and in the configuration ``indicators: {extensions: ["my_file.py:my_mean"]}`` or ``["package.module:my_mean"]``.
+One that looks across instruments asks for ``shared_size`` and is called with a fourth argument, ``shared``:
+float64[shared_size], one for all instruments, zeros at first. Ticks come in the order of the ring, which the journal
+keeps, so what is in it is the same in a replay; see ``indicators.market``.
+
+In the configuration: ``indicators: {extensions: ["my_file.py:my_mean"]}`` or ``["package.module:my_mean"]``.
 
 The function must be one that ``numba.njit`` compiles. Division by zero gives inf or NaN. It must not raise:
 compiled code cannot pass an exception on, the value of that tick would be 0. Clocks, files and random numbers
 have no place in it: replays would differ. No numba is imported here before something is compiled.
 """
 
+import functools
 import hashlib
 import importlib
 import re
@@ -30,6 +35,8 @@ from hft_engine.records import FEATURES_MAX, TICK_DTYPE
 from hft_engine.userfiles import import_file
 
 STATE_SIZE_MAX = 32  # doubles an instrument and extension: four cache lines
+SHARED_SIZE_MAX = 32  # doubles an extension
+SHARED_MAX = 192  # doubles of all extensions: they go into the facts of a checkpoint
 _MARK = "__hft_indicator__"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _F = TypeVar("_F", bound=Callable[..., float])
@@ -45,6 +52,7 @@ class Extension:
     state_size: int  # doubles an instrument
     function: Callable[..., float]
     spec: str  # as the configuration names it
+    shared_size: int = 0  # doubles for all instruments together
 
 
 @dataclass(frozen=True)
@@ -55,15 +63,17 @@ class Compiled:
     code: Any
 
 
-def indicator(*, name: str, state_size: int = 0) -> Callable[[_F], _F]:
+def indicator(*, name: str, state_size: int = 0, shared_size: int = 0) -> Callable[[_F], _F]:
     """Register a function as an indicator whose feature is called ``name``. Raises ExtensionError."""
     if not _NAME.fullmatch(name):
         raise ExtensionError(f"indicator name {name!r}: use lower-case letters, digits and _, at most 48")
     if not 0 <= state_size <= STATE_SIZE_MAX:
         raise ExtensionError(f"indicator {name!r}: state_size {state_size} is not in 0..{STATE_SIZE_MAX}")
+    if not 0 <= shared_size <= SHARED_SIZE_MAX:
+        raise ExtensionError(f"indicator {name!r}: shared_size {shared_size} is not in 0..{SHARED_SIZE_MAX}")
 
     def mark(function: _F) -> _F:
-        setattr(function, _MARK, (name, state_size))
+        setattr(function, _MARK, (name, state_size, shared_size))
         return function
 
     return mark
@@ -72,6 +82,15 @@ def indicator(*, name: str, state_size: int = 0) -> Callable[[_F], _F]:
 def load_extensions(specs: Sequence[str]) -> list[Extension]:
     """The registered functions that the configuration names. Raises ExtensionError."""
     return [_load(spec) for spec in specs]
+
+
+def check_shared(extensions: Sequence[Extension]) -> None:
+    """Raises ExtensionError where they share more among instruments than a checkpoint can hold."""
+    wanted = sum(extension.shared_size for extension in extensions)
+    if wanted > SHARED_MAX:
+        raise ExtensionError(
+            f"indicators.extensions: shared_size is {wanted} in all, a checkpoint has room for {SHARED_MAX}"
+        )
 
 
 def source_hashes(specs: Sequence[str]) -> dict[str, str]:
@@ -86,23 +105,28 @@ def _file_hash(function: Callable[..., float]) -> str:
         return ""
 
 
+@functools.cache  # half a second each: a program that makes several stages pays once
 def compile_extension(extension: Extension) -> Compiled:
-    """Machine code of an extension, called as ``double f(double *state, tick *, double *features)``.
+    """Machine code of an extension, called as ``double f(double *state, tick *, double *features, double *shared)``.
 
     Raises ExtensionError with the compiler's reason.
     """
     numba: Any = importlib.import_module("numba")  # only who has extensions pays for it
     types, carray = numba.types, numba.carray
     doubles = types.CPointer(types.float64)
-    signature = types.float64(doubles, types.CPointer(numba.from_dtype(TICK_DTYPE)), doubles)
+    signature = types.float64(doubles, types.CPointer(numba.from_dtype(TICK_DTYPE)), doubles, doubles)
     inner = numba.njit(nogil=True, error_model="numpy")(extension.function)
-    state_size, features_max = max(1, extension.state_size), FEATURES_MAX
+    state_size, shared_size, features_max = max(1, extension.state_size), extension.shared_size, FEATURES_MAX
 
-    def call(state: Any, tick: Any, features: Any) -> float:
+    def alone(state: Any, tick: Any, features: Any, shared: Any) -> float:
         return float(inner(carray(state, state_size), carray(tick, 1)[0], carray(features, features_max)))
 
+    def across(state: Any, tick: Any, features: Any, shared: Any) -> float:
+        vectors = carray(state, state_size), carray(features, features_max), carray(shared, shared_size)
+        return float(inner(vectors[0], carray(tick, 1)[0], vectors[1], vectors[2]))
+
     try:
-        code = numba.cfunc(signature, error_model="numpy")(call)
+        code = numba.cfunc(signature, error_model="numpy")(across if shared_size else alone)
     except Exception as error:  # numba lets its own failures through as they are, a KeyError for a field
         raise ExtensionError(f"{_where(extension.spec)}: cannot be compiled: {_reason(error)}") from error
     return Compiled(int(code.address), code)
@@ -120,8 +144,8 @@ def _load(spec: str) -> Extension:
         raise ExtensionError(
             f"{_where(spec)}: {function_name} is not registered; put @indicator(name=..., state_size=...) on it"
         )
-    name, state_size = getattr(function, _MARK)
-    return Extension(name, state_size, function, spec)
+    name, state_size, shared_size = getattr(function, _MARK)
+    return Extension(name, state_size, function, spec, shared_size)
 
 
 def _import(spec: str, module_name: str) -> ModuleType:

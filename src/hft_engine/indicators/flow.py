@@ -48,14 +48,16 @@ _SUM, _WEIGHT, _LAST_NS, _MEAN_WIDTH = 0, 1, 2, 3  # a faded mean in a state
 def _fade(state: np.ndarray, at: int, now_ns: int, half_life_s: float) -> None:
     """Brings the mean at ``state[at:at + 3]`` to ``now_ns``. Stamps that go backwards fade nothing."""
     elapsed_s = max(0.0, (now_ns - state[at + _LAST_NS]) / 1e9)
-    kept = 2.0 ** (-elapsed_s / half_life_s) if state[at + _WEIGHT] > 0.0 else 0.0
+    kept = 2.0 ** (-elapsed_s / half_life_s)
     state[at + _SUM] *= kept
     state[at + _WEIGHT] *= kept
     state[at + _LAST_NS] = max(state[at + _LAST_NS], float(now_ns))
 
 
 @kernel(cache=True)
-def _add(state: np.ndarray, at: int, now_ns: int, half_life_s: float, value: float, weight: float) -> None:
+def add_faded(
+    state: np.ndarray, at: int, now_ns: int, half_life_s: float, value: float, weight: float
+) -> None:
     _fade(state, at, now_ns, half_life_s)
     state[at + _SUM] += weight * value
     state[at + _WEIGHT] += weight
@@ -67,16 +69,16 @@ def _mean(state: np.ndarray, at: int) -> float:
 
 
 @kernel(cache=True)
-def _is_sound(tick: Any) -> bool:
+def is_sound(tick: Any) -> bool:
     """A quote of two positive sides that do not cross."""
     return tick.kind != _TRADE and 0.0 < tick.bid <= tick.ask < math.inf
 
 
 @kernel(cache=True)
 def _add_spread(state: np.ndarray, at: int, tick: Any, half_life_s: float) -> None:
-    if _is_sound(tick):
+    if is_sound(tick):
         width = 2e4 * (tick.ask - tick.bid) / (tick.ask + tick.bid)
-        _add(state, at, tick.ts_venue_ns, half_life_s, width, 1.0)
+        add_faded(state, at, tick.ts_venue_ns, half_life_s, width, 1.0)
 
 
 @indicator(name="spread_mean", state_size=_MEAN_WIDTH)
@@ -96,7 +98,7 @@ def spread_ratio(state: np.ndarray, tick: Any, features: np.ndarray) -> float:
 def _add_imbalance(state: np.ndarray, tick: Any, half_life_s: float) -> float:
     if tick.kind != _TRADE and tick.bid_size + tick.ask_size > 0.0:
         share = (tick.bid_size - tick.ask_size) / (tick.bid_size + tick.ask_size)
-        _add(state, 0, tick.ts_venue_ns, half_life_s, share, 1.0)
+        add_faded(state, 0, tick.ts_venue_ns, half_life_s, share, 1.0)
     return _mean(state, 0)
 
 
@@ -117,7 +119,7 @@ _MID, _PRICE, _SIGN = 3, 4, 5  # of the trade sign, behind its mean
 def _sign_of(state: np.ndarray, tick: Any) -> float:
     """Of a trade, 0 for what is none or cannot be told; keeps the newest mid and price."""
     if tick.kind != _TRADE:
-        if _is_sound(tick):
+        if is_sound(tick):
             state[_MID] = 0.5 * (tick.bid + tick.ask)
         return 0.0
     if tick.flags & _UNUSED or not 0.0 < tick.price < math.inf:
@@ -134,7 +136,7 @@ def _sign_of(state: np.ndarray, tick: Any) -> float:
 def trade_sign_mean(state: np.ndarray, tick: Any, features: np.ndarray) -> float:
     sign = _sign_of(state, tick)
     if sign != 0.0:
-        _add(state, 0, tick.ts_venue_ns, TRADE_S, sign, 1.0)
+        add_faded(state, 0, tick.ts_venue_ns, TRADE_S, sign, 1.0)
     return _mean(state, 0)
 
 
@@ -142,7 +144,7 @@ def trade_sign_mean(state: np.ndarray, tick: Any, features: np.ndarray) -> float
 def signed_volume(state: np.ndarray, tick: Any, features: np.ndarray) -> float:
     sign = _sign_of(state, tick)
     if sign != 0.0 and 0.0 < tick.size < math.inf:
-        _add(state, 0, tick.ts_venue_ns, TRADE_S, sign, tick.size)
+        add_faded(state, 0, tick.ts_venue_ns, TRADE_S, sign, tick.size)
     return _mean(state, 0)
 
 
@@ -150,7 +152,7 @@ def signed_volume(state: np.ndarray, tick: Any, features: np.ndarray) -> float:
 def _add_rate(state: np.ndarray, at: int, tick: Any, half_life_s: float) -> float:
     """Events a second: a sum that fades has gathered as many as come in half-life / ln 2."""
     if tick.kind == _TRADE:
-        _add(state, at, tick.ts_venue_ns, half_life_s, 1.0, 1.0)
+        add_faded(state, at, tick.ts_venue_ns, half_life_s, 1.0, 1.0)
     else:
         _fade(state, at, tick.ts_venue_ns, half_life_s)
     return state[at + _WEIGHT] * _LN2 / half_life_s if state[at + _WEIGHT] > 0.0 else math.nan
@@ -172,7 +174,7 @@ _BEFORE, _BEFORE_NS = 0, 1  # ln mid and stamp of the quote before; the means st
 @kernel(cache=True)
 def _move(state: np.ndarray, tick: Any) -> float:
     """Of ln mid since the quote before; NaN for what is no sound quote, or the first one."""
-    if not _is_sound(tick):
+    if not is_sound(tick):
         return math.nan
     now = math.log(0.5 * (tick.bid + tick.ask))
     moved = now - state[_BEFORE] if state[_BEFORE_NS] > 0.0 else math.nan
@@ -194,7 +196,7 @@ def _add_squares(state: np.ndarray, at: int, tick: Any, moved: float, half_life_
 @indicator(name="mid_volatility", state_size=2 + _MEAN_WIDTH)
 def mid_volatility(state: np.ndarray, tick: Any, features: np.ndarray) -> float:
     value = _add_squares(state, 2, tick, _move(state, tick), VOLATILITY_S)
-    if _is_sound(tick):
+    if is_sound(tick):
         state[_BEFORE_NS] = tick.ts_venue_ns
     return float(value)
 
@@ -204,7 +206,7 @@ def mid_volatility_ratio(state: np.ndarray, tick: Any, features: np.ndarray) -> 
     moved = _move(state, tick)
     value = _add_squares(state, 2, tick, moved, VOLATILITY_S)
     usual = _add_squares(state, 2 + _MEAN_WIDTH, tick, moved, LONG_S)
-    if _is_sound(tick):
+    if is_sound(tick):
         state[_BEFORE_NS] = tick.ts_venue_ns
     return float(value / usual)
 
@@ -213,9 +215,9 @@ def mid_volatility_ratio(state: np.ndarray, tick: Any, features: np.ndarray) -> 
 def mid_trend(state: np.ndarray, tick: Any, features: np.ndarray) -> float:
     moved = _move(state, tick)
     if moved == moved:
-        _add(state, 2, tick.ts_venue_ns, SLOW_S, moved, 1.0)
-        _add(state, 2 + _MEAN_WIDTH, tick.ts_venue_ns, SLOW_S, moved * moved, 1.0)
-    if _is_sound(tick):
+        add_faded(state, 2, tick.ts_venue_ns, SLOW_S, moved, 1.0)
+        add_faded(state, 2 + _MEAN_WIDTH, tick.ts_venue_ns, SLOW_S, moved * moved, 1.0)
+    if is_sound(tick):
         state[_BEFORE_NS] = tick.ts_venue_ns
     squares = state[2 + _MEAN_WIDTH]
     return float(state[2] / math.sqrt(squares)) if squares > 0.0 else math.nan

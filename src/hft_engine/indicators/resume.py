@@ -18,10 +18,11 @@ from enum import IntEnum
 import numpy as np
 
 from hft_engine.indicators import step
+from hft_engine.indicators.extension import SHARED_MAX
 from hft_engine.indicators.stage import IndicatorStage
 from hft_engine.indicators.state import CLOCK_WORDS
 from hft_engine.records import BAR_DTYPE, FEATURE_DTYPE, TICK_DTYPE
-from hft_engine.runtime.checkpoint import Checkpoint
+from hft_engine.runtime.checkpoint import FACTS, Checkpoint
 from hft_engine.runtime.history import CHUNK, TickHistory
 from hft_engine.shm import layout
 from hft_engine.shm.ring import Ring
@@ -36,7 +37,8 @@ _POLL_S = 0.000_1
 class Fact(IntEnum):
     """Words of a checkpoint: the state is that before tick TICKS, with FEATURES and BARS records out.
 
-    SOURCE: ``source_sequence`` of the last feature record, -1 without one. From COUNTS on the counters.
+    SOURCE: ``source_sequence`` of the last feature record, -1 without one. From COUNTS on the counters, from SHARED on
+    the bits of what extensions share among instruments.
     """
 
     TICKS = 0
@@ -45,9 +47,11 @@ class Fact(IntEnum):
     SOURCE = 3
     CLOCK = 8
     COUNTS = 16
+    SHARED = 48
 
 
-assert Fact.CLOCK + CLOCK_WORDS <= Fact.COUNTS
+assert Fact.CLOCK + CLOCK_WORDS <= Fact.COUNTS and Fact.COUNTS + len(step.COUNTERS) <= Fact.SHARED
+assert Fact.SHARED + SHARED_MAX <= FACTS
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ def write_facts(
     facts[Fact.SOURCE] = newest_source(features)
     facts[Fact.CLOCK : Fact.CLOCK + CLOCK_WORDS] = stage.state.clock[:CLOCK_WORDS]
     facts[Fact.COUNTS : Fact.COUNTS + len(step.COUNTERS)] = stage.counts[: len(step.COUNTERS)]
+    facts[Fact.SHARED : Fact.SHARED + len(stage.state.shared)] = stage.state.shared.view(np.int64)
 
 
 def newest_source(ring: Ring) -> int:
@@ -120,6 +125,8 @@ class Resumption:
         facts = checkpoint.facts
         self._stage.state.clock[:CLOCK_WORDS] = facts[Fact.CLOCK : Fact.CLOCK + CLOCK_WORDS]
         self._stage.counts[: len(step.COUNTERS)] = facts[Fact.COUNTS : Fact.COUNTS + len(step.COUNTERS)]
+        shared = self._stage.state.shared
+        shared.view(np.int64)[:] = facts[Fact.SHARED : Fact.SHARED + len(shared)]
         return facts
 
     def _take(self, stage: IndicatorStage, end: int) -> int:

@@ -297,8 +297,9 @@ class IndicatorStage:
         self.schema = feature_schema(config)
         self.parameters = parameters_of(config)
         self.parameters[0]["on_bars"], self.parameters[0]["patience"] = on_bars, patience
-        self._extensions, doubles = _bind_extensions(config, self.parameters)
-        self.state: IndicatorState = new_state(instruments, doubles)
+        self._extensions, shared = _bind_extensions(config, self.parameters, instruments)
+        doubles = int(self.parameters[0]["extension_doubles"])
+        self.state: IndicatorState = new_state(instruments, doubles, shared)
         self.counts = counts
         self._arguments: tuple[np.ndarray, int, int]
         self._schedule = Schedule()
@@ -307,7 +308,7 @@ class IndicatorStage:
 
     @property
     def columns(self) -> list[Column]:
-        """What makes an instrument's row of a checkpoint."""
+        """What makes an instrument's row of a checkpoint; what instruments share is among its facts."""
         doubles = int(self.parameters[0]["extension_doubles"])
         return [
             Column(self.state.rows, STATE_DTYPE.itemsize),
@@ -386,22 +387,29 @@ class IndicatorStage:
         self._native = None
 
 
-def _bind_extensions(config: IndicatorConfig, parameters: np.ndarray) -> tuple[list[Any], int]:
-    """Compile the configured extensions and write their addresses into the parameters; keep what comes back."""
+def _bind_extensions(
+    config: IndicatorConfig, parameters: np.ndarray, instruments: int
+) -> tuple[list[Any], int]:
+    """Compile the configured extensions and write into the parameters where each and its state are.
+
+    Returns (what must be kept alive, doubles that the instruments share). Raises ExtensionError.
+    """
     if not config.extensions:
         return [], 0
-    from hft_engine.indicators.extension import compile_extension, load_extensions
+    from hft_engine.indicators.extension import check_shared, compile_extension, load_extensions
 
-    offset = 0
-    compiled = []
-    for k, extension in enumerate(load_extensions(config.extensions)):
-        compiled.append(compile_extension(extension))
-        parameters[0]["calls"][k] = compiled[-1].address
-        parameters[0]["call_offset"][k] = offset
-        parameters[0]["call_count"] = k + 1
-        offset += extension.state_size
-    parameters[0]["extension_doubles"] = offset
-    return compiled, offset
+    extensions = load_extensions(config.extensions)
+    check_shared(extensions)
+    compiled = [compile_extension(extension) for extension in extensions]
+    starts = np.cumsum([0, *(extension.state_size for extension in extensions)])
+    shared = np.cumsum([0, *(extension.shared_size for extension in extensions)])
+    count = len(extensions)
+    p = parameters[0]
+    p["call_count"], p["extension_doubles"] = count, starts[-1]
+    p["calls"][:count] = [code.address for code in compiled]
+    p["call_offset"][:count] = starts[:-1]
+    p["call_shared"][:count] = instruments * starts[-1] + shared[:-1]
+    return compiled, int(shared[-1])
 
 
 assert BARS_CAPACITY_MIN >> 1 >= _SPACE_MIN

@@ -107,7 +107,7 @@ STATE_DTYPE = _whole_lines(
 )
 
 # The parameters as kernels read them; ``calls``: addresses of compiled extensions, ``call_offset``: first double of
-# each in a row of the extension state.
+# each in a row of the extension state, ``call_shared``: of what all instruments share, in the whole extension state.
 PARAMETERS_DTYPE = np.dtype(
     [
         ("bar_kind", "<i8"),  # BarKind that feeds bar_*
@@ -132,6 +132,7 @@ PARAMETERS_DTYPE = np.dtype(
         ("extension_doubles", "<i8"),  # of one instrument
         ("calls", "<i8", (EXTENSIONS_MAX,)),
         ("call_offset", "<i8", (EXTENSIONS_MAX,)),
+        ("call_shared", "<i8", (EXTENSIONS_MAX,)),
     ]
 )
 
@@ -144,19 +145,22 @@ _BAR_KINDS = {"second": BarKind.SECOND, "minute": BarKind.MINUTE, "ticks": BarKi
 
 @dataclass(frozen=True)
 class IndicatorState:
-    """All that a run of the indicators remembers; copy the three arrays and you have a checkpoint."""
+    """All that a run of the indicators remembers; copy the first three arrays and you have a checkpoint."""
 
     rows: np.ndarray  # STATE_DTYPE[instruments]
     clock: np.ndarray  # int64[CLOCK_WORDS + instruments]
-    extensions: np.ndarray  # float64[instruments * doubles of all extensions, at least 1], row by row
+    extensions: np.ndarray  # float64: a row of all extensions an instrument, then what the instruments share
+    shared: np.ndarray  # float64: a view of that last part
 
 
-def new_state(instruments: int, extension_doubles: int = 0) -> IndicatorState:
+def new_state(instruments: int, extension_doubles: int = 0, shared_doubles: int = 0) -> IndicatorState:
     """A state in which nothing has been seen. Pages of instruments that never tick are never touched."""
     clock = np.full(CLOCK_WORDS + instruments, NEVER_NS, np.int64)
     clock[:CLOCK_WORDS] = 0
     rows = private_bytes(instruments * STATE_DTYPE.itemsize).view(STATE_DTYPE)
-    return IndicatorState(rows, clock, np.zeros(max(1, instruments * extension_doubles)))
+    first_shared = instruments * extension_doubles
+    extensions = np.zeros(max(1, first_shared + shared_doubles))
+    return IndicatorState(rows, clock, extensions, extensions[first_shared : first_shared + shared_doubles])
 
 
 def parameters_of(config: IndicatorConfig) -> np.ndarray:

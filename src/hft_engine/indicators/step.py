@@ -188,7 +188,8 @@ def run_extensions(
     values = state.ctypes.data + instrument * _ROW_BYTES + _VALUES_BYTE
     tick = ticks.ctypes.data + i * _TICK_BYTES
     for k in range(p.call_count):
-        value = call_extension(p.calls[k], own + p.call_offset[k] * _DOUBLE_BYTES, tick, values)
+        shared = extensions.ctypes.data + p.call_shared[k] * _DOUBLE_BYTES
+        value = call_extension(p.calls[k], own + p.call_offset[k] * _DOUBLE_BYTES, tick, values, shared)
         state[instrument].values[_FIRST_EXTENSION + k] = value
 
 

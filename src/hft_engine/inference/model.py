@@ -58,6 +58,9 @@ class ModelMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     quantiles: dict[
         str, tuple[float, ...]
     ] = {}  # of each feature in training, in ``QUANTILES``; drift is told by them
+    shares: dict[
+        str, tuple[float, ...]
+    ] = {}  # of each feature's training rows, between its inner quantiles and unknown: see ``models.drift``
 
 
 class CompiledModel(msgspec.Struct, frozen=True, eq=False):

@@ -42,25 +42,26 @@ def card_of(trained: Trained, version: str, previous: str = "") -> str:
     """A whole HTML document."""
     report = trained.report
     title = f"{report.task} {version}"
+    about = (
+        f"P({report.text}) · {report.source} · {_when(report.begin_ns)} to {_when(report.end_ns)} UTC · "
+        f"{report.rows:,} rows{previous and f' · parent {previous}'}"
+    )
     kind = "bad" if report.unbeaten else "good"
     sections = [
-        f"<h1>{_text(title)}</h1>",
-        f'<p class="soft">P({_text(report.text)}) · {_text(report.source)} · {_when(report.begin_ns)} to '
-        f"{_when(report.end_ns)} UTC · {report.rows:,} rows{_text(previous and f' · parent {previous}')}</p>",
         f'<p class="verdict {kind}">{_text(report.verdict)}</p>',
         "<h2>Out of sample, all tests of the walk-forward</h2>",
         _figures(report),
         '<div class="row">',
-        _figure("ROC", _roc(trained)),
-        _figure("Precision and recall", _precision(trained)),
-        _figure("Calibration: how often it happened where it was foretold", _reliability(trained)),
+        figure("ROC", _roc(trained)),
+        figure("Precision and recall", _precision(trained)),
+        figure("Calibration: how often it happened where it was foretold", _reliability(trained)),
         "</div>",
         "<h2>Equity after costs, mean of the series, out of sample</h2>",
         _equity(trained.curves),
         _equity_table(report),
         '<div class="row">',
-        _figure("Importance by gain: loss saved in training", pictures.bars(report.importance_gain)),
-        _figure(
+        figure("Importance by gain: loss saved in training", pictures.bars(report.importance_gain)),
+        figure(
             "Importance by SHAP: mean absolute share of the raw score", pictures.bars(report.importance_shap)
         ),
         "</div>",
@@ -71,8 +72,13 @@ def card_of(trained: Trained, version: str, previous: str = "") -> str:
             _timeline(trained),
         ]
     sections += ["<h2>Tests of the walk-forward</h2>", _folds(report), "<h2>Data</h2>", _data(report)]
+    return page(title, about, sections)
+
+
+def page(title: str, about: str, sections: Sequence[str]) -> str:
+    """A whole HTML document; ``about``: a line below the title, ``sections``: HTML."""
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{_text(title)}</title>'
-    body = "".join(sections)
+    body = f'<h1>{_text(title)}</h1><p class="soft">{_text(about)}</p>' + "".join(sections)
     return f'<!doctype html><html lang="en"><head>{head}<style>{_STYLE}</style></head><body>{body}</body></html>\n'
 
 
@@ -84,14 +90,14 @@ def _when(ns: int) -> str:
     return datetime.fromtimestamp(ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _figure(caption: str, picture: str) -> str:
+def figure(caption: str, picture: str) -> str:
     return f"<figure>{picture}<figcaption>{_text(caption)}</figcaption></figure>"
 
 
 # ---- tables ---------------------------------------------------------------------------------------------------
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     top = "".join(f"<th>{_text(name)}</th>" for name in head)
     lines = "".join("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f'<div class="wide"><table><tr>{top}</tr>{lines}</table></div>'
@@ -106,7 +112,7 @@ def _figures(report: Report) -> str:
         verdict = "too short" if against is not None and against.undecided else verdict
         t = "" if against is None or against.t is None else f"{against.t:.2f}"
         rows.append([who, *(f"{figures[name]:.4f}" for name in names), t, verdict])
-    return _table(["", *(name.replace("_", " ") for name in names), "t, log loss", "beaten"], rows)
+    return table(["", *(name.replace("_", " ") for name in names), "t, log loss", "beaten"], rows)
 
 
 def _equity_table(report: Report) -> str:
@@ -114,7 +120,7 @@ def _equity_table(report: Report) -> str:
         (name, f"{found.total:+.4%}", f"{found.cost:.4%}", f"{found.turnover:,.1f}")
         for name, found in report.equity.items()
     ]
-    return _table(["", "after costs", "costs", "turnover"], rows)
+    return table(["", "after costs", "costs", "turnover"], rows)
 
 
 def _folds(report: Report) -> str:
@@ -130,7 +136,7 @@ def _folds(report: Report) -> str:
         for fold in report.folds
     ]
     names = [f"AUC {name}" for name in report.folds[0].figures]
-    return _table(["tested", "learned from", "purged", "tested rows", "trees", *names], rows)
+    return table(["tested", "learned from", "purged", "tested rows", "trees", *names], rows)
 
 
 def _data(report: Report) -> str:
@@ -139,12 +145,12 @@ def _data(report: Report) -> str:
         ("threshold of yes", f"{report.threshold:.4f}"),
         ("calibrated", "isotonic" if report.calibrated else "no: too few rows"),
         ("cleaned", ", ".join(f"{name} {count:,}" for name, count in report.counts.items())),
-        ("mean AUC of purged k folds", f"{report.cv_auc:.4f}" if report.cv_auc >= 0 else "not asked for"),
+        ("CV AUC, mean of purged k folds", f"{report.cv_auc:.4f}" if report.cv_auc >= 0 else "not asked for"),
         ("series", ", ".join(report.symbols)),
         ("SHA-256 of the data", report.data_hash),
         ("features", ", ".join(report.features)),
     ]
-    return f'<div class="facts">{_table(["", ""], rows)}</div>'
+    return f'<div class="facts">{table(["", ""], rows)}</div>'
 
 
 # ---- pictures -------------------------------------------------------------------------------------------------

@@ -1,10 +1,12 @@
 """`hft train` from end to end: read, train each task, register. Nothing is registered of a task that did not finish."""
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hft_engine.config.schema import Config
 from hft_engine.learn.card import card_of
@@ -12,10 +14,16 @@ from hft_engine.learn.demo import demo_samples
 from hft_engine.learn.errors import TrainingError
 from hft_engine.learn.report import MODEL, Report
 from hft_engine.learn.samples import Samples, read_samples
-from hft_engine.learn.tasks import TASKS
-from hft_engine.learn.training import Progress, Trained, encoded, train
+from hft_engine.learn.tasks import TASKS, Task
+from hft_engine.learn.training import HERE, Trained, Workshop, encoded, train
+from hft_engine.learn.tuning import Tuned, tune
+from hft_engine.learn.tuning import check_extra as check_tuning
+from hft_engine.learn.walking import Progress
 from hft_engine.models.registry import CARD, REPORT, Entry, Registry
 from hft_engine.persistence import provenance
+
+if TYPE_CHECKING:
+    from hft_engine.learn.cluster import Cluster
 
 DEMO = "demo"  # in the place of a path: the demo venue's market
 READING_SHARE = 0.2  # of the progress shown
@@ -32,6 +40,7 @@ class TrainingOptions:
     promote: bool = False
     force: bool = False
     cross_validate: bool = False
+    dask: str = ""  # address of a cluster's scheduler; "": this machine
 
 
 @dataclass(frozen=True)
@@ -57,9 +66,26 @@ def run(
     the readers raise, at once.
     """
     check_extra()
-    tasks = [_task(name) for name in options.tasks or TASKS]
-    samples = _samples(config, options, lambda permille: progress("reading", READING_SHARE * permille / 1000))
+    tasks = [task_of(name) for name in options.tasks or TASKS]
+    samples = samples_of(
+        config, options, lambda permille: progress("reading", READING_SHARE * permille / 1000)
+    )
     registry = Registry(options.registry)
+    with contextlib.ExitStack() as stack:
+        workshop = stack.enter_context(_cluster(options.dask)).workshop if options.dask else HERE
+        return _train_each(config, options, tasks, samples, registry, workshop, progress, registered)
+
+
+def _train_each(
+    config: Config,
+    options: TrainingOptions,
+    tasks: Sequence[Task],
+    samples: Samples,
+    registry: Registry,
+    workshop: Workshop,
+    progress: Progress,
+    registered: Callable[[Outcome], None],
+) -> list[Outcome]:
     outcomes: list[Outcome] = []
     failures: list[str] = []
     for number, task in enumerate(tasks):
@@ -69,7 +95,7 @@ def run(
         )
         try:
             trained = train(
-                task, samples, config, _part(progress, begin, span), cross_validate=options.cross_validate
+                task, samples, config, _part(progress, begin, span), options.cross_validate, workshop
             )
         except TrainingError as error:
             failures.append(str(error))
@@ -81,6 +107,29 @@ def run(
     return outcomes
 
 
+def run_tuning(
+    config: Config,
+    options: TrainingOptions,
+    trials: int,
+    progress: Progress,
+    tuned: Callable[[Tuned], None],
+) -> None:
+    """`hft tune`: ``trials`` of each task; ``tuned`` is called with what each came to. Raises as ``run`` does."""
+    check_extra()
+    check_tuning()
+    tasks = [task_of(name) for name in options.tasks or TASKS]
+    with contextlib.ExitStack() as stack:
+        cluster = stack.enter_context(_cluster(options.dask)) if options.dask else None
+        samples = samples_of(
+            config, options, lambda permille: progress("reading", READING_SHARE * permille / 1000)
+        )
+        span = (1 - READING_SHARE) / len(tasks)
+        for number, task in enumerate(tasks):
+            part = _part(progress, READING_SHARE + span * number, span)
+            score, at_once = (cluster.score, cluster.workers) if cluster else (None, 1)
+            tuned(tune(task, samples, config, options.registry, trials, part, score, at_once))
+
+
 def check_extra() -> None:
     """Raises TrainingError where the extra is not installed."""
     try:
@@ -89,13 +138,21 @@ def check_extra() -> None:
         raise TrainingError("training needs scikit-learn: pip install 'hft-engine[learn]'") from None
 
 
-def _task(name: str):  # type: ignore[no-untyped-def]
+def _cluster(address: str) -> "Cluster":
+    from hft_engine.learn.cluster import Cluster  # needs the extra
+
+    return Cluster(address)
+
+
+def task_of(name: str) -> Task:
+    """Raises TrainingError for a name that no task has."""
     if name not in TASKS:
         raise TrainingError(f"nothing is called {name!r}; there are: {', '.join(TASKS)}")
     return TASKS[name]
 
 
-def _samples(config: Config, options: TrainingOptions, progress: Callable[[int], None]) -> Samples:
+def samples_of(config: Config, options: TrainingOptions, progress: Callable[[int], None]) -> Samples:
+    """What is learned from. Raises what the readers raise."""
     if list(options.data) == [DEMO]:
         return demo_samples(config, options.demo_seconds, progress)[0]
     return read_samples(config, options.data, progress)

@@ -150,9 +150,9 @@ def square(
 # ---- importance -----------------------------------------------------------------------------------------------
 
 
-def bars(importance: Mapping[str, float]) -> str:
+def bars(values: Mapping[str, float], label: str = "importance of the features") -> str:
     """The ``FEATURES_SHOWN`` greatest, each with its number."""
-    chosen = sorted(importance.items(), key=lambda item: -item[1])[:FEATURES_SHOWN]
+    chosen = sorted(values.items(), key=lambda item: -item[1])[:FEATURES_SHOWN]
     most = max((value for _, value in chosen), default=0.0) or 1.0
     left = CHARACTER * max((len(name) for name, _ in chosen), default=0) + 8
     width = max(380.0, left + 200)
@@ -166,7 +166,31 @@ def bars(importance: Mapping[str, float]) -> str:
             f'<rect x="{left:.1f}" y="{y}" width="{end - left:.1f}" height="13" fill="var(--c0)"/>'
         )
         parts.append(_label(end + 4, y + 11, f"{value:,.0f}" if value >= 1_000 else f"{value:.3g}"))
-    return _svg(width, 8 + 18 * len(chosen), "importance of the features", parts)
+    return _svg(width, 8 + 18 * len(chosen), label, parts)
+
+
+def distributions(then: Sequence[float], now: Sequence[float], names: Sequence[str]) -> str:
+    """Shares of rows in buckets, before and now side by side; ``names`` of the buckets, below them."""
+    left, top, height, step = 44.0, 8.0, 110.0, 46.0
+    limit = next((limit for limit in LIMITS if limit >= max(*then, *now)), 1.0)
+    bottom, width = top + height, left + step * len(names) + 8
+    parts = []
+    for share in (0.0, 0.5, 1.0):
+        y = bottom - share * height
+        parts += [_rule(left, y, width, y), _label(left - 5, y + 4, f"{100 * share * limit:.4g} %", "end")]
+    for i, name in enumerate(names):
+        for k, share in enumerate((then[i], now[i])):
+            tall = height * min(share / limit, 1.0)
+            parts.append(
+                f'<rect x="{left + step * i + 4 + 19 * k:.1f}" y="{bottom - tall:.1f}" width="18" height="{tall:.1f}" '
+                f'fill="var(--c{4 * (1 - k)})"/>'
+            )
+        parts.append(_label(left + step * (i + 0.5), bottom + 14 + 12 * (i % 2), name, "middle"))
+    parts += [
+        _key(left, bottom + 44, "learned from", "var(--c4)"),
+        _key(left + 110, bottom + 44, "now", "var(--c0)"),
+    ]
+    return _svg(width, bottom + 50, "shares of the rows", parts)
 
 
 # ---- over time ------------------------------------------------------------------------------------------------

@@ -6,9 +6,11 @@ neither in the journal nor in the database; what is seen twice is written once (
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
+from hft_engine.persistence.feature_sample import FeatureSampler
 from hft_engine.persistence.journal import JournalError, session_dir
 from hft_engine.persistence.sinks.checkpoints import CheckpointSink
 from hft_engine.persistence.sinks.housekeeping import Housekeeper
@@ -96,6 +98,8 @@ class PersistenceActor(BaseActor):
         "stored_ticks",
         "checkpoints",
         "checkpoints_failed",
+        "sampled_features",
+        "lapped_features",
     )
 
     def on_start(self, ctx: ActorContext) -> None:
@@ -113,6 +117,7 @@ class PersistenceActor(BaseActor):
         self._journal = JournalSink(ctx, run) if ctx.config.persistence.journal else None
         self._housekeeper = self._make_housekeeper() if self._journal else None
         self._checkpoints = self._make_checkpoints()
+        self._sampler = self._make_sampler()
         self._resume()
 
     def do_work(self) -> int:
@@ -131,6 +136,8 @@ class PersistenceActor(BaseActor):
                 self._stored_ticks.set(self._ticks.position)
         if self._checkpoints is not None:
             work += self._checkpoints.tend(now_ns)
+        if self._sampler is not None:
+            work += self._sampler.tend()
         return work
 
     def on_control(self, message: object) -> object:
@@ -157,10 +164,24 @@ class PersistenceActor(BaseActor):
 
     def _make_checkpoints(self) -> CheckpointSink | None:
         """None where there is no journal to go on from, or no run that outlives this process."""
-        if self._journal is None or not (self._ctx.run_dir / rundir.LOCK).exists():
+        if self._journal is None or not self._is_live:
             return None
-        session = session_dir(self._ctx.data_dir, self._ctx.run_id)
-        return CheckpointSink(self._ctx, session, self._make_durable)
+        return CheckpointSink(self._ctx, self._session, self._make_durable)
+
+    def _make_sampler(self) -> FeatureSampler | None:
+        """None where none is wanted, or no journal that its vectors could be computed again from."""
+        if not self._ctx.config.persistence.feature_sample or self._journal is None or not self._is_live:
+            return None
+        return FeatureSampler(self._ctx, self._session)
+
+    @property
+    def _is_live(self) -> bool:
+        """Whether there is a run that outlives this process, with its rings in files."""
+        return (self._ctx.run_dir / rundir.LOCK).exists()
+
+    @property
+    def _session(self) -> Path:
+        return session_dir(self._ctx.data_dir, self._ctx.run_id)
 
     def _make_durable(self, bars: int, signals: int, ticks: int) -> bool:
         """Sync what the sinks hold. Whether that is every record below these sequences."""
@@ -258,6 +279,8 @@ class PersistenceActor(BaseActor):
     def _close(self) -> None:
         if self._housekeeper is not None:
             self._housekeeper.close()
+        if self._sampler is not None:
+            self._sampler.close()
         if self._journal is not None:
             self._journal.close()
         if self._store is not None:

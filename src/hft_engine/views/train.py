@@ -24,7 +24,7 @@ def show(config: Config, options: TrainingOptions, as_json: bool) -> int:
     """
     outcomes: list[Outcome] = []
     try:
-        with _shown(Console(stderr=True)) as progress:
+        with shown_progress(Console(stderr=True)) as progress:
             run(config, options, progress, outcomes.append)
     finally:
         if as_json:
@@ -37,7 +37,7 @@ def show(config: Config, options: TrainingOptions, as_json: bool) -> int:
 
 
 @contextlib.contextmanager
-def _shown(console: Console) -> Iterator[Callable[[str, float], None]]:
+def shown_progress(console: Console) -> Iterator[Callable[[str, float], None]]:
     """A bar on a terminal; elsewhere, in a log for one, a line for each step."""
     if not console.is_terminal:
         yield _lines(console)
@@ -76,6 +76,8 @@ def _print(console: Console, outcome: Outcome) -> None:
     report = outcome.report
     console.print(_figures(report, f"{report.task} {outcome.version}, {report.rows:,} rows, out of sample"))
     console.print(report.verdict, style="red" if report.unbeaten else "green")
+    if report.cv_auc >= 0:
+        console.print(f"CV AUC {report.cv_auc:.4f} (mean of purged k folds; for comparisons only)")
     console.print(f"{outcome.status}: {outcome.folder} (card.html, report.json)\n", style="dim")
 
 

@@ -7,7 +7,7 @@ from hft_engine.feed.simulator.generator import SyntheticMarket
 from hft_engine.indicators import flow
 from hft_engine.indicators.features import feature_schema
 from hft_engine.indicators.offline import compute
-from hft_engine.records import TickFlag, TickKind, join_ticks
+from hft_engine.records import TICK_DTYPE, TickFlag, TickKind, join_ticks
 
 SECONDS = 30
 UNUSED = int(TickFlag.NO_PRICE_UPDATE | TickFlag.CONDITION_UNKNOWN)
@@ -94,3 +94,16 @@ def signs_of(ticks: np.ndarray, mid: np.ndarray) -> np.ndarray:
             known = middle == middle and price != middle
             signs[i] = (1.0 if price > middle else -1.0) if known else sign
     return signs
+
+
+def test_a_move_between_quotes_of_one_stamp_is_not_forgotten() -> None:
+    stamps = np.array([0, 0, 1_000_000_000, 2_000_000_000]) + 1_700_000_000_000_000_000
+    ticks = np.zeros(4, TICK_DTYPE)
+    ticks["kind"], ticks["ts_venue_ns"] = int(TickKind.QUOTE), stamps
+    ticks["bid"] = ticks["ask"] = 100.0 * np.exp([0.0, 0.02, 0.03, 0.03])
+    config = IndicatorConfig(extensions=(f"{flow.__name__}:mid_volatility",))
+    features, _ = compute(ticks, config, 1)
+    found = features["values"][:, feature_schema(config).index("mid_volatility")]
+    kept = 0.5 ** (1.0 / flow.VOLATILITY_S)
+    wanted = [(0.02**2 * kept + 0.01**2) / 1.0, (0.02**2 * kept + 0.01**2) * kept / (kept + 1.0)]
+    np.testing.assert_allclose(found[2:], np.sqrt(wanted), rtol=1e-6)

@@ -12,6 +12,7 @@ from hft_engine.config.schema import CheckpointsConfig, Config, EngineConfig, In
 from hft_engine.indicators import resume, step
 from hft_engine.indicators.actor import IndicatorsActor
 from hft_engine.indicators.features import feature_schema
+from hft_engine.indicators.market import MARKET
 from hft_engine.indicators.offline import OfflineIndicators
 from hft_engine.instruments import InstrumentTable
 from hft_engine.records import BAR_DTYPE, FEATURE_DTYPE, TICK_DTYPE
@@ -163,6 +164,23 @@ def test_a_death_at_any_moment_of_a_checkpoint_leaves_no_trace(tmp_path: Path, t
             lives += 1
     assert lives > 5
     assert run.context.counter("checkpoints").value > 5
+    run.assert_undisturbed()
+
+
+def test_what_instruments_share_outlives_deaths_too(tmp_path: Path, ticks: np.ndarray) -> None:
+    random = np.random.default_rng(8)
+    run = Run(tmp_path, ticks[:2_000], config=IndicatorConfig(extensions=MARKET))
+    lives = 0
+    while run.ring.published < 2_000:
+        run.give(int(random.integers(1, 200)))
+        run.work()
+        for _ in range(random.integers(0, 4)):
+            run.step_of_a_checkpoint()
+        run.drain()
+        if random.random() < 0.4:
+            run.begin()
+            lives += 1
+    assert lives > 3 and run.context.counter("checkpoints").value > 0
     run.assert_undisturbed()
 
 
