@@ -74,7 +74,11 @@ def _memory(pids: list[int]) -> tuple[float, float]:
     """(private, shared) resident megabytes; a page that several processes share counts for the one with most."""
     private, shared = 0, 0
     for pid in pids:
-        _, resident, common, *_ = (int(word) for word in Path(f"/proc/{pid}/statm").read_text().split())
+        try:
+            words = Path(f"/proc/{pid}/statm").read_text().split()
+        except FileNotFoundError:  # it ended, and another took its place
+            continue
+        _, resident, common, *_ = map(int, words)
         private += resident - common
         shared = max(shared, common)
     return private * PAGE_BYTES / 1e6, shared * PAGE_BYTES / 1e6

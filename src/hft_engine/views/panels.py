@@ -91,12 +91,24 @@ def header(state: dict[str, Any]) -> Panel:
         "  ",
         _errors(state["errors"]),
     )
+    models = models_line(state["models"])
+    if models:
+        text.append(f"\n{models}")
     health = health_line(state["health"])
     if health.plain:
         text.append("\n").append_text(health)
     if state["trading_latch"]:
         text.append(f"\norders latched off: {state['trading_latch']}", style="bold red")
     return Panel(text, title="hft engine", title_align="left")
+
+
+def models_line(models: dict[str, Any]) -> str:
+    """ "models peak_detection 3, entry_timing 2; 1,204 of 90,000 records out of distribution" """
+    if not models["members"]:
+        return ""
+    named = ", ".join(f"{each['model']} {each['version']}" for each in models["members"])
+    strange = f"{models['out_of_distribution']:,} of {models['predicted']:,} records out of distribution"
+    return f"models {named}; {strange}" if models["out_of_distribution"] else f"models {named}"
 
 
 def health_line(health: dict[str, Any]) -> Text:
