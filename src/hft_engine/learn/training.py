@@ -25,14 +25,14 @@ from hft_engine.learn.errors import TrainingError
 from hft_engine.learn.labels import UNKNOWN
 from hft_engine.learn.measures import best_threshold, losses, measures, paired
 from hft_engine.learn.report import MODEL, Comparison, FoldFigures, Report
-from hft_engine.learn.samples import Samples
+from hft_engine.learn.samples import Samples, row_ns_of
 from hft_engine.learn.splits import Fold, purged_k_fold, walk_forward
+from hft_engine.learn.standing import Standing, fit_standing
 from hft_engine.learn.tasks import Task
 
 VALIDATION_SHARE = 0.15  # of the training rows, the newest, for early stopping
 VALIDATION_ROWS_MIN = 100  # fewer say nothing: then a fixed number of trees
 TREES_UNVALIDATED = 50
-BLOCK_ROWS = 20  # times the horizon: length of a block of the paired test
 SHAP_ROWS_MAX = 2_000
 
 Progress = Callable[[str, float], None]  # what is being done, share of the whole that is done
@@ -45,7 +45,8 @@ def _silent(text: str, share: float) -> None:
 @dataclass(frozen=True)
 class Trained:
     """``text``: the model as LightGBM writes it. ``out_of_sample``: rows of the samples that were tested, with their
-    ``classes`` and ``probabilities`` by ``model`` and each baseline. ``curves``: equity by name, and its times."""
+    ``classes`` and ``probabilities`` by ``model`` and each baseline. ``curves``: equity by name, and its times.
+    ``standing``: baselines that go on beside the model, learned from the same rows."""
 
     text: str
     metadata: ModelMetadata
@@ -54,6 +55,7 @@ class Trained:
     classes: np.ndarray
     probabilities: dict[str, np.ndarray]
     curves: dict[str, np.ndarray]
+    standing: Standing
 
 
 def train(
@@ -98,7 +100,7 @@ def _train(task: Task, samples: Samples, config: Config, progress: Progress, cro
         counts={**samples.counts, **counts},
         folds=tuple(test.fold for test in tests),
         figures={name: measures(p, out.classes) for name, p in out.probabilities.items()},
-        comparisons=_comparisons(out, samples, learning.prediction_horizon),
+        comparisons=_comparisons(out, samples, learning.block_horizons * learning.prediction_horizon),
         cv_auc=_cv_auc(task, samples, config) if cross_validate else -1.0,
         threshold=threshold,
         trees=trees,
@@ -117,6 +119,9 @@ def _train(task: Task, samples: Samples, config: Config, progress: Progress, cro
         out.classes,
         out.probabilities,
         curves,
+        fit_standing(
+            samples.rows[rows_of_series.rows], rows_of_series.classes, samples.names, len(task.classes)
+        ),
     )
 
 
@@ -178,7 +183,7 @@ class _Test:
 
 def _walk(task: Task, samples: Samples, config: Config, progress: Progress) -> Iterator[_Test]:
     learning = config.learning
-    embargo_ns = learning.embargo * _row_ns(samples)
+    embargo_ns = learning.embargo * row_ns_of(samples)
     every = _rows_of(task, samples, config, np.ones(len(samples), np.bool_))
     seen: list[_Test] = []
     ts_ns = samples.ts_ns[every.rows]
@@ -197,12 +202,6 @@ def _walk(task: Task, samples: Samples, config: Config, progress: Progress) -> I
             f"{task.name}: no test of the walk-forward has two classes to learn from; name more data, or lower "
             "learning.folds"
         )
-
-
-def _row_ns(samples: Samples) -> int:
-    """The usual step from row to row of a series."""
-    steps = np.concatenate([np.diff(samples.ts_ns[part]) for part in samples.by_series()] or [np.zeros(0)])
-    return int(np.median(steps)) if len(steps) else 0
 
 
 @dataclass(frozen=True)
@@ -370,12 +369,12 @@ def _joined(tests: list[_Test], task: Task) -> _OutOfSample:
     )
 
 
-def _comparisons(out: _OutOfSample, samples: Samples, horizon: int) -> dict[str, Comparison]:
+def _comparisons(out: _OutOfSample, samples: Samples, block_rows: int) -> dict[str, Comparison]:
     ours, ts_ns = losses(out.probabilities[MODEL], out.classes), samples.ts_ns[out.rows]
     found = {}
     for name in BASELINES:
         result = paired(
-            ours, losses(out.probabilities[name], out.classes), ts_ns, BLOCK_ROWS * horizon * _row_ns(samples)
+            ours, losses(out.probabilities[name], out.classes), ts_ns, block_rows * row_ns_of(samples)
         )
         t = round(result.t, 3) if np.isfinite(result.t) else None
         found[name] = Comparison(round(result.gain, 6), t, result.better)
@@ -415,7 +414,7 @@ def _cv_auc(task: Task, samples: Samples, config: Config) -> float:
     """Mean AUC over purged k folds."""
     rows = _rows_of(task, samples, config, np.ones(len(samples), np.bool_))
     ts_ns, found = samples.ts_ns[rows.rows], []
-    embargo_ns = config.learning.embargo * _row_ns(samples)
+    embargo_ns = config.learning.embargo * row_ns_of(samples)
     for fold in purged_k_fold(ts_ns, rows.known_ns, config.learning.folds, embargo_ns):
         train = _Rows(rows.rows[fold.train], rows.classes[fold.train], rows.known_ns[fold.train])
         tested = rows.classes[fold.test]
