@@ -17,7 +17,8 @@ class Work(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """``kind``: ``progress``, ``registered`` (with ``status``), ``failed`` (one task), ``done`` (the cycle)."""
+    """``kind``: ``progress``, ``registered`` (with ``status``), ``not_trained`` (the data do not allow it), ``failed``,
+    ``done`` (the cycle)."""
 
     kind: str
     text: str

@@ -1,7 +1,8 @@
-"""The trainer: every so often a training, in a process of its own that is watched from here; ``logs/model_trainer.log``.
+"""The trainer: every so often a training, in a process of its own that is watched from here.
 
-A training that hangs, takes more memory than it may, crashes or cannot write is counted and told, and the next one comes
-in its time. The work itself is that of ``learn.worker``, which lives from cycle to cycle and so reads each tick once.
+A training that hangs, takes more memory than it may, crashes or cannot write is counted and told, and the next one
+comes in its time. The work itself is that of ``learn.worker``, which lives from cycle to cycle and so reads each tick
+once. Its log is ``logs/model_trainer.log``.
 """
 
 import os
@@ -83,7 +84,16 @@ class TrainerActor(BaseActor):
     """``permille``: of the running cycle, -1 between two."""
 
     role = "trainer"
-    counters = ("cycles", "cycles_failed", "trainings_failed", "registered", "to_shadow", "rows", "permille")
+    counters = (
+        "cycles",
+        "cycles_failed",
+        "trainings_failed",
+        "not_trained",
+        "registered",
+        "to_shadow",
+        "rows",
+        "permille",
+    )
 
     def on_start(self, ctx: ActorContext) -> None:
         self._ctx = ctx
@@ -143,6 +153,9 @@ class TrainerActor(BaseActor):
                 self._ctx.counter("registered").add()
                 self._ctx.counter("to_shadow").add(int(step.status == "shadow"))
                 self._ctx.event("model_trained", f"{step.text} ({step.status})")
+            case "not_trained":
+                self._ctx.counter("not_trained").add()
+                self._ctx.event("not_trained", step.text)
             case "failed":
                 self._fail("trainings_failed", step.text)
             case "done":

@@ -19,6 +19,7 @@ from hft_engine.learn.contest import (
     Trial,
     Vigil,
     complete_blocks,
+    newest_block,
     of_model,
     of_standing,
 )
@@ -48,8 +49,8 @@ class Told(msgspec.Struct, frozen=True):
 
 
 class Memory(msgspec.Struct):
-    """``scoring``: the candidate that is scored now; ``deaths``: of the process, by candidate; ``deployed``: the version
-    of each task that the engine was told to use."""
+    """``scoring``: the candidate that is scored now; ``deaths``: of the process, by candidate; ``deployed``: the
+    version of each task that the engine was told to use."""
 
     scoring: str = ""
     deaths: dict[str, int] = {}

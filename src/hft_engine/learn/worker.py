@@ -158,7 +158,10 @@ class Cycle:
         try:
             trained = train(TASKS[name], samples, self._config, progress)
             entry = register(self._registry, trained, samples)
-        except (TrainingError, RegistryError) as error:
+        except TrainingError as error:
+            self._tell(Step("not_trained", str(error)))
+            return
+        except RegistryError as error:
             self._tell(Step("failed", str(error)))
             return
         entry = self._judge(entry, trained.report)
@@ -205,7 +208,9 @@ def main() -> int:
     for _ in sys.stdin:
         try:
             cycle.run()
-        except (TrainingError, RegistryError, JournalError, OSError) as error:
+        except TrainingError as error:
+            tell(Step("not_trained", str(error)))
+        except (RegistryError, JournalError, OSError) as error:
             tell(Step("failed", f"{type(error).__name__}: {error}"))
         except MemoryError:
             tell(
