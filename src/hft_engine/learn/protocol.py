@@ -6,7 +6,7 @@ from hft_engine.config.schema import Config
 
 
 class Work(msgspec.Struct, frozen=True):
-    """``session``: folder of the running session's journal, empty without one: then the stored bars are learned from."""
+    """``session``: folder of the journal; empty without one: then the stored bars are learned from."""
 
     parent_pid: int
     config: Config

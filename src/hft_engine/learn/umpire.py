@@ -74,7 +74,7 @@ class Umpire:
         self._memory = _remembered(self._path)
         self._trials: dict[str, tuple[tuple[str, str], Trial]] = {}
         self._vigils: dict[str, tuple[tuple[str, str], Vigil]] = {}
-        self._scored: dict[str, tuple[int | str, ...]] = {}
+        self._scored: dict[str, tuple[object, ...]] = {}
         self.doing = "nothing"
         if self._memory.scoring:
             self._memory.deaths[self._memory.scoring] = self._memory.deaths.get(self._memory.scoring, 0) + 1

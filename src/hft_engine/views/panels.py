@@ -91,12 +91,25 @@ def header(state: dict[str, Any]) -> Panel:
         "  ",
         _errors(state["errors"]),
     )
+    if state["learning"] is not None:
+        text.append(f"\n{learning_line(state['learning'])}")
     health = health_line(state["health"])
     if health.plain:
         text.append("\n").append_text(health)
     if state["trading_latch"]:
         text.append(f"\norders latched off: {state['trading_latch']}", style="bold red")
     return Panel(text, title="hft engine", title_align="left")
+
+
+def learning_line(learning: dict[str, int]) -> str:
+    """ "training 45 %, 4,021 rows; 3 models trained, 1 promoted, 1 refused, 0 rolled back; 20 blocks scored" """
+    done = learning["permille"]
+    now = "between trainings" if done < 0 else f"training {done / 10:.0f} %"
+    return (
+        f"{now}, {learning['rows']:,} rows; {learning['registered']:,} models trained, "
+        f"{learning['promoted']:,} promoted, {learning['refused']:,} refused, "
+        f"{learning['rolled_back']:,} rolled back; {learning['blocks']:,} blocks scored"
+    )
 
 
 def health_line(health: dict[str, Any]) -> Text:
