@@ -41,7 +41,7 @@ def log(engine: Engine, name: str) -> str:
 
 
 def test_within_minutes_a_model_is_trained_tried_and_judged(tmp_path: Path) -> None:
-    with demo(tmp_path) as engine:
+    with demo(tmp_path, learning=True) as engine:
         wait_for(lambda: entries(engine), "a trained model", 120)
         wait_for(
             lambda: any(entry.status in DECIDED for entry in entries(engine)),
@@ -104,7 +104,7 @@ ONLY_SHADOW = ("learning.interval_s=100000", f"learning.tasks={TASK}")
 @pytest.mark.expects_errors("model_rolled_back")
 def test_a_model_that_is_worse_after_its_promotion_is_rolled_back(tmp_path: Path, trained: Path) -> None:
     with_models(tmp_path, trained)
-    with demo(tmp_path, *ONLY_SHADOW) as engine:
+    with demo(tmp_path, *ONLY_SHADOW, learning=True) as engine:
         good, worse = entries(engine, TASK)
         wait_for(lambda: "model_deployed" in log(engine, "shadow"), "the live model in the engine", 60)
         root = str(tmp_path / "data" / "models")
@@ -137,7 +137,7 @@ def test_a_candidate_that_hangs_its_scoring_is_refused_and_nothing_live_changes(
     _, candidate = registry.entries(TASK)
     registry.set_status(TASK, candidate.version, "shadow", "test")
     monkeypatch.setenv("HFT_FAULT_POINTS", "shadow.score:stop")
-    with demo(tmp_path, *ONLY_SHADOW) as engine:
+    with demo(tmp_path, *ONLY_SHADOW, learning=True) as engine:
         wait_for(lambda: entries(engine, TASK)[1].status == "refused", "the refusal", 120)
         assert "ended the process" in registry.changes(TASK, candidate.version)[-1].reason
         status = engine.status()
@@ -155,7 +155,7 @@ def test_a_candidate_that_cannot_be_loaded_is_refused(tmp_path: Path, trained: P
     _, candidate = registry.entries(TASK)
     registry.set_status(TASK, candidate.version, "shadow", "test")
     (registry.folder(candidate) / "model.txt").write_text("tree\nnot a model\n")
-    with demo(tmp_path, *ONLY_SHADOW) as engine:
+    with demo(tmp_path, *ONLY_SHADOW, learning=True) as engine:
         wait_for(lambda: entries(engine, TASK)[1].status == "refused", "the refusal", 120)
         assert "cannot be scored: ModelError" in registry.changes(TASK, candidate.version)[-1].reason
         assert all(actor["restarts"] == 0 for actor in engine.status()["actors"])
@@ -163,7 +163,7 @@ def test_a_candidate_that_cannot_be_loaded_is_refused(tmp_path: Path, trained: P
 
 @pytest.mark.expects_errors("restart: (shadow|trainer)", "role_lost")
 def test_the_engine_goes_on_without_its_learning_roles(tmp_path: Path) -> None:
-    with demo(tmp_path, "supervisor.restarts_max=1") as engine:
+    with demo(tmp_path, "supervisor.restarts_max=1", learning=True) as engine:
         for role in ("trainer", "shadow"):
             for _ in range(2):
                 wait_for(lambda role=role: running(engine, role), f"{role} runs", 60)
