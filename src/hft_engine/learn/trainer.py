@@ -157,7 +157,8 @@ class TrainerActor(BaseActor):
                 self._ctx.counter("not_trained").add()
                 self._ctx.event("not_trained", step.text)
             case "failed":
-                self._fail("trainings_failed", step.text)
+                self._ctx.counter("trainings_failed").add()
+                self._ctx.event("training_failed", step.text)
             case "done":
                 self._end("cycles", now_s)
 
@@ -174,13 +175,9 @@ class TrainerActor(BaseActor):
         if not why and now_s - self._began_s > self._limit_s:
             why = f"took longer than learning.cycle_limit_s ({self._limit_s:.0f} s); killed"
         if why:
-            self._fail("trainings_failed", f"the training process {why}")
+            self._ctx.event("training_failed", f"the training process {why}")
             self._end("cycles_failed", now_s)
             self._drop_worker()
-
-    def _fail(self, counter: str, text: str) -> None:
-        self._ctx.counter(counter).add()
-        self._ctx.event("training_failed", text)
 
     def _end(self, counter: str, now_s: float) -> None:
         assert self._began_s is not None
