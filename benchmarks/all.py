@@ -35,6 +35,7 @@ NAMES = (
     "load.overload",
     "load.persistence_stall",
     "load.scaling",
+    "load.swaps",
 )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from hft_engine import sessions
 from hft_engine.config.lines import MAIN, line_configs
 from hft_engine.config.load import require_known_features
+from hft_engine.config.outputs import output_names
 from hft_engine.config.redact import redacted
 from hft_engine.config.schema import ActorTuning, Config
 from hft_engine.feed.venues import UnknownVenueError, venue_of
@@ -103,7 +104,7 @@ def run(
     Raises StartError, RunError, ConfigError, TopologyError, SegmentError, SessionError before anything was started.
     """
     config = _resolve(config, source)
-    require_known_features(config, feature_schema(config).names)
+    require_known_features(config, (*feature_schema(config).names, *output_names(config.inference)))
     arguments = arguments or {}
     topology = build(config, source, persistence, collected_rings(arguments))
     with _data_lock(config) as lock, _directory(config, topology, resume, say) as directory:

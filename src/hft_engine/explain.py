@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from hft_engine.comparison import field_of, same_bytes
+from hft_engine.config.outputs import output_names
 from hft_engine.config.schema import Config
 from hft_engine.engine import feature_schema
 from hft_engine.persistence.collector import collected_predictions, collected_signals
@@ -68,8 +69,9 @@ class Explanation(msgspec.Struct, frozen=True):
     since: int
     tick: dict[str, Any]
     features: dict[str, float]
-    outputs: tuple[float, ...]
-    model: str
+    outputs: dict[str, float]
+    out_of_distribution: float  # share of the features that the models use that lies outside their training
+    models: tuple[str, ...]  # every model of the set that ``model_id`` stands for
     model_id: int
     config_hash: str
     changes: dict[str, Any]
@@ -135,8 +137,9 @@ def explain(
         since=_since(session, live),
         tick=_tick(session.tick(source)),
         features=_features(config, again.prediction),
-        outputs=_outputs(again.prediction),
-        model=_model(session, config, source),
+        outputs=_outputs(session, config, again.prediction),
+        out_of_distribution=0.0 if again.prediction is None else float(again.prediction["strangeness"]),
+        models=_models(session, source),
         model_id=int(live["model_id"]),
         config_hash=config_hash(config),
         changes=_changes(session, source),
@@ -183,20 +186,28 @@ def _features(config: Config, prediction: Any) -> dict[str, float]:
     return dict(zip(names, prediction["values"][: len(names)].tolist(), strict=True))
 
 
-def _outputs(prediction: Any) -> tuple[float, ...]:
-    return (
-        () if prediction is None else tuple(prediction["outputs"][: int(prediction["output_count"])].tolist())
-    )
-
-
-def _model(session: RecordedSession, config: Config, tick: int) -> str:
+def _outputs(session: RecordedSession, config: Config, prediction: Any) -> dict[str, float]:
+    if prediction is None:
+        return {}
+    tick, count = int(prediction["source_sequence"]), int(prediction["output_count"])
     swaps = [event for event in of_kinds(session.events, "model_swap") if event.sequence <= tick]
-    if swaps:
-        data = swaps[-1].data
-        return f"{data['model']} {data['version']}, SHA-256 {data['sha256'][:16]}, since tick {swaps[-1].sequence}"
-    if config.inference.model is None:
-        return "none"
-    return f"{session.metadata.config['inference']['model']}, SHA-256 {session.initial_model_hash[:16]}"
+    names = swaps[-1].data["outputs"] if swaps else output_names(config.inference)
+    return dict(zip(names, prediction["outputs"][:count].tolist(), strict=False))
+
+
+def _models(session: RecordedSession, tick: int) -> tuple[str, ...]:
+    """Each with the tick from which on it predicted."""
+    since: dict[tuple[str, str], int] = {}
+    for models in session.model_sets:
+        if models.since <= tick:
+            members = [(each["model"], each["sha256"]) for each in models.members]
+            since = {member: since.get(member, models.since) for member in members}
+    in_force = session.models_at(tick)
+    return tuple(
+        f"{each['model']} {each['version']}, SHA-256 {each['sha256'][:16]}, since tick "
+        f"{since[each['model'], each['sha256']]}"
+        for each in (in_force.members if in_force else ())
+    )
 
 
 def _changes(session: RecordedSession, tick: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from hft_engine.config.load import require_known_features
+from hft_engine.config.outputs import output_names
 from hft_engine.config.schema import Config
 from hft_engine.engine import collected_rings, feature_schema
 from hft_engine.instruments import InstrumentTable
@@ -86,7 +87,7 @@ def make(
     events are repeated.
     """
     config = msgspec.structs.replace(config, engine=msgspec.structs.replace(config.engine, layout="inline"))
-    require_known_features(config, feature_schema(config).names)
+    require_known_features(config, (*feature_schema(config).names, *output_names(config.inference)))
     topology = build(config, source, persistence, collected_rings(arguments))
     roles = [role for role in topology.roles if role.name != "publisher"]
     warm_up(preload(topology))

@@ -7,14 +7,14 @@ from hft_engine.config.load import require_known_features
 from hft_engine.config.schema import Config
 from hft_engine.engine import StartError, feature_schema
 from hft_engine.execution.loading import load_strategy
-from hft_engine.inference.model import load_model
+from hft_engine.inference.model_set import load_set
 from hft_engine.persistence.journal.zstd_file import zstandard
 
 SYNTHETIC = "synthetic"  # the simulator's own generator instead of a file
 
 
 def check(config: Config) -> None:
-    """Folders, the recorded files, the library that compresses, extensions, rules, the strategy, the model.
+    """Folders, the recorded files, the library that compresses, extensions, the models, rules, the strategy.
 
     Raises StartError, FeatureError, ExtensionError, ConfigError, StrategyError, ModelError, JournalError, each naming
     the key or the file and the remedy.
@@ -24,11 +24,10 @@ def check(config: Config) -> None:
     _check_source(config)
     _check_compression(config)
     schema = feature_schema(config)
-    require_known_features(config, schema.names)
+    models = load_set(config.inference, schema)
+    require_known_features(config, (*schema.names, *models.names))
     if config.execution is not None:
         load_strategy(config.execution.strategy)
-    if config.inference.model is not None:
-        load_model(Path(config.inference.model), schema)
 
 
 def _check_source(config: Config) -> None:

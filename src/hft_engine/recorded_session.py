@@ -9,10 +9,12 @@ import numpy as np
 
 from hft_engine.config.live import changed
 from hft_engine.config.load import recorded_config
+from hft_engine.config.outputs import METADATA_SUFFIX
 from hft_engine.config.schema import Config
 from hft_engine.persistence.journal import JournalReader, SegmentMetadata, Selection
 from hft_engine.persistence.journal.session import session_dir, session_paths
 from hft_engine.records import SIGNAL_DTYPE
+from hft_engine.runtime.checkpoint import InForce
 from hft_engine.runtime.session_events import Damage, SessionEvent, of_kinds, read_session
 
 MODELS_DIR = "models"  # copies of the models that runs used, below the data directory
@@ -20,6 +22,16 @@ MODELS_DIR = "models"  # copies of the models that runs used, below the data dir
 
 class SessionError(RuntimeError):
     """There is no such session, or it cannot be used; the text says why and what to do."""
+
+
+class ModelsInForce(msgspec.Struct, frozen=True):
+    """``since``: tick from which on they predicted; ``model_id``: what their signals carry; ``members``: model, version
+    and sha256 of each.
+    """
+
+    since: int
+    model_id: int
+    members: list[dict[str, str]]
 
 
 def find_session(data_dir: Path, wanted: str = "") -> Path:
@@ -60,12 +72,11 @@ class RecordedSession:
         self.damages: list[Damage] = damages
 
     def config(self, overrides: Sequence[str] = ()) -> Config:
-        """As the session began with it, its model from the copy that was kept. Raises ConfigError."""
+        """As the session began with it, its models from the copies that were kept. Raises ConfigError."""
         config = recorded_config(self.metadata.config, f"{self.path.name}'s configuration", overrides)
-        model = self.model_path(config)
-        if model is None:
-            return config
-        inference = msgspec.structs.replace(config.inference, model=str(model))
+        paths = tuple(str(path) for path in self.model_paths(config))
+        named = {"models": paths} if config.inference.models else {"model": paths[0] if paths else None}
+        inference = msgspec.structs.replace(config.inference, **named)
         return msgspec.structs.replace(config, inference=inference)
 
     def config_at(self, tick: int) -> Config:
@@ -76,18 +87,31 @@ class RecordedSession:
                 config = changed(config, event.data["changes"])
         return config
 
-    def model_path(self, config: Config) -> Path | None:
-        """The model that the session began with: the copy of it, else the file it came from; None without one."""
-        if config.inference.model is None:
-            return None
-        copy = self.path.parents[1] / MODELS_DIR / f"{self.initial_model_hash[:16]}.txt"
-        return copy if copy.exists() else Path(config.inference.model)
+    def model_paths(self, config: Config) -> list[Path]:
+        """The models that the session began with: of each the copy, else the file it came from."""
+        folder, hashes = self.path.parents[1] / MODELS_DIR, self.initial_model_hashes
+        copies = [folder / f"{sha256[:16]}.txt" for sha256 in hashes]
+        paths = [Path(path) for path in config.inference.paths]
+        if len(copies) != len(paths):
+            return paths  # --set names others
+        return [copy if copy.exists() else path for copy, path in zip(copies, paths, strict=True)]
 
     @property
-    def initial_model_hash(self) -> str:
-        """SHA-256 of the model that the session began with; empty without one."""
-        hashes = [value for key, value in self.metadata.models.items() if not key.endswith(".json")]
-        return hashes[0] if hashes else ""
+    def initial_model_hashes(self) -> list[str]:
+        """SHA-256 of the models that the session began with, in order."""
+        return [value for key, value in self.metadata.models.items() if not key.endswith(METADATA_SUFFIX)]
+
+    @cached_property
+    def model_sets(self) -> list[ModelsInForce]:
+        """Which models were in force from which tick on, oldest first; nothing before the first of them."""
+        told = InForce(self.path, "inference").read() if self.path.is_dir() else None
+        first = [ModelsInForce(0, told["model_id"], told["models"])] if told is not None else []  # type: ignore[arg-type]
+        swaps = of_kinds(self.events, "model_swap")
+        return first + [ModelsInForce(e.sequence, e.data["model_id"], e.data["models"]) for e in swaps]
+
+    def models_at(self, tick: int) -> ModelsInForce | None:
+        """The models that predicted for ``tick``; None without one."""
+        return next((each for each in reversed(self.model_sets) if each.since <= tick), None)
 
     @cached_property
     def signals(self) -> np.ndarray:

@@ -222,7 +222,7 @@ BAR_DTYPE = np.dtype(
 assert BAR_DTYPE.itemsize == 128
 
 FEATURES_MAX = 63  # slots in a feature vector: built-in features plus the user's; unused slots are NaN
-OUTPUTS_MAX = 4  # probabilities or values a model may put out per record
+OUTPUTS_MAX = 12  # probabilities or values that all models together may put out per record
 
 _HEADER: list[tuple[str, str]] = [
     ("sequence", "<i8"),
@@ -246,15 +246,20 @@ assert FEATURE_DTYPE.itemsize == 72 + 8 * FEATURES_MAX == 576  # nine cache line
 PREDICTION_DTYPE = np.dtype(
     [
         *_HEADER,
-        ("model_id", "<i8"),  # -1: no model, features passed through
+        ("model_id", "<i8"),  # of the set of models; -1: no model, features passed through
         ("ts_deadline_ns", "<i8"),  # CLOCK_MONOTONIC; 0 = none
-        ("output_count", "<i8"),
-        ("outputs", "<f8", (OUTPUTS_MAX,)),  # binary: [P(up)]; multiclass: one each; regression: [value]
+        ("output_count", "<i4"),
+        ("strangeness", "<f4"),  # share of the features used that lie outside what the models were trained on
+        (
+            "outputs",
+            "<f8",
+            (OUTPUTS_MAX,),
+        ),  # model by model; binary: P(yes); multiclass: one each; regression: value
         ("ts_feature_ns", "<i8"),
         ("values", "<f8", (FEATURES_MAX,)),
     ]
 )
-assert PREDICTION_DTYPE.itemsize == 136 + 8 * FEATURES_MAX == 640  # ten cache lines
+assert PREDICTION_DTYPE.itemsize == 200 + 8 * FEATURES_MAX == 704  # eleven cache lines
 
 
 class Side(IntEnum):
@@ -275,11 +280,11 @@ SIGNAL_DTYPE = np.dtype(
         ("side", "i1"),  # Side
         ("_pad", "u1"),
         ("reason", "<u2"),  # index of the rule that fired, in configuration order
-        ("model_id", "<i8"),
+        ("model_id", "<i8"),  # of the set of models
         ("price", "<f8"),
         ("strength", "<f8"),  # 0..1
-        ("probability", "<f8"),  # of the model; NaN without one
-        ("value", "<f8"),  # of the feature that fired the rule
+        ("probability", "<f8"),  # the first output of the first model; NaN without one
+        ("value", "<f8"),  # of the feature or output that fired the rule
         ("chain_hash", "<u8"),  # running hash over this and all earlier signals
         ("ts_recv_ns", "<i8"),
         ("ts_mono_ns", "<i8"),

@@ -185,11 +185,13 @@ def _of_files(session: RecordedSession, config: Config) -> list[str]:
     """Models and extensions that are not what they were."""
     from hft_engine.indicators.extension import source_hashes
 
-    reasons = []
-    wanted = session.initial_model_hash
-    path = Path(config.inference.model) if config.inference.model else None
-    if path is not None and provenance.models(config).get(str(path), "") != wanted:
-        reasons.append(f"model {path} is not the one the session began with (SHA-256 {wanted[:16]}...)")
+    found = provenance.models(config)
+    began = zip(config.inference.paths, session.initial_model_hashes, strict=False)
+    reasons = [
+        f"model {path} is not the one the session began with (SHA-256 {wanted[:16]}...)"
+        for path, wanted in began
+        if found[path] != wanted
+    ]
     started = [event for event in of_kinds(session.events, "start") if event.role == "indicators"]
     then = started[0].data["extensions"] if started else {}
     now = source_hashes(config.indicators.extensions)

@@ -40,12 +40,14 @@ class Sandbox:
         if execution is not None:
             execution = replace(execution, strategy=self._spec(execution.strategy))
         extensions = tuple(self._spec(spec) for spec in config.indicators.extensions)
-        model = config.inference.model
+        inference = config.inference
+        model = str(self._here / inference.model) if inference.model is not None else None
+        models = tuple(str(self._here / path) for path in inference.models)
         return replace(
             config,
             execution=execution,
             indicators=replace(config.indicators, extensions=extensions),
-            inference=replace(config.inference, model=str(self._here / model) if model is not None else None),
+            inference=replace(inference, model=model, models=models),
         )
 
     def _place(self, i: int, path: Path) -> Path:

@@ -7,7 +7,14 @@ from collections.abc import Collection, Iterable, Iterator
 
 from hft_engine.config import ladders
 from hft_engine.config.lines import check_lines
-from hft_engine.config.schema import Config, FeedConfig, PublisherConfig, RuleConfig, SupervisorConfig
+from hft_engine.config.schema import (
+    Config,
+    FeedConfig,
+    InferenceConfig,
+    PublisherConfig,
+    RuleConfig,
+    SupervisorConfig,
+)
 from hft_engine.config.validate import Problem, suggest
 
 RULES_MAX = 64  # a rule's armed bit lives in one 64-bit word
@@ -39,6 +46,7 @@ def check_config(config: Config, cpus: Collection[int] | None = None) -> list[Pr
         *_check_indicators(config),
         *_check_rings(config),
         *_check_supervisor(config),
+        *_check_models(config.inference),
         *_check_rule_table(config.signals.rules),
         *_check_publisher(config.publisher),
         *_check_persistence(config),
@@ -46,10 +54,13 @@ def check_config(config: Config, cpus: Collection[int] | None = None) -> list[Pr
 
 
 def check_rules(config: Config, names: Iterable[str]) -> list[Problem]:
-    """Rules whose ``feature`` is not one of ``names`` (the feature set) or of ``RULE_INPUTS``."""
+    """Rules whose ``feature`` is not one of ``names`` (feature set, models' outputs) or of ``RULE_INPUTS``."""
     known = [*RULE_INPUTS, *names]
     return [
-        Problem(f"signals.rules[{i}].feature", f"no feature {rule.feature!r}{suggest(rule.feature, known)}")
+        Problem(
+            f"signals.rules[{i}].feature",
+            f"no feature or output {rule.feature!r}{suggest(rule.feature, known)}",
+        )
         for i, rule in enumerate(config.signals.rules)
         if rule.feature not in known
     ]
@@ -95,6 +106,28 @@ def _check_indicators(config: Config) -> Iterator[Problem]:
     fast, slow = config.indicators.ema_fast, config.indicators.ema_slow
     if fast >= slow:
         yield Problem("indicators.ema_fast", f"must be less than indicators.ema_slow ({slow}), not {fast}")
+
+
+def _check_models(config: InferenceConfig) -> Iterator[Problem]:
+    if config.model is not None and config.models:
+        yield Problem("inference.models", "is given beside inference.model; name all of them in one")
+    ensemble = config.ensemble
+    if ensemble is None:
+        return
+    count = len(ensemble.outputs)
+    if count == 0:
+        yield Problem("inference.ensemble.outputs", "is empty; name outputs of the models")
+    wanted = 0 if ensemble.method == "average" else count
+    if len(ensemble.weights) != wanted:
+        yield Problem(
+            "inference.ensemble.weights",
+            f"are {len(ensemble.weights)} for {count} outputs; {ensemble.method} takes {wanted}",
+        )
+    weights = ensemble.weights
+    if not all(math.isfinite(weight) for weight in (*weights, ensemble.intercept)):
+        yield Problem("inference.ensemble.weights", "or the intercept are no finite numbers")
+    if ensemble.method == "weighted" and not (all(w >= 0.0 for w in weights) and sum(weights) > 0.0):
+        yield Problem("inference.ensemble.weights", "must be from 0 on, and one at least above 0")
 
 
 def _check_rings(config: Config) -> Iterator[Problem]:

@@ -170,8 +170,22 @@ class IndicatorConfig(_Section, frozen=True):
     features: tuple[str, ...] | None = None
 
 
+class EnsembleConfig(_Section, frozen=True):
+    """One more output, called ``ensemble``, of outputs of the models: docs/models.md has the formulas."""
+
+    outputs: tuple[str, ...]  # such as entry_timing, "not peak_detection", market_regime.trend_up
+    method: Literal["average", "weighted", "stacking"] = "average"
+    weights: tuple[float, ...] = ()  # one an output, of weighted and stacking
+    intercept: float = 0.0  # of stacking
+
+
 class InferenceConfig(_Section, frozen=True):
     model: str | None = None  # path of a LightGBM text model, its metadata beside it as <path>.meta.json
+    models: tuple[str, ...] = ()  # several of them, in one pass, instead of ``model``
+    ensemble: EnsembleConfig | None = None
+    # A record is counted as out of distribution where more than this share of the features that the models use lies
+    # outside the range that they had in training.
+    out_of_distribution_above: Fraction = 0.1
     # ticks: model and rules see every trade and quote. bars: an instrument only at its first trade or quote with a new
     # bar (of ``indicators.bar``) in its features: the trade that closes the bar, or the first tick after event time
     # closed it. Other ticks move indicators and bars and go no further.
@@ -180,6 +194,11 @@ class InferenceConfig(_Section, frozen=True):
     conflate_above: NonNegative = (
         0  # so many features waiting: only each instrument's newest goes on; 0 = never
     )
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Of the models, however they were named."""
+        return self.models if self.model is None else (self.model,)
 
 
 class LearningConfig(_Section, frozen=True):
@@ -224,8 +243,9 @@ class LearningConfig(_Section, frozen=True):
 class RuleConfig(_Section, frozen=True):
     """One row of the rule table. It fires when ``feature`` crosses ``enter`` and re-arms past ``release``.
 
-    ``feature`` is a name of the feature set, ``probability`` (the model's first output) or
-    ``probability_down`` (one minus it).  Strength is 0.5 at ``enter`` and 1 at ``full``, linear, clipped.
+    ``feature`` is a name of the feature set, ``probability`` (the first output of the first model),
+    ``probability_down`` (one minus it), or an output of any model (``config.outputs``).
+    Strength is 0.5 at ``enter`` and 1 at ``full``, linear, clipped.
     """
 
     name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]

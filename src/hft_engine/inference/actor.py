@@ -1,9 +1,10 @@
-"""The inference actor: features ring in, predictions ring out, the model swapped between two records."""
+"""The inference actor: features ring in, predictions ring out, models swapped between two records."""
 
 import contextlib
 import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import carray
@@ -12,9 +13,12 @@ from hft_engine.inference.conflation import Conflation
 from hft_engine.inference.errors import ModelError
 from hft_engine.inference.in_force import ModelInForce
 from hft_engine.inference.kernels import COUNTERS, duty, keep_warm
-from hft_engine.inference.model import CompiledModel, load_model
-from hft_engine.inference.tables import Tables, empty_tables
+from hft_engine.inference.model import CompiledModel, load_model, read_metadata
+from hft_engine.inference.model_set import ModelSet, load_set, make_set, title_of
+from hft_engine.inference.served import Served, ServedSet, write_served
+from hft_engine.inference.swaps import Swaps, Told
 from hft_engine.records import FEATURE_DTYPE, OUTPUTS_MAX, PREDICTION_DTYPE
+from hft_engine.runtime import rundir
 from hft_engine.runtime.actor import ActorContext, BaseActor, ControlError, FatalError
 from hft_engine.runtime.chain import NativeCall, entry
 from hft_engine.runtime.laps import LapRecord
@@ -27,8 +31,17 @@ from hft_engine.shm.ring import Ring
 from hft_engine.wiring import wire
 
 
+class _Ready(NamedTuple):
+    """A model that waits to be switched to; ``models``: the set with it, as long as ``base`` is the one in use."""
+
+    path: Path
+    model: CompiledModel
+    base: ModelSet
+    models: ModelSet
+
+
 class InferenceActor(BaseActor):
-    """Publishes one prediction a feature record; without a model, the features alone."""
+    """Publishes one prediction a feature record, of all models; without a model, the features alone."""
 
     role = "inference"
     counters = COUNTERS
@@ -40,21 +53,26 @@ class InferenceActor(BaseActor):
         self._arrays: list[np.ndarray] = []  # what the wiring points to must live as long as it
 
     def on_start(self, ctx: ActorContext) -> None:
-        """Loads the configured model. Raises FatalError where it cannot be used."""
+        """Loads the configured models. Raises FatalError where one cannot be used."""
         self._ctx = ctx
         self._features, self._predictions = ctx.ring("features"), ctx.ring("predictions")
         self._deadline_ns = _deadline_ns(ctx, self._predictions)
         self._in_force = ModelInForce(ctx)
+        self._since: dict[str, int] = {}  # model -> tick from which on it is in use
         self._schedule = Schedule()
         self._schedule.skip_missed(ctx, "features")
         self._skip_done()
-        self._use(self._first_tables())
-        for event in of_kinds(ctx.recorded(), "model_swap"):
-            self._swap_at(event.sequence, self._recorded_model(event))
+        self._use(self._first_models())
+        self._repeat_swaps()
+        self._swaps = Swaps(self._prepare, self._switch, self._settle, self._count_refusal, ctx.log)
+        self._tell_views()
         reader = ctx.reader("features")
         self._laps = LapRecord(ctx, self._features, reader)
         above = 0 if self._features.head[layout.W_GATING] else ctx.config.inference.conflate_above
         self._conflation = Conflation(ctx, self._features, reader, self._schedule, above)
+
+    def on_stop(self) -> None:
+        self._swaps.close()
 
     def do_work(self) -> int:
         done = int(duty(*self._arguments))
@@ -63,6 +81,7 @@ class InferenceActor(BaseActor):
 
     def tend(self) -> None:
         self._laps.tend()
+        self._swaps.tend()
         if self._schedule.asked:
             late = self._schedule.tend(self._ctx, self._features.name)
             self._ctx.counter("late_dropped").add(late)
@@ -76,9 +95,9 @@ class InferenceActor(BaseActor):
         return self._native
 
     def on_control(self, message: object) -> object:
-        """``SwapModel``: the reply names the model in use from the next record on."""
+        """``SwapModel``: the reply, when the switch is made, names model and set in use from which tick on."""
         if isinstance(message, SwapModel):
-            return self._swap(Path(message.path))
+            return self._swaps.ask(Path(message.path))
         return super().on_control(message)
 
     def _skip_done(self) -> None:
@@ -94,94 +113,162 @@ class InferenceActor(BaseActor):
                 return
             features.poll(reader, passed, 1)
 
-    def _first_tables(self) -> Tables:
-        configured = self._ctx.config.inference.model
-        path = self._in_force.path() or (Path(configured) if configured else None)
-        if path is None:
+    def _first_models(self) -> ModelSet:
+        config = self._ctx.config.inference
+        paths = self._in_force.paths() or [Path(path) for path in config.paths]
+        if not paths:
             text = "inference runs without a model (inference.model): features pass through unchanged"
             self._ctx.event("no_model", text)
-            return empty_tables()
+            return make_set([])
         try:
-            model = load_model(path, self._ctx.feature_schema)
+            models = load_set(config, self._ctx.feature_schema, paths)
         except ModelError as error:
             raise FatalError(str(error)) from error
-        self._in_force.say(path, model)
-        self._ctx.event("model_loaded", _title(model))
-        return model.tables
+        self._in_force.say(paths, models)
+        self._ctx.event("model_loaded", models.title())
+        return models
 
-    def _swap(self, path: Path) -> dict[str, object]:
-        try:
-            model = load_model(path, self._ctx.feature_schema)
-        except ModelError as error:
-            self._ctx.counter("swaps_refused").add()
-            raise ControlError(f"{error} (the model in use stays)") from error
-        with contextlib.suppress(OSError):  # a full disk: the record below says where it came from
+    # ---- swaps
+
+    def _prepare(self, path: Path) -> _Ready:
+        """On the thread of swaps."""
+        model = load_model(path, self._ctx.feature_schema)
+        base = self._models
+        ready = _Ready(path, model, base, base.with_model(model))
+        with contextlib.suppress(OSError):  # a full disk: the session says where it came from
             self._in_force.keep(path, model)
-        tick = self._next_tick()
-        told = {
-            "model": model.metadata.name,
-            "version": model.metadata.version,
-            "sha256": model.metadata.sha256,
-        }
-        if not self._ctx.record("model_swap", tick, {**told, "path": str(path)}):
-            raise ControlError("the swap cannot be recorded, so it was not made; is the disk full?")
-        self._swap_at(tick, model)
-        self._ctx.counter("swaps").add()
-        self._ctx.event("model_swapped", f"from tick {tick} on: {_title(model)}")
-        return {**told, "model_id": model.model_id, "sequence": tick}
+        return ready
 
-    def _swap_at(self, tick: int, model: CompiledModel) -> None:
-        self._schedule.change_at(tick, lambda: self._use(model.tables))
+    def _switch(self, ready: _Ready) -> Told:
+        models = ready.models if ready.base is self._models else self._models.with_model(ready.model)
+        tick, meta = self._next_tick(), ready.model.metadata
+        told: Told = {"model": meta.name, "version": meta.version, "sha256": meta.sha256}
+        about = {**told, "path": str(ready.path), "model_id": models.model_id}
+        about |= {"models": models.about(), "outputs": list(models.names)}
+        if not self._ctx.record("model_swap", tick, about, sync=False):
+            raise ControlError("the swap cannot be recorded, so it was not made; is the disk full?")
+        self._schedule.change_at(tick, lambda: self._take(ready.model, tick, models))
+        self._schedule.come_to(tick)
+        self._ctx.counter("swaps").add()
+        self._ctx.event("model_swapped", f"from tick {tick} on: {title_of(ready.model)}")
+        return {**told, "model_id": models.model_id, "sequence": tick}
+
+    def _settle(self) -> None:
+        """On the thread of swaps, before the reply."""
+        self._ctx.sync_recorded()
+        self._tell_views()
+
+    def _count_refusal(self) -> None:
+        self._ctx.counter("swaps_refused").add()
+
+    def _take(self, model: CompiledModel, tick: int, models: ModelSet | None = None) -> None:
+        self._since[model.metadata.name] = tick
+        self._use(models or self._models.with_model(model))
+
+    def _repeat_swaps(self) -> None:
+        """What was swapped in an earlier life, or in the session that is replayed; each loaded when it is due.
+
+        Of those that are past by now only the last of each model counts.
+        """
+        events = of_kinds(self._ctx.recorded(), "model_swap")
+        done = self._done_tick()
+        last = {event.data["model"]: event for event in events if event.sequence <= done}
+        for event in events:
+            if event.sequence > done or event is last[event.data["model"]]:
+                self._find(event)
+                self._schedule.change_at(event.sequence, self._repeated(event))
+        self._schedule.come_to(done)
+
+    def _repeated(self, event: SessionEvent) -> Callable[[], None]:
+        return lambda: self._take(self._recorded_model(event), event.sequence)
+
+    def _done_tick(self) -> int:
+        """Records of ticks below it are predicted."""
+        published = self._predictions.published
+        if published == 0:
+            return 0
+        return int(self._predictions.record(published - 1)["source_sequence"]) + 1
 
     def _next_tick(self) -> int:
-        """Records of ticks below it are predicted, records of later ones are not."""
+        """As ``_done_tick``, but where none is predicted yet the tick of the first record to come, if it is known."""
         predictions, features = self._predictions, self._features
         if predictions.published > predictions.start:
-            return int(predictions.record(predictions.published - 1)["source_sequence"]) + 1
+            return self._done_tick()
         position = features.position(self._ctx.reader("features"))
         if features.published > position:
             return int(features.record(position)["source_sequence"])
         resumed = of_kinds(self._ctx.recorded("engine"), "resume")
         return resumed[-1].sequence if resumed else 0
 
-    def _recorded_model(self, event: SessionEvent) -> CompiledModel:
-        """The model of a swap: the copy that was kept of it, else the file it came from, if it is still that one."""
+    def _find(self, event: SessionEvent) -> Path:
+        """Where the model of a swap is: the copy that was kept of it, else the file it came from, if it is still that
+        one. Raises FatalError.
+        """
         failures = []
         for path in self._in_force.places(event.data["sha256"], Path(event.data["path"])):
             try:
-                model = load_model(path, self._ctx.feature_schema)
+                if read_metadata(path).sha256 == event.data["sha256"] and path.exists():
+                    return path
             except ModelError as error:
                 failures.append(str(error))
                 continue
-            if model.metadata.sha256 == event.data["sha256"]:
-                return model
             failures.append(f"{path} is another model by now")
         raise FatalError(
             f"the session swapped to model {event.data['model']} {event.data['version']} at tick {event.sequence}, "
             f"which is not to be had: {'; '.join(failures)}"
         )
 
-    def _use(self, tables: Tables) -> None:
+    def _recorded_model(self, event: SessionEvent) -> CompiledModel:
+        try:
+            return load_model(self._find(event), self._ctx.feature_schema)
+        except ModelError as error:
+            raise FatalError(str(error)) from error
+
+    # ---- what is in use
+
+    def _use(self, models: ModelSet) -> None:
         latencies, counters = self._ctx.histogram("inference"), self._ctx.counter_array()
+        self._models = models
+        above = self._ctx.config.inference.out_of_distribution_above
         self._arrays = _arrays(
-            self._features, self._predictions, tables, latencies, counters, self._schedule.gate
+            self._features, self._predictions, models, above, latencies, counters, self._schedule.gate
         )
         self._native = None
         self._arguments = (wire(self._arrays), self._ctx.reader("features"), self._deadline_ns)
+
+    def _tell_views(self) -> None:
+        """Nobody looks at a run without a directory. A full file system keeps no engine from running."""
+        if not (self._ctx.run_dir / rundir.LOCK).exists():
+            return
+        members = [
+            Served(
+                each["model"],
+                each["version"],
+                each["sha256"],
+                list(member.names),
+                self._since.get(each["model"], 0),
+            )
+            for each, member in zip(self._models.about(), self._models.members, strict=True)
+        ]
+        with contextlib.suppress(OSError):
+            write_served(self._ctx.run_dir, ServedSet(self._models.model_id, members))
 
 
 def _arrays(
     features: Ring,
     predictions: Ring,
-    tables: Tables,
+    models: ModelSet,
+    strange_above: float,
     latencies: np.ndarray,
     counters: np.ndarray,
     gate: np.ndarray,
 ) -> list[np.ndarray]:
     """In the order of ``kernels.WIRES``."""
     rings = [features.head, features.slots, predictions.head, predictions.slots, predictions.bells]
+    tables = models.tables
     model = [tables.header, tables.columns, tables.nodes, tables.bits, tables.points, tables.row]
-    return [*rings, *model, latencies, counters, np.zeros(OUTPUTS_MAX), gate]
+    strange = [models.limits, np.array([strange_above])]
+    return [*rings, *model, *strange, latencies, counters, np.zeros(OUTPUTS_MAX), gate]
 
 
 def _call(wiring: Any, words: int, reader: int, deadline_ns: int) -> int:
@@ -212,17 +299,12 @@ def _deadline_ns(ctx: ActorContext, predictions: Ring) -> int:
     return ctx.config.inference.deadline_ms * 1_000_000
 
 
-def _title(model: CompiledModel) -> str:
-    meta = model.metadata
-    return f"model {meta.name} {meta.version}, {len(model.ensemble.trees)} trees, SHA-256 {meta.sha256[:16]}"
-
-
 def warm() -> None:
     """Compiles the stage's kernel, or loads it from the cache."""
     features = Ring.private("features", FEATURE_DTYPE, 8, ("inference",))
     predictions = Ring.private("predictions", PREDICTION_DTYPE, 8)
     counters = np.zeros(len(COUNTERS), np.int64)
-    arrays = _arrays(features, predictions, empty_tables(), new_counts(), counters, Schedule().gate)
+    arrays = _arrays(features, predictions, make_set([]), 0.0, new_counts(), counters, Schedule().gate)
     duty(wire(arrays), 0, 0)
     native_entry()
     touch_entry()

@@ -5,9 +5,11 @@ which it began. Later ones are session events (``model_swap``), recorded before 
 """
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from hft_engine.inference.model import CompiledModel, metadata_path
+from hft_engine.inference.model_set import ModelSet
 from hft_engine.runtime.actor import ActorContext
 from hft_engine.runtime.checkpoint import InForce, write_durably
 
@@ -23,20 +25,22 @@ class ModelInForce:
         self._folders = [self._folder] if session is None else [session.parents[1] / FOLDER, self._folder]
         self._document = InForce(ctx.session_dir, ctx.role) if ctx.session_dir is not None else None
 
-    def path(self) -> Path | None:
-        """The copy of the model that the first life began with, None where there was none."""
+    def paths(self) -> list[Path] | None:
+        """The copies of the models that the first life began with, None where there were none."""
         told = self._document.read() if self._document else None
-        if told is None or not told["sha256"]:
+        if told is None:
             return None
-        return self._copy(str(told["sha256"]))
+        return [self._copy(str(each["sha256"])) for each in told["models"]]  # type: ignore[attr-defined]
 
-    def say(self, path: Path, model: CompiledModel) -> None:
-        """The run begins with ``model``, which was loaded from ``path``. A full disk keeps no engine from it."""
+    def say(self, paths: Sequence[Path], models: ModelSet) -> None:
+        """The run begins with ``models``, which were loaded from ``paths``. A full disk keeps no engine from it."""
         if self._document is None:
             return
         with contextlib.suppress(OSError):
-            self.keep(path, model)
-            self._document.write({"sha256": model.metadata.sha256, "path": str(path)})
+            for path, member in zip(paths, models.members, strict=True):
+                self.keep(path, member.model)
+            about = [{**each, "path": str(path)} for each, path in zip(models.about(), paths, strict=True)]
+            self._document.write({"model_id": models.model_id, "models": about})
 
     def keep(self, path: Path, model: CompiledModel) -> None:
         """A copy of ``model``, which was loaded from ``path``. Raises OSError."""

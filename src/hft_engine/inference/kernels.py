@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from hft_engine.inference.strange import strangeness
 from hft_engine.inference.tables import COLUMN_DTYPE, HEADER_DTYPE, NODE_DTYPE
-from hft_engine.inference.trees import any_missing, evaluate, touch
+from hft_engine.inference.trees import evaluate_known, missing_features, touch
 from hft_engine.kernel import kernel
 from hft_engine.records import FEATURE_DTYPE, OUTPUTS_MAX, PREDICTION_DTYPE
 from hft_engine.runtime.chain import ATTENTION
@@ -25,8 +26,10 @@ COUNTERS = (
     "swaps",
     "swaps_refused",
     "conflated",
+    "out_of_distribution",
 )
 _PREDICTIONS, _PASSED_THROUGH, _LATE_DROPPED, _FEATURES_MISSING = range(4)
+_OUT_OF_DISTRIBUTION = COUNTERS.index("out_of_distribution")
 RECORDS_MAX = 128  # a duty cycle handles at most so many records ...
 DUTY_NS_MAX = 500_000  # ... and ends here even before that: a huge model must not delay the heartbeat
 PASSED_OVER_MAX = 8_192  # of a stretch that is skipped: nothing is done with them
@@ -39,19 +42,22 @@ WIRES = (
     "predictions_head",
     "predictions",  # PREDICTION_DTYPE
     "bells",
-    "header",  # from here to ``row``: the tables of a model
+    "header",  # from here to ``row``: the tables of the set of models
     "columns",
     "nodes",
     "bits",
     "points",
     "row",
+    "limits",  # of ``inference.strange``
+    "strange_above",  # float64[1]: a greater share of features outside is counted
     "histogram",
     "counters",  # in the order of COUNTERS
     "spare",  # float64[OUTPUTS_MAX]: outputs that nobody reads
     "gate",  # of ``runtime.schedule``
 )
 _IN_HEAD, _IN, _OUT_HEAD, _OUT, _BELLS = range(5)
-_HEADER, _COLUMNS, _NODES, _BITS, _POINTS, _ROW, _HISTOGRAM, _COUNTERS, _SPARE, _GATE = range(5, len(WIRES))
+_HEADER, _COLUMNS, _NODES, _BITS, _POINTS, _ROW, _LIMITS, _STRANGE_ABOVE = range(5, 13)
+_HISTOGRAM, _COUNTERS, _SPARE, _GATE = range(13, len(WIRES))
 
 
 @kernel(cache=True)
@@ -175,6 +181,7 @@ def _predict_each(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
     header, columns = wired(wiring, _HEADER, HEADER_DTYPE), wired(wiring, _COLUMNS, COLUMN_DTYPE)
     nodes, bits = wired(wiring, _NODES, NODE_DTYPE), wired(wiring, _BITS, np.uint32)
     points, row = wired(wiring, _POINTS, np.float64), wired(wiring, _ROW, np.float64)
+    limits, strange_above = wired(wiring, _LIMITS, np.float64), wired(wiring, _STRANGE_ABOVE, np.float64)
     bells = wired(wiring, _BELLS, np.int64)
     histogram, counters = wired(wiring, _HISTOGRAM, np.int64), wired(wiring, _COUNTERS, np.int64)
     position = seek(in_head, in_slots, reader)
@@ -201,7 +208,7 @@ def _predict_each(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
         prediction.ts_deadline_ns = deadline
         outcome = _LATE_DROPPED
         if deadline == 0 or now <= deadline:
-            outcome = _predict(header, columns, nodes, bits, points, row, prediction)
+            outcome = _predict(header, columns, nodes, bits, points, row, limits, prediction)
             now = mono_ns()
         if deadline != 0 and now > deadline:
             too_late(gate, position + done, _late_end(in_slots, position + done + 1, now - deadline_ns))
@@ -210,6 +217,7 @@ def _predict_each(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
         publish(out_head, out_slots, bells, sequence + 1)
         record(histogram, now - ts_features_ns)
         counters[outcome] += 1
+        counters[_OUT_OF_DISTRIBUTION] += prediction.strangeness > strange_above[0]
         advance(in_head, reader, 1)
         done += 1
     return done
@@ -261,17 +269,18 @@ def _clear_outputs(prediction, model_id):  # type: ignore[no-untyped-def]
         outputs[k] = np.nan
     prediction.model_id = model_id
     prediction.output_count = 0
+    prediction.strangeness = 0.0
 
 
 @kernel()
-def _predict(header, columns, nodes, bits, points, row, prediction):  # type: ignore[no-untyped-def]
+def _predict(header, columns, nodes, bits, points, row, limits, prediction):  # type: ignore[no-untyped-def]
     """Fills in the outputs, NaN where there are none; returns the counter to raise."""
-    model = header[0]
-    _clear_outputs(prediction, model.model_id)
-    if model.model_id < 0:
+    _clear_outputs(prediction, header[0].model_id)
+    if header[0].model_id < 0:
         return _PASSED_THROUGH
-    prediction.output_count = np.int64(model.output_count)
-    if model.needs_all and any_missing(columns, prediction.values):
-        return _FEATURES_MISSING
-    evaluate(header, columns, nodes, bits, points, row, prediction.values, prediction.outputs)
-    return _PREDICTIONS
+    prediction.output_count = np.int32(header[0].set_outputs)
+    values = prediction.values
+    missing = missing_features(header, columns, values)
+    evaluate_known(header, columns, nodes, bits, points, row, values, missing, prediction.outputs)
+    prediction.strangeness = np.float32(strangeness(limits, values))
+    return _FEATURES_MISSING if missing else _PREDICTIONS

@@ -258,7 +258,7 @@ def _check_features(tree: Tree, fields: _Fields, feature_count: int) -> None:
     if (
         not ordered
         or bounds[-1] != len(tree.cat_threshold)
-        or not np.isin(sets, np.arange(len(bounds) - 1)).all()
+        or not ((sets >= 0) & (sets < len(bounds) - 1) & (sets == np.floor(sets))).all()
     ):
         raise fields.error("its sets of categories do not fit its nodes")
 

@@ -6,17 +6,19 @@ to do.
 """
 
 import hashlib
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
+from hft_engine.config.outputs import METADATA_SUFFIX
 from hft_engine.inference.errors import ModelError
 from hft_engine.inference.lightgbm_text import Ensemble, parse_model, read_model_bytes
 from hft_engine.inference.tables import Calibration, Tables, build_tables
 from hft_engine.records import OUTPUTS_MAX
 
-METADATA_SUFFIX = ".meta.json"
 QUANTILES = tuple(round(0.1 * tenth, 1) for tenth in range(11))
 
 
@@ -68,6 +70,9 @@ class CompiledModel(msgspec.Struct, frozen=True, eq=False):
     tables: Tables
     model_id: int
     output_count: int
+    ranges: tuple[
+        tuple[int, float, float], ...
+    ]  # slot, least and greatest value in training, where they are known
 
 
 def load_model(path: Path, schema: FeatureSchema) -> CompiledModel:
@@ -175,4 +180,17 @@ def _compiled(
         raise ModelError(
             f"model {path}: {error}; train it again, with one of LightGBM's own objectives"
         ) from error
-    return CompiledModel(metadata, ensemble, tables, model_id, outputs)
+    return CompiledModel(
+        metadata, ensemble, tables, model_id, outputs, tuple(_ranges(metadata, tables, positions))
+    )
+
+
+def _ranges(
+    metadata: ModelMetadata, tables: Tables, positions: list[int]
+) -> Iterator[tuple[int, float, float]]:
+    """Of the features that some tree asks for."""
+    asked = set(tables.columns["source"][1:].tolist())
+    for name, slot in zip(metadata.features, positions, strict=True):
+        seen = metadata.quantiles.get(name, ())
+        if slot in asked and seen and math.isfinite(seen[0]) and math.isfinite(seen[-1]):
+            yield slot, seen[0], seen[-1]

@@ -1,4 +1,4 @@
-"""A tree ensemble as flat tables that the compiled traversal walks; built once, when a model is loaded.
+"""Tree ensembles as flat tables that the compiled traversal walks; built once, when a model is loaded.
 
 Every numeric decision of LightGBM, whatever its handling of missing values, becomes ``row[column] <=
 threshold``: what differs between nodes (NaN counts as zero; zero counts as missing; missing goes left) is
@@ -40,6 +40,7 @@ Calibration = tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]
 LANES = 8  # trees walked side by side; the table is filled up with empty trees to a multiple of it
 CATEGORICAL = 1 << 31  # bit of a node's ``column``
 ZERO = float(np.float32(1e-35))  # LightGBM's kZeroThreshold: no further from zero than this is zero
+PROBABILITY_MIN = 1e-6  # log odds are those of probabilities at least so far from 0 and 1
 
 
 class Transform(IntEnum):
@@ -51,6 +52,8 @@ class Transform(IntEnum):
     EXP = 3
     SIGNED_SQUARE = 4
     LOG1P_EXP = 5
+    WEIGHTED = 6  # an ensemble: the mean, by weights, of outputs of the members before it
+    STACKED = 7  # an ensemble: the logistic of the weighted sum of their log odds
 
 
 _PLAIN = ("regression", "regression_l1", "huber", "fair", "quantile", "mape", "lambdarank", "rank_xendcg")
@@ -81,14 +84,18 @@ class ColumnMode(IntEnum):
 
 HEADER_DTYPE = np.dtype(
     [
-        ("model_id", "<i8"),  # -1: no model
-        ("tree_count", "<u8"),  # a multiple of LANES
+        ("model_id", "<i8"),  # of the set, the same in each row; -1: no model
+        ("set_outputs", "<u8"),  # of all members together, the same in each row
+        ("first_tree", "<u8"),
+        ("end_tree", "<u8"),  # ``first_tree`` and a multiple of LANES
+        ("first_output", "<u8"),
         ("output_count", "<u8"),
+        ("first_point", "<u8"),  # in ``points``
         ("divisor", "<f8"),  # of the sums: iterations of a random forest, else 1
         ("transform", "<i8"),  # Transform
         ("sigmoid", "<f8"),
         ("categorical", "<i8"),  # 1: some node tests a set of categories
-        ("needs_all", "<i8"),  # 1: no output while a feature it uses is NaN
+        ("needs", "<u8"),  # a bit for each slot of the vector: no output while one of these is NaN
         ("curves", "<i8"),  # of the calibration: 0, 1 or one an output
     ]
 )
@@ -97,15 +104,17 @@ NODE_DTYPE = np.dtype([("threshold", "<f8"), ("child", "<u4"), ("column", "<u4")
 
 
 class Tables(Struct, frozen=True, eq=False):
-    """What ``trees.evaluate`` takes, in its order.
+    """A set of models as ``trees.evaluate`` takes it, in its order.
 
-    ``header``   one row of HEADER_DTYPE.
+    ``header``   HEADER_DTYPE, one row a member; an ensemble of members is a row without trees behind theirs.
     ``columns``  COLUMN_DTYPE; column 0 is the constant minus infinity.
     ``nodes``    NODE_DTYPE. To ``child`` if ``row[column] <= threshold``, else to ``child + 1``. With
                  CATEGORICAL set in ``column``: to ``child`` if the category in the column is a member of the
                  set that begins at ``bits[threshold]``, else to ``child + 1``.
     ``bits``     uint32: of each set its number of words, then the words, lowest category first.
-    ``points``   float64: of each calibration curve its number of points, then their x, then their y.
+    ``points``   float64: of each calibration curve its number of points, then their x, then their y. Of an ensemble how
+                 many outputs it combines, its intercept, then of each its index, its weight, and 1 where the
+                 probability of no counts.
     ``row``      float64 scratch, one value a column.
     """
 
@@ -135,21 +144,23 @@ def build_tables(
 ) -> Tables:
     """The tables of ``ensemble`` whose feature i is found at ``positions[i]`` of a feature vector.
 
-    ``needs_all`` is for the caller of ``trees.evaluate``, which itself takes NaN as LightGBM does. ``calibration``: see
-    ``Calibration``. Raises ValueError for an objective that is not known, or a calibration that is none.
+    ``needs_all``: no output while a feature that it uses is NaN, where ``trees.evaluate`` is told what is missing; else
+    NaN is taken as LightGBM does. ``calibration``: see ``Calibration``. Raises ValueError for an objective that
+    is not known, or a calibration that is none.
     """
     builder = _Builder(ensemble.trees, positions)
     header = np.zeros(1, HEADER_DTYPE)
     header["model_id"] = model_id
-    header["tree_count"] = builder.lanes
-    header["output_count"] = ensemble.trees_per_iteration
+    header["end_tree"] = builder.lanes
+    header["set_outputs"] = header["output_count"] = ensemble.trees_per_iteration
     header["divisor"] = _divisor(ensemble)
     header["transform"] = transform_of(ensemble.objective)
-    header["needs_all"] = needs_all
     header["sigmoid"] = ensemble.objective.sigmoid
     header["curves"] = len(calibration)
     header["categorical"] = any(len(tree.cat_threshold) for tree in ensemble.trees)
     columns = np.array(builder.columns.rows, COLUMN_DTYPE)
+    if needs_all:
+        header["needs"] = np.bitwise_or.reduce(np.uint64(1) << columns["source"][1:].astype(np.uint64))
     bits = np.array(builder.bits, np.uint32)
     points = _points(calibration, ensemble.trees_per_iteration)
     return Tables(header, columns, builder.nodes, bits, points, np.zeros(len(columns)))

@@ -1,4 +1,4 @@
-"""The compiled traversal of a tree ensemble. Pure: a function of its tables and one feature vector.
+"""The compiled traversal of a set of tree ensembles. Pure: a function of its tables and one feature vector.
 
 Outputs before calibration equal LightGBM's ``Booster.predict`` bit for bit: the same decisions, the sums in the same
 order, the same formula of the objective. The tables are those of ``inference.tables``; see there for their layout.
@@ -6,22 +6,20 @@ order, the same formula of the objective. The tables are those of ``inference.ta
 Unsigned indices throughout: numba adds a test for negative ones to every access with a signed index.
 """
 
-from math import exp, log1p
-
 import numpy as np
 from numpy.typing import NDArray
 
+from hft_engine.inference.outputs import calibrate, combined, transform
 from hft_engine.inference.tables import CATEGORICAL, LANES, ZERO, ColumnMode, Tables, Transform
 from hft_engine.kernel import kernel
 
 _NAN_IS_ZERO, _ZERO_IS_NAN = np.uint32(ColumnMode.NAN_IS_ZERO), np.uint32(ColumnMode.ZERO_IS_NAN)
-_SIGMOID, _SOFTMAX, _EXP = int(Transform.SIGMOID), int(Transform.SOFTMAX), int(Transform.EXP)
-_SIGNED_SQUARE, _LOG1P_EXP = int(Transform.SIGNED_SQUARE), int(Transform.LOG1P_EXP)
+_WEIGHTED, _STACKED = int(Transform.WEIGHTED), int(Transform.STACKED)
 _LANES, _CATEGORICAL = np.uint64(LANES), np.uint32(CATEGORICAL)
 _NO, _YES = np.uint64(0), np.uint64(1)
 _CATEGORY_LIMIT = 2147483648.0  # LightGBM casts to int32; from here on the cast is negative: not in any set
 TOUCHED_MAX = (
-    16_384  # nodes, 256 KiB: of a larger model the front, where the upper levels of its first trees are
+    16_384  # nodes, 256 KiB: of larger ones the front, where the upper levels of the first trees are
 )
 _TOUCHED_MAX, _NODES_A_LINE = np.uint64(TOUCHED_MAX), np.uint64(4)
 _LEVELS = 3  # a group goes down so many levels before it is asked whether all its trees are at a leaf
@@ -30,7 +28,7 @@ _LEVELS = 3  # a group goes down so many levels before it is asked whether all i
 def predict(tables: Tables, values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The outputs for one feature vector or for each row of a matrix; shape (outputs,) or (rows, outputs)."""
     rows = np.ascontiguousarray(np.atleast_2d(values), np.float64)
-    out = np.empty((len(rows), int(tables.header[0]["output_count"])))
+    out = np.empty((len(rows), int(tables.header[0]["set_outputs"])))
     evaluate_rows(
         tables.header, tables.columns, tables.nodes, tables.bits, tables.points, tables.row, rows, out
     )
@@ -46,28 +44,46 @@ def evaluate_rows(header, columns, nodes, bits, points, row, values, out):  # ty
 
 @kernel()
 def evaluate(header, columns, nodes, bits, points, row, values, out):  # type: ignore[no-untyped-def]
-    """Writes the model's outputs for the feature vector ``values`` to ``out[:output_count]``."""
-    model = header[0]
-    outputs = model.output_count
-    for k in range(outputs):
-        out[k] = 0.0
+    """Writes the outputs of every model for the feature vector ``values`` to ``out[:set_outputs]``."""
+    evaluate_known(header, columns, nodes, bits, points, row, values, _NO, out)
+
+
+@kernel()
+def evaluate_known(header, columns, nodes, bits, points, row, values, missing, out):  # type: ignore[no-untyped-def]
+    """As ``evaluate``, but the outputs of a model that needs a feature whose bit is set in ``missing`` are NaN."""
     _fill_row(columns, values, row)
-    if model.categorical:
-        _sum_any(nodes, bits, row, model.tree_count, outputs, out)
+    for m in range(len(header)):
+        member = header[m]
+        at, outputs = member.first_output, member.output_count
+        if member.needs & missing:
+            for k in range(at, at + outputs):
+                out[k] = np.nan
+        elif member.transform >= _WEIGHTED:
+            out[at] = combined(points, member.first_point, member.transform == _STACKED, out)
+        else:
+            _evaluate_member(member, nodes, bits, points, row, at, outputs, out)
+
+
+@kernel(forceinline=True)
+def _evaluate_member(member, nodes, bits, points, row, at, outputs, out):  # type: ignore[no-untyped-def]
+    for k in range(at, at + outputs):
+        out[k] = 0.0
+    if member.categorical:
+        _sum_any(nodes, bits, row, member.first_tree, member.end_tree, at, outputs, out)
     elif outputs == _YES:
-        out[0] = _sum_one(nodes, row, model.tree_count)
+        out[at] = _sum_one(nodes, row, member.first_tree, member.end_tree)
     else:
-        _sum_classes(nodes, row, model.tree_count, outputs, out)
-    for k in range(outputs):
-        out[k] /= model.divisor
-    _transform(model.transform, model.sigmoid, outputs, out)
-    if model.curves:
-        _calibrate(points, outputs, out)
+        _sum_classes(nodes, row, member.first_tree, member.end_tree, at, outputs, out)
+    for k in range(at, at + outputs):
+        out[k] /= member.divisor
+    transform(member.transform, member.sigmoid, at, outputs, out)
+    if member.curves:
+        calibrate(points, member.first_point, at, outputs, out)
 
 
 @kernel()
 def touch(header, columns, nodes, bits, points, row, values, out):  # type: ignore[no-untyped-def]
-    """Brings the model back into the caches: every line of its nodes, as far as TOUCHED_MAX, then one evaluation.
+    """Brings the models back into the caches: every line of their nodes, as far as TOUCHED_MAX, then one evaluation.
 
     ``out`` is the caller's to throw away.
     """
@@ -79,12 +95,17 @@ def touch(header, columns, nodes, bits, points, row, values, out):  # type: igno
 
 
 @kernel()
-def any_missing(columns, values):  # type: ignore[no-untyped-def]
-    """Whether a feature that the model uses is NaN."""
-    missing = False
-    for c in range(1, len(columns)):
-        missing |= np.isnan(values[columns[c].source])
-    return missing
+def missing_features(header, columns, values):  # type: ignore[no-untyped-def]
+    """A bit for each feature that some model uses and that is NaN; none where no model minds."""
+    needs = _NO
+    for m in range(len(header)):
+        needs |= header[m].needs
+    missing = _NO
+    if needs:
+        for c in range(1, len(columns)):
+            source = np.uint64(columns[c].source)
+            missing |= np.uint64(np.isnan(values[source])) << source
+    return missing & needs
 
 
 @kernel()
@@ -101,11 +122,10 @@ def _fill_row(columns, values, row):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _sum_one(nodes, row, tree_count):  # type: ignore[no-untyped-def]
+def _sum_one(nodes, row, first, end):  # type: ignore[no-untyped-def]
     """The sum of a model without sets of categories: no branch depends on the data but the end of a group."""
     total = 0.0
-    first = _NO
-    while first < tree_count:
+    while first < end:
         a, b, c, d, e, f, g, h = _leaves(nodes, row, first)
         total += nodes[a].threshold  # one by one: LightGBM adds the trees in order
         total += nodes[b].threshold
@@ -120,27 +140,26 @@ def _sum_one(nodes, row, tree_count):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _sum_classes(nodes, row, tree_count, outputs, out):  # type: ignore[no-untyped-def]
+def _sum_classes(nodes, row, first, end, at, outputs, out):  # type: ignore[no-untyped-def]
     """The same with several outputs, whose trees take turns."""
     k = _NO
-    first = _NO
-    while first < tree_count:
+    while first < end:
         a, b, c, d, e, f, g, h = _leaves(nodes, row, first)
-        k = _add(nodes, a, k, outputs, out)
-        k = _add(nodes, b, k, outputs, out)
-        k = _add(nodes, c, k, outputs, out)
-        k = _add(nodes, d, k, outputs, out)
-        k = _add(nodes, e, k, outputs, out)
-        k = _add(nodes, f, k, outputs, out)
-        k = _add(nodes, g, k, outputs, out)
-        k = _add(nodes, h, k, outputs, out)
+        k = _add(nodes, a, k, at, outputs, out)
+        k = _add(nodes, b, k, at, outputs, out)
+        k = _add(nodes, c, k, at, outputs, out)
+        k = _add(nodes, d, k, at, outputs, out)
+        k = _add(nodes, e, k, at, outputs, out)
+        k = _add(nodes, f, k, at, outputs, out)
+        k = _add(nodes, g, k, at, outputs, out)
+        k = _add(nodes, h, k, at, outputs, out)
         first += _LANES
 
 
 @kernel(inline="always")
-def _add(nodes, leaf, k, outputs, out):  # type: ignore[no-untyped-def]
-    """Adds a leaf's value to output ``k``; returns the output of the next tree."""
-    out[k] += nodes[leaf].threshold
+def _add(nodes, leaf, k, at, outputs, out):  # type: ignore[no-untyped-def]
+    """Adds a leaf's value to output ``k`` of those from ``at`` on; returns the output of the next tree."""
+    out[at + k] += nodes[leaf].threshold
     k += _YES
     return _NO if k == outputs else k
 
@@ -177,15 +196,15 @@ def _step(nodes, row, i):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _sum_any(nodes, bits, row, tree_count, outputs, out):  # type: ignore[no-untyped-def]
+def _sum_any(nodes, bits, row, first, end, at, outputs, out):  # type: ignore[no-untyped-def]
     """Adds up any model, one tree after the other."""
     k = _NO
-    for tree in range(tree_count):
+    for tree in range(first, end):
         i = tree
         while nodes[i].column != 0:
             set_test = nodes[i].column & _CATEGORICAL
             i = _step_categorical(nodes, bits, row, i) if set_test else _step(nodes, row, i)
-        k = _add(nodes, i, k, outputs, out)
+        k = _add(nodes, i, k, at, outputs, out)
 
 
 @kernel()
@@ -200,66 +219,3 @@ def _step_categorical(nodes, bits, row, i):  # type: ignore[no-untyped-def]
         if word < bits[start]:
             inside = (np.uint64(bits[start + _YES + word]) >> (category & np.uint64(31))) & _YES
     return np.uint64(node.child) + (_YES - inside)
-
-
-@kernel()
-def _transform(kind, sigmoid, outputs, out):  # type: ignore[no-untyped-def]
-    if kind == _SOFTMAX:
-        _softmax(outputs, out)
-        return
-    for k in range(outputs):
-        if kind == _SIGMOID:
-            out[k] = 1.0 / (1.0 + exp(-sigmoid * out[k]))
-        elif kind == _EXP:
-            out[k] = exp(out[k])
-        elif kind == _LOG1P_EXP:
-            out[k] = log1p(exp(out[k]))
-        elif kind == _SIGNED_SQUARE:
-            out[k] = out[k] * abs(out[k])
-
-
-@kernel()
-def _softmax(outputs, out):  # type: ignore[no-untyped-def]
-    highest = out[0]
-    for k in range(outputs):
-        highest = max(highest, out[k])
-    total = 0.0
-    for k in range(outputs):
-        out[k] = exp(out[k] - highest)
-        total += out[k]
-    for k in range(outputs):
-        out[k] /= total
-
-
-@kernel()
-def _calibrate(points, outputs, out):  # type: ignore[no-untyped-def]
-    """Each output through its own curve; several are scaled to sum to 1 again."""
-    start = _NO
-    total = 0.0
-    for k in range(outputs):
-        count = np.uint64(points[start])
-        out[k] = _on_curve(points, start + _YES, count, out[k])
-        total += out[k]
-        start += _YES + count + count
-    if outputs > _YES:
-        for k in range(outputs):
-            out[k] /= total
-
-
-@kernel(cache=True)
-def _on_curve(points, first, count, x):  # type: ignore[no-untyped-def]
-    """As ``numpy.interp``: straight between the points, level beyond them."""
-    if not x > points[first]:
-        return points[first + count]
-    low, high = _NO, count  # x lies above the point ``low`` and not above the point ``high``
-    while low + _YES < high:
-        middle = (low + high) >> _YES
-        if x > points[first + middle]:
-            low = middle
-        else:
-            high = middle
-    y = first + count
-    if high == count:
-        return points[y + low]
-    share = (x - points[first + low]) / (points[first + high] - points[first + low])
-    return points[y + low] + share * (points[y + high] - points[y + low])

@@ -15,11 +15,12 @@ from typing import Literal
 
 import numpy as np
 
+from hft_engine.inference.tables import PROBABILITY_MIN
+
 Method = Literal["average", "weighted", "stacking", "dynamic_ensemble"]
 METHODS: tuple[Method, ...] = ("average", "weighted", "stacking", "dynamic_ensemble")
 HALF_LIFE = 200.0  # outcomes of a regime after which a loss counts half
 WEIGHT_MIN = 0.01  # of a model: one that was wrong for long can come back
-_PROBABILITY_MIN = 1e-6
 
 
 class EnsembleError(ValueError):
@@ -89,7 +90,7 @@ class Ensemble:
         known = np.isfinite(values)
         if not known.any():
             return
-        given = np.clip(values if happened else 1.0 - values, _PROBABILITY_MIN, 1.0)
+        given = np.clip(values if happened else 1.0 - values, PROBABILITY_MIN, 1.0)
         losses = np.where(known, -np.log(given), 0.0)
         losses = np.where(known, losses, losses[known].mean())
         self._losses[regime] = self._keep * self._losses.get(regime, np.zeros(len(values))) + losses
@@ -110,7 +111,7 @@ class Ensemble:
 
 
 def _log_odds(probabilities: np.ndarray) -> np.ndarray:
-    clipped = np.clip(probabilities, _PROBABILITY_MIN, 1.0 - _PROBABILITY_MIN)
+    clipped = np.clip(probabilities, PROBABILITY_MIN, 1.0 - PROBABILITY_MIN)
     return np.asarray(np.log(clipped / (1.0 - clipped)))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from llvmlite import binding
 
 from hft_engine import __version__
+from hft_engine.config.outputs import METADATA_SUFFIX
 from hft_engine.config.schema import Config
 from hft_engine.persistence.journal.metadata import CodeIdentity, MachineIdentity
 from hft_engine.runtime import kernelcache
@@ -40,11 +41,10 @@ def machine() -> MachineIdentity:
 
 
 def models(config: Config) -> dict[str, str]:
-    """SHA-256 of the files of the configured model, by path; a file that cannot be read has an empty one."""
-    if config.inference.model is None:
-        return {}
-    path = Path(config.inference.model)
-    return {str(file): _file_hash(file) for file in (path, path.with_name(path.name + ".meta.json"))}
+    """SHA-256 of the files of the configured models, by path; a file that cannot be read has an empty one."""
+    paths = [Path(path) for path in config.inference.paths]
+    files = [file for path in paths for file in (path, path.with_name(path.name + METADATA_SUFFIX))]
+    return {str(file): _file_hash(file) for file in files}
 
 
 def git_commit(root: Path) -> str:

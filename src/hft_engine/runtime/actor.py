@@ -88,22 +88,30 @@ class ActorContext:
         self.log.log(logging.WARNING if fault else event_level(kind), "%s: %s", kind, text)
         self.emit(kind, text)
 
-    def record(self, kind: EventKind, sequence: int, data: dict[str, Any] | None = None) -> bool:
+    def record(
+        self, kind: EventKind, sequence: int, data: dict[str, Any] | None = None, sync: bool = True
+    ) -> bool:
         """A fact that changes results from tick ``sequence`` on, recorded before it is acted on.
 
-        False where it could not be written, which is told: what can be refused must be refused then.
+        False where it could not be written, which is told: what can be refused must be refused then. ``sync``: see
+        ``EventLog.record``; who waits for no disk calls ``sync_recorded`` on another thread.
         """
         if self.session_dir is None:
             return True
         if self._events is None:
             self._events = EventLog(self.session_dir, self.role)
         try:
-            self._events.record(kind, sequence, data)
+            self._events.record(kind, sequence, data, sync)
         except OSError as error:
             self.log.error("%s: %s could not be recorded: %s", self._events.path, kind, error)
             self.emit("unrecorded", f"{kind} could not be recorded: {error}; a replay will not know of it")
             return False
         return True
+
+    def sync_recorded(self) -> None:
+        """What was recorded is on the disk. Raises OSError."""
+        if self._events is not None:
+            self._events.sync()
 
     def recorded(self, role: str = "") -> list[SessionEvent]:
         """What this role (or ``role``) recorded so far in its session, or in the one that is replayed; oldest first."""
@@ -119,6 +127,8 @@ class ActorContext:
 @runtime_checkable
 class Actor(Protocol):
     """See the module's text. ``counters`` and ``histograms`` are declared before ``on_start``.
+
+    ``on_control``: the reply, or a ``concurrent.futures.Future`` of it where it takes longer than a duty cycle may.
 
     ``tend``: what is left to Python where ``native`` does the work, called between compiled turns. ``more``: whether,
     after a cycle that did work, there may be some left that ``wait_fd`` would not tell. ``turn_ns``: how long compiled

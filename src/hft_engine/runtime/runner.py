@@ -8,6 +8,7 @@ import functools
 import itertools
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 
 import numpy as np
 
@@ -92,6 +93,7 @@ class Runner:
         self._stop_requested = stop_requested
         self._stopping = False
         self._control_due_ns = 0
+        self._later: list[tuple[str, int, Future[object]]] = []  # role, command id, the reply to come
         self._inputs, self._mode, self._bells, self._bell = inputs, mode, bells, bell
         self._ring_wait = RingWait(mode, inputs, bells, bell) if bells is not None and inputs else None
         self._fd_wait = FdWait(mode)
@@ -214,7 +216,14 @@ class Runner:
     def _serve_control(self) -> None:
         while (received := self._control.receive()) is not None:
             role, command = received
-            self._control.reply(role, self._answer(self._by_role[role], command))
+            reply = self._answer(self._by_role[role], command)
+            if isinstance(reply.payload, Future):
+                self._later.append((role, command.id, reply.payload))
+            else:
+                self._control.reply(role, reply)
+        for role, identity, future in [each for each in self._later if each[2].done()]:
+            self._later.remove((role, identity, future))
+            self._control.reply(role, _outcome(identity, future.result))
 
     def _answer(self, run: ActorRun, command: Command) -> Reply:
         body = command.body
@@ -226,10 +235,14 @@ class Runner:
         if isinstance(body, SetLogLevel):
             run.ctx.log.setLevel(body.level)
             return Reply(command.id, True)
-        try:
-            return Reply(command.id, True, payload=run.actor.on_control(body))
-        except ControlError as refusal:
-            return Reply(command.id, False, str(refusal))
+        return _outcome(command.id, lambda: run.actor.on_control(body))
+
+
+def _outcome(identity: int, ask: Callable[[], object]) -> Reply:
+    try:
+        return Reply(identity, True, payload=ask())
+    except ControlError as refusal:
+        return Reply(identity, False, str(refusal))
 
 
 def _calls(runs: Sequence[ActorRun]) -> list[NativeCall]:

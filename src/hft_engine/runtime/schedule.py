@@ -153,12 +153,15 @@ class Schedule:
     def reach(self) -> None:
         """Do what is due at the record that the kernel stopped before."""
         self.gate[ASKED] = 0
-        tick = int(self.gate[AT_TICK])
+        self.come_to(int(self.gate[AT_TICK]))
+        self._leave_out([])
+
+    def come_to(self, tick: int) -> None:
+        """Do what is due where no record of an earlier tick than ``tick`` can come any more."""
         while self._changes and self._changes[0][0] <= tick:
             _, change = self._changes.pop(0)
             change()
         self._arm()
-        self._leave_out([])
 
     def _arm(self) -> None:
         self.gate[NEXT_TICK] = self._changes[0][0] if self._changes else NEVER

@@ -69,8 +69,14 @@ class EventLog:
         self._role = role
         self._fd = -1
 
-    def record(self, kind: EventKind, sequence: int, data: dict[str, Any] | None = None) -> SessionEvent:
-        """Append one event. Raises OSError where it cannot be written: then do not act on it."""
+    def record(
+        self, kind: EventKind, sequence: int, data: dict[str, Any] | None = None, sync: bool = True
+    ) -> SessionEvent:
+        """Append one event. Raises OSError where it cannot be written: then do not act on it.
+
+        ``sync``: one of ``DURABLE`` is on the disk when this returns; else it outlives the process, and the machine
+        only from the next ``sync`` on.
+        """
         event = SessionEvent(self._role, kind, sequence, time.time_ns(), data or {})
         if self._fd < 0:
             self._fd = self._open()
@@ -80,10 +86,15 @@ class EventLog:
         if written != len(line):
             os.write(self._fd, _CUT)
             raise OSError(f"{self.path}: only {written} of {len(line)} bytes were written")
-        if kind in DURABLE:
-            os.fdatasync(self._fd)
+        if kind in DURABLE and sync:
+            self.sync()
         fault_point("events.appended")
         return event
+
+    def sync(self) -> None:
+        """All that was recorded is on the disk. Raises OSError."""
+        if self._fd >= 0:
+            os.fdatasync(self._fd)
 
     def close(self) -> None:
         if self._fd >= 0:

@@ -7,6 +7,7 @@ import numpy as np
 
 from hft_engine.config.errors import ConfigError
 from hft_engine.config.live import changed
+from hft_engine.config.outputs import output_names
 from hft_engine.config.schema import Config, SignalsConfig
 from hft_engine.runtime.actor import ActorContext, ControlError, FatalError
 from hft_engine.runtime.schedule import Schedule
@@ -21,11 +22,13 @@ class LiveRules:
     """
 
     def __init__(self, ctx: ActorContext, schedule: Schedule) -> None:
-        """Raises FatalError for a rule on a feature that is not there, or a recorded change of no rule of ours."""
+        """Raises FatalError for a rule on what is not there, or a recorded change of no rule of ours, and ConfigError
+        for a model whose files do not say what it puts out.
+        """
         self._ctx, self._schedule = ctx, schedule
-        self._names = ctx.feature_schema.names
+        self._names = ctx.feature_schema.names, output_names(ctx.config.inference)
         self._config = ctx.config  # with every change that is scheduled so far
-        self.table = _table(ctx.config.signals, self._names)
+        self.table = _table(ctx.config.signals, *self._names)
         for event in of_kinds(ctx.recorded(), "config_change"):
             self._repeat(event)
         schedule.skip_missed(ctx, "predictions")
@@ -55,7 +58,7 @@ class LiveRules:
 
     def _take(self, config: Config, tick: int) -> None:
         self._config = config
-        table = _table(config.signals, self._names)
+        table = _table(config.signals, *self._names)
 
         def change() -> None:
             self.table[:] = table
@@ -63,8 +66,8 @@ class LiveRules:
         self._schedule.change_at(tick, change)
 
 
-def _table(config: SignalsConfig, names: tuple[str, ...]) -> np.ndarray:
+def _table(config: SignalsConfig, names: tuple[str, ...], outputs: tuple[str, ...]) -> np.ndarray:
     try:
-        return rule_table(config, names)
+        return rule_table(config, names, outputs)
     except ValueError as error:
         raise FatalError(f"signals.rules: {error}; correct the configuration") from None

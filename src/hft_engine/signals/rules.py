@@ -24,7 +24,8 @@ from hft_engine.config.schema import RuleConfig, SignalsConfig
 from hft_engine.kernel import kernel
 from hft_engine.records import HOP_NS_MAX, Side, TickFlag
 
-PROBABILITY, PROBABILITY_DOWN = -1, -2  # ``RULE_DTYPE.input`` besides an index into ``values``
+# ``RULE_DTYPE.input`` besides an index into ``values``; of output k of the models it is FIRST_OUTPUT - k.
+PROBABILITY, PROBABILITY_DOWN, FIRST_OUTPUT = -1, -2, -3
 
 RULE_DTYPE = np.dtype(
     [
@@ -66,29 +67,35 @@ C_RULES = len(COUNTERS)  # + rule index: signals by rule
 _UNFIT = int(TickFlag.UNFIT)
 
 
-def rule_table(config: SignalsConfig, feature_names: Sequence[str]) -> np.ndarray:
-    """``RULE_DTYPE[len(config.rules)]``. Raises ValueError for a feature that is not in ``feature_names``."""
+def rule_table(
+    config: SignalsConfig, feature_names: Sequence[str], output_names: Sequence[str] = ()
+) -> np.ndarray:
+    """``RULE_DTYPE[len(config.rules)]``. ``output_names``: of the models, in the order of a prediction's outputs.
+
+    Raises ValueError for a rule on what is neither a feature nor an output.
+    """
     table = np.zeros(len(config.rules), RULE_DTYPE)
     table["strength_min"] = config.strength_min
     table["cooldown_ns"] = config.cooldown_ms * 1_000_000
     table["expiry_ns"] = config.expiry_ms * 1_000_000
     for row, rule in zip(table, config.rules, strict=True):
-        row["input"] = _input_index(rule, feature_names)
+        row["input"] = _input_index(rule, feature_names, output_names)
         row["side"] = Side.BUY if rule.side == "buy" else Side.SELL
         row["sign"] = 1.0 if rule.when == "above" else -1.0
         row["enter"], row["release"], row["span"] = rule.enter, rule.release, rule.full - rule.enter
     return table
 
 
-def _input_index(rule: RuleConfig, feature_names: Sequence[str]) -> int:
+def _input_index(rule: RuleConfig, feature_names: Sequence[str], output_names: Sequence[str]) -> int:
     special = {"probability": PROBABILITY, "probability_down": PROBABILITY_DOWN}
-    if rule.feature in special:
-        return special[rule.feature]
-    if rule.feature not in feature_names:
+    outputs = {name: FIRST_OUTPUT - k for k, name in enumerate(output_names)}
+    features = {name: slot for slot, name in enumerate(feature_names)}
+    known = outputs | features | special
+    if rule.feature not in known:
         raise ValueError(
-            f"rule {rule.name!r}: no feature {rule.feature!r}; known: {', '.join(feature_names)}"
+            f"rule {rule.name!r}: no feature {rule.feature!r}; known: {', '.join((*output_names, *feature_names))}"
         )
-    return list(feature_names).index(rule.feature)
+    return known[rule.feature]
 
 
 def new_states(instruments_max: int) -> np.ndarray:
@@ -102,15 +109,17 @@ def _has_model(predictions: np.ndarray, i: int) -> bool:
 
 
 @kernel(inline="always")
-def _probability(predictions: np.ndarray, i: int) -> float:
-    return predictions[i]["outputs"][0] if _has_model(predictions, i) else np.nan
+def _output(predictions: np.ndarray, i: int, k: int) -> float:
+    return predictions[i]["outputs"][k] if _has_model(predictions, i) else np.nan
 
 
 @kernel(inline="always")
 def _input(predictions: np.ndarray, i: int, index: int) -> float:
     if index >= 0:
         return predictions[i]["values"][index]
-    probability = _probability(predictions, i)
+    if index <= FIRST_OUTPUT:
+        return _output(predictions, i, FIRST_OUTPUT - index)
+    probability = _output(predictions, i, 0)
     return probability if index == PROBABILITY else 1.0 - probability
 
 
@@ -228,7 +237,7 @@ def write_signal(
     signals[j]["model_id"] = predictions[i]["model_id"]
     signals[j]["price"] = predictions[i]["price"]
     signals[j]["strength"] = _strength(rules, winner, value)
-    signals[j]["probability"] = _probability(predictions, i)
+    signals[j]["probability"] = _output(predictions, i, 0)
     signals[j]["value"] = value
     signals[j]["ts_recv_ns"] = predictions[i]["ts_recv_ns"]
     signals[j]["ts_mono_ns"] = predictions[i]["ts_mono_ns"]

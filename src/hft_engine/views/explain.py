@@ -94,7 +94,7 @@ def _cause(found: Explanation) -> Panel:
     rows = (
         f"input    ticks {found.ticks[0]:,} to {found.ticks[1]:,}; {since}",
         f"tick     {found.tick.get('kind', 'not in the journal')}: {fields}",
-        f"model    {found.model}",
+        f"models   {'; '.join(found.models) or 'none'}",
         f"config   {found.config_hash[:16]}, changed while it ran: {changed}",
         f"chain    {found.chain_hash}",
     )
@@ -111,8 +111,9 @@ def _features(found: Explanation) -> Panel:
     for row in range(rows):
         line = [cells[i] for i in range(row, len(cells), rows)]
         table.add_row(*(part for cell in line for part in cell))
-    outputs = ", ".join(f"{value:.6g}" for value in found.outputs) or "none"
-    return Panel(Group(table, f"model's outputs: {outputs}"), title="features", title_align="left")
+    outputs = ", ".join(f"{name} {value:.6g}" for name, value in found.outputs.items()) or "none"
+    strange = f"{found.out_of_distribution:.1%} of the features used outside their training"
+    return Panel(Group(table, f"outputs: {outputs}; {strange}"), title="features", title_align="left")
 
 
 def _hops(found: Explanation) -> Panel:

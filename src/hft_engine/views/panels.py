@@ -91,6 +91,9 @@ def header(state: dict[str, Any]) -> Panel:
         "  ",
         _errors(state["errors"]),
     )
+    models = models_line(state["models"])
+    if models:
+        text.append(f"\n{models}")
     if state["learning"] is not None:
         text.append(f"\n{learning_line(state['learning'])}")
     health = health_line(state["health"])
@@ -101,6 +104,13 @@ def header(state: dict[str, Any]) -> Panel:
     return Panel(text, title="hft engine", title_align="left")
 
 
+def models_line(models: dict[str, Any]) -> str:
+    """ "models peak_detection 3, entry_timing 2; 1,204 of 90,000 records out of distribution" """
+    if not models["members"]:
+        return ""
+    named = ", ".join(f"{each['model']} {each['version']}" for each in models["members"])
+    strange = f"{models['out_of_distribution']:,} of {models['predicted']:,} records out of distribution"
+    return f"models {named}; {strange}" if models["out_of_distribution"] else f"models {named}"
 def learning_line(learning: dict[str, int]) -> str:
     """ "training 45 %, 4,021 rows; 3 models trained, 1 promoted, 1 refused, 0 rolled back; 20 blocks scored" """
     done = learning["permille"]

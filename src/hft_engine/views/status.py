@@ -10,6 +10,7 @@ import numpy as np
 from hft_engine.feed.health.worst import read_worst
 from hft_engine.feed.line_table import ACCUMULATED, read_lines
 from hft_engine.feed.states import FEED_STATES
+from hft_engine.inference.served import read_served
 from hft_engine.records import HealthState
 from hft_engine.runtime.latch import TradingLatch
 from hft_engine.runtime.run_record import read_faults
@@ -33,6 +34,7 @@ def snapshot(run: RunView) -> dict[str, Any]:
     ``state``: starting, running, stopping, failed, or dead when the supervisor is gone. An actor's ``state``: new,
     starting, running, hung (no heartbeat for supervisor.heartbeat_limit_ms), stopping, stopped, failed, dead.
     ``health``: instruments in each state of their data, the worst of them, and the least delay of the venue's stamps.
+    ``models``: those in use, and how many of their records lay outside what they were trained on.
     ``latency_us``: ``tick_to_signal`` and one entry a hop, in microseconds. ``counters``: of every role.
     ``trading_latch``: why no new order may go out, None where one may. ``learning``: None where no model learns here.
     """
@@ -46,6 +48,7 @@ def snapshot(run: RunView) -> dict[str, Any]:
         "rings": [_ring(run, name) for name in run.rings],
         "feed": _feed(run),
         "health": _health(run),
+        "models": _models(run),
         "signals": {"published": run.rings["signals"].published},
         "learning": _learning(run),
         "trading_latch": TradingLatch(Path(run.manifest.data_dir)).reason(),
@@ -158,6 +161,17 @@ def _health(run: RunView) -> dict[str, Any]:
         "instruments": instruments,
         "clock_offset_ms": offset_us / 1e3 if any(instruments.values()) else None,
         "worst": [msgspec.to_builtins(each) for each in read_worst(run.run_dir)],
+    }
+
+
+def _models(run: RunView) -> dict[str, Any]:
+    """``members`` with name, version, SHA-256, outputs and the tick ``since`` which each predicts."""
+    counted = run.counters("inference")
+    served = msgspec.to_builtins(read_served(run.run_dir))
+    return {
+        **served,
+        "predicted": counted.get("predictions", 0) + counted.get("features_missing", 0),
+        "out_of_distribution": counted.get("out_of_distribution", 0),
     }
 
 

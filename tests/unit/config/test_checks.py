@@ -84,3 +84,36 @@ def test_more_rules_than_armed_bits_are_refused():
 )
 def test_loopback_is_known_by_address(endpoint, expected):
     assert is_loopback(endpoint) is expected
+
+
+@pytest.mark.parametrize(
+    ("overrides", "path", "words"),
+    [
+        (("inference.model=a.txt", "inference.models=[b.txt]"), "inference.models", "beside inference.model"),
+        (("inference.ensemble={outputs: []}",), "inference.ensemble.outputs", "is empty"),
+        (
+            ("inference.ensemble={outputs: [a, b], method: weighted, weights: [1.0]}",),
+            "inference.ensemble.weights",
+            "are 1 for 2 outputs; weighted takes 2",
+        ),
+        (
+            ("inference.ensemble={outputs: [a], weights: [1.0]}",),
+            "inference.ensemble.weights",
+            "average takes 0",
+        ),
+        (
+            ("inference.ensemble={outputs: [a, b], method: weighted, weights: [-1.0, 2.0]}",),
+            "inference.ensemble.weights",
+            "must be from 0 on",
+        ),
+    ],
+)
+def test_models_that_cannot_be_served_together_are_refused(overrides, path, words):
+    with pytest.raises(ConfigError, match=rf"{path.replace('.', '[.]')}.*{words}"):
+        load_config(None, overrides, env={}, dotenv_path=None)
+
+
+def test_models_are_one_list_however_they_are_named():
+    one = load_config(None, ("inference.model=a.txt",), env={}, dotenv_path=None)
+    two = load_config(None, ("inference.models=[a.txt, b.txt]",), env={}, dotenv_path=None)
+    assert (one.inference.paths, two.inference.paths) == (("a.txt",), ("a.txt", "b.txt"))

@@ -7,7 +7,6 @@ import pytest
 from test_inference_actor import Bench, _written, feature_rows
 
 from hft_engine.runtime.actor import FatalError
-from hft_engine.runtime.messages import SwapModel
 from hft_engine.runtime.rundir import LOCK
 from hft_engine.runtime.session_events import read_events
 
@@ -47,7 +46,7 @@ def test_a_swap_outlives_the_actor_and_comes_again_at_its_record(tmp_path: Path,
     rows = feature_rows(40)
     made.features.publish_rows(rows[:15])
     out = [made.run()]
-    made.actor.on_control(SwapModel(str(models[1])))
+    made.swap(models[1])
     models[1].write_text("gone")  # the copy that was kept counts
     made.start()
     made.features.publish_rows(rows[15:])
@@ -61,12 +60,12 @@ def test_a_swap_outlives_the_actor_and_comes_again_at_its_record(tmp_path: Path,
 
 def test_a_model_that_is_not_to_be_had_ends_a_replay_with_the_reason(tmp_path: Path, models) -> None:
     made = live(tmp_path, models)
-    made.actor.on_control(SwapModel(str(models[1])))
+    made.swap(models[1])
     for copy in (tmp_path / "data" / "models").iterdir():
         copy.unlink()
     models[1].unlink()
     with pytest.raises(
-        FatalError, match=r"swapped to model two 1 at tick 0, which is not to be had: .*two\.txt"
+        FatalError, match=r"swapped to model one 1 at tick 0, which is not to be had: .*two\.txt"
     ):
         replay(tmp_path, models, feature_rows(1), 1)
 

@@ -1,6 +1,7 @@
 """The duty cycle, driven by hand."""
 
 import logging
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -145,3 +146,26 @@ def test_a_wait_ends_when_a_record_is_there(mode: str, rings: dict[str, Ring]) -
     wait.idle()  # returns: there is a record
     rings["in"].poll(0, np.zeros(1, DTYPE), 1)
     wait.idle()  # returns too: waits are bounded
+
+
+def test_a_reply_that_comes_later_is_sent_when_it_is_there(rings: dict[str, Ring]) -> None:
+    replies = [Future(), Future()]
+
+    class Slow(Copier):
+        def on_control(self, message: object) -> object:
+            return replies[0] if message == Subscribe(("A",)) else replies[1]
+
+    port = Port(Command(1, Subscribe(("A",))), Command(2, Subscribe(("B",))), Command(3, Ping()))
+    runner = Runner([ActorRun(Slow(), context(rings))], control=port)
+    runner.start()
+    runner._serve_control()
+    assert [reply.id for reply in port.replies] == [3]
+    replies[1].set_result({"tick": 7})
+    runner._serve_control()
+    replies[0].set_exception(ControlError("no such file"))
+    runner._serve_control()
+    runner._serve_control()
+    assert [(r.id, r.ok, r.error, r.payload) for r in port.replies[1:]] == [
+        (2, True, "", {"tick": 7}),
+        (1, False, "no such file", None),
+    ]

@@ -306,3 +306,24 @@ def test_the_kernel_equals_the_plain_text_however_the_records_are_chunked(tmp_pa
     assert {name: counted[name] for name in reference.counts} == reference.counts
     assert counted["predictions"] == len(rows)
     assert list(signals["sequence"]) == list(range(len(expected)))
+
+
+def test_a_rule_looks_at_the_output_that_it_names_and_the_probability_stays_the_first(bench, monkeypatch):
+    names = ("entry_timing", "regime.ranging", "regime.trend_up")
+    monkeypatch.setattr("hft_engine.signals.live.output_names", lambda config: names)
+    made = bench(
+        rule("trend", "regime.trend_up", enter=0.7, release=0.6, full=1.0),
+        rule("entry", "entry_timing", "sell", enter=0.5, release=0.4, full=1.0),
+    )
+    rows = records([NAN] * 3, probability=[0.1, 0.1, 0.6])
+    rows["output_count"] = 3
+    rows["outputs"][:, 2] = [0.5, 0.9, NAN]
+    signals = made.run(rows)
+    assert list(signals["reason"]) == [0, 1]
+    np.testing.assert_array_equal(signals["value"], [0.9, 0.6])
+    np.testing.assert_array_equal(signals["probability"], [0.1, 0.6])
+
+
+def test_a_rule_on_what_no_model_puts_out_is_refused_with_what_there_is():
+    with pytest.raises(ValueError, match=r"no feature 'regime\.up'; known: regime\.down, alpha, beta"):
+        rule_table(SignalsConfig(rules=(rule(feature="regime.up"),)), FEATURES, ("regime.down",))
