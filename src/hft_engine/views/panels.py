@@ -111,6 +111,8 @@ def models_line(models: dict[str, Any]) -> str:
     named = ", ".join(f"{each['model']} {each['version']}" for each in models["members"])
     strange = f"{models['out_of_distribution']:,} of {models['predicted']:,} records out of distribution"
     return f"models {named}; {strange}" if models["out_of_distribution"] else f"models {named}"
+
+
 def learning_line(learning: dict[str, int]) -> str:
     """ "training 45 %, 4,021 rows; 3 models trained, 1 promoted, 1 refused, 0 rolled back; 20 blocks scored" """
     done = learning["permille"]
