@@ -4,6 +4,7 @@ A block of time is scored once, when the labels of its rows are known; of a cand
 last row that it, or its rival, has learned from.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ from hft_engine.learn.standing import Standing
 from hft_engine.learn.tasks import Task
 
 Probabilities = Callable[[Samples], np.ndarray]  # float64[n, classes], one row for each of the samples
+ROUNDING_S = 0.1  # rows a little more than a second apart are a second apart
 REACH_SLACK = 1.5  # a series that rests for a while has fewer rows in the same time
 
 
@@ -53,22 +55,23 @@ class Blocks:
 
 
 def block_ns_of(samples: Samples, config: Config) -> int:
+    """Length of a block, whole seconds. To be measured once: with another length the blocks have other numbers."""
     learning = config.learning
-    return learning.block_horizons * learning.prediction_horizon * max(1, row_ns_of(samples))
+    seconds = learning.block_horizons * learning.prediction_horizon * row_ns_of(samples) / 1e9
+    return max(1, math.ceil(seconds - ROUNDING_S)) * 1_000_000_000
 
 
-def newest_block(task: Task, samples: Samples, config: Config) -> int:
+def newest_block(task: Task, samples: Samples, config: Config, block_ns: int) -> int:
     """The last block whose rows' labels are known."""
-    reach_ns = int(REACH_SLACK * task.reach(config) * max(1, row_ns_of(samples)))
-    return int((samples.ts_ns.max() - reach_ns) // block_ns_of(samples, config)) - 1
+    reach_ns = int(REACH_SLACK * task.reach(config) * row_ns_of(samples))
+    return int((samples.ts_ns.max() - reach_ns) // block_ns) - 1
 
 
-def complete_blocks(task: Task, samples: Samples, config: Config) -> Blocks:
+def complete_blocks(task: Task, samples: Samples, config: Config, block_ns: int) -> Blocks:
     """All blocks of the samples whose labels are known."""
-    block_ns = block_ns_of(samples, config)
     number = samples.ts_ns // block_ns
     classes = task.label(samples, config, np.ones(len(samples), np.bool_)).classes
-    done = number <= newest_block(task, samples, config)
+    done = number <= newest_block(task, samples, config, block_ns)
     rows = np.flatnonzero(done & samples.usable & (classes != UNKNOWN))
     return Blocks(samples, rows, classes[rows], number[rows], block_ns)
 

@@ -18,6 +18,7 @@ from hft_engine.learn.contest import (
     Probabilities,
     Trial,
     Vigil,
+    block_ns_of,
     complete_blocks,
     newest_block,
     of_model,
@@ -34,6 +35,7 @@ from hft_engine.runtime.control import Client
 from hft_engine.runtime.faultpoints import fault_point
 from hft_engine.runtime.messages import ControlError, SwapModel
 
+ROWS_MIN = 200  # of fewer it is not known how long a block is
 DEATHS_MAX = 2  # of the process while a candidate was scored: it is refused then
 MEMORY_FILE = "shadow.json"  # in the run directory: what the next life must know
 
@@ -75,6 +77,7 @@ class Umpire:
         self._trials: dict[str, tuple[tuple[str, str], Trial]] = {}
         self._vigils: dict[str, tuple[tuple[str, str], Vigil]] = {}
         self._scored: dict[str, tuple[object, ...]] = {}
+        self._block_ns = 0  # of this life, once it is known
         self.doing = "nothing"
         if self._memory.scoring:
             self._memory.deaths[self._memory.scoring] = self._memory.deaths.get(self._memory.scoring, 0) + 1
@@ -91,7 +94,7 @@ class Umpire:
             for older in shadow[:-1]:
                 self._refuse(older, "a newer candidate took its place")
             before = self._registry.before_live(name) if live is not None else None
-            if samples is not None and (shadow or before is not None):
+            if samples is not None and len(samples) >= ROWS_MIN and (shadow or before is not None):
                 self._score(name, samples, shadow[-1] if shadow else None, live, before)
 
     def _score(
@@ -99,11 +102,13 @@ class Umpire:
     ) -> None:
         """Where there is a new block, or somebody new to be scored: labels are dear."""
         who = [entry.version if entry is not None else "" for entry in (candidate, live, before)]
-        state = (newest_block(TASKS[name], samples, self._config), *who)
+        block_ns = self._block_ns or block_ns_of(samples, self._config)
+        self._block_ns = block_ns
+        state = (newest_block(TASKS[name], samples, self._config, block_ns), *who)
         if self._scored.get(name) == state:
             return
         self._scored[name] = state
-        blocks = complete_blocks(TASKS[name], samples, self._config)
+        blocks = complete_blocks(TASKS[name], samples, self._config, block_ns)
         if candidate is not None:
             self._try(candidate, live, blocks)
         if live is not None and before is not None:
@@ -193,7 +198,7 @@ class Umpire:
     def _refuse(self, candidate: Entry, reason: str) -> None:
         self._registry.set_status(candidate.name, candidate.version, "refused", reason)
         self._trials.pop(candidate.name, None)
-        self._tell(Told("model_refused", f"{candidate.name} {candidate.version}: {reason}", "refused"))
+        self._tell(Told("gate_refusal", f"{candidate.name} {candidate.version}: {reason}", "refused"))
 
     def _promote(self, candidate: Entry, reason: str) -> None:
         self._trials.pop(candidate.name, None)
