@@ -1,7 +1,9 @@
 """The trainer and its real worker on a journal: it learns what came since; no fault of a training is more than that."""
 
 import logging
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from hft_engine.learn.demo import DemoMarket
 from hft_engine.learn.trainer import TrainerActor
 from hft_engine.models.registry import Entry, Registry
 from hft_engine.persistence.journal import JournalWriter, SegmentMetadata, session_dir
+from hft_engine.persistence.sinks.schema import TABLES
 from hft_engine.records import join_ticks
 from hft_engine.runtime.actor import ActorContext
 from hft_engine.runtime.faultpoints import ENVIRONMENT, WHILE
@@ -29,13 +32,14 @@ from support.waiting import wait_for
 
 TASK, SECONDS = "entry_timing", 60
 FAST = (
+    "learning.cycle_limit_s=200",
     "learning.tasks=entry_timing",
     "learning.interval_s=5",
     "learning.trees_max=20",
     "engine.instruments_max=64",
 )
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +108,7 @@ class Bench:
             self.actor.do_work()
             return self.count("cycles") + self.count("cycles_failed") > before
 
-        wait_for(ended, "a training cycle", 120)
+        wait_for(ended, "a training cycle", 220)
 
     def count(self, name: str) -> int:
         return int(self.stats.counter(name).value)
@@ -211,7 +215,7 @@ def test_a_training_that_hangs_is_killed_after_its_time(
     make, ticks: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     switch = arm(monkeypatch, tmp_path, "trainer.collected:stop")
-    bench = make("learning.cycle_limit_s=30").append(ticks)
+    bench = make("learning.cycle_limit_s=40").append(ticks)
     bench.cycle()
     assert "learning.cycle_limit_s" in bench.told("training_failed")[0]
     switch.unlink()
@@ -240,9 +244,28 @@ def test_the_actor_never_waits_for_its_worker(make, ticks: np.ndarray) -> None:
     assert longest_s < limit_s, "the supervisor would take it for hung"
 
 
-def test_without_a_journal_it_learns_from_the_stored_bars(make, tmp_path: Path) -> None:
-    bench = make("persistence.journal=false")
-    (tmp_path / "data").mkdir(exist_ok=True)
+def test_without_a_journal_it_learns_from_the_stored_bars_of_a_minute(make, tmp_path: Path) -> None:
+    bench = make("persistence.journal=false", "indicators.bar=minute", "inference.model=")
     bench.cycle()
-    assert bench.count("registered") == 0
-    assert bench.count("not_trained") + bench.count("trainings_failed") == 1
+    assert "market_data.db" in bench.told("training_failed")[0]
+    close = 100.0 * np.exp(0.01 * np.sin(np.arange(1_500) / 6.0))
+    minute = 60_000_000_000
+    rows = [(i, minute * (i + 1), *([price] * 4)) for i, price in enumerate(close.tolist())]
+    with (
+        closing(sqlite3.connect(tmp_path / "data" / bench.config.persistence.sqlite_file)) as database,
+        database,
+    ):
+        database.executescript(TABLES)
+        database.executemany(
+            "INSERT INTO bars VALUES ('run', ?, 'MINE', 'minute', ?, 0, ?, ?, ?, ?, 10.0, NULL, 4, 0, 0, 0)",
+            rows,
+        )
+    bench.cycle()
+    (entry,) = bench.entries()
+    assert entry.feature_hash == feature_schema(bench.config.indicators).hash
+
+
+def test_without_a_journal_bars_of_another_kind_are_not_learned_from(make) -> None:
+    bench = make("persistence.journal=false")
+    bench.cycle()
+    assert "persistence.journal: true" in bench.told("not_trained")[0]

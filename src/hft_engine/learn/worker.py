@@ -20,6 +20,7 @@ from hft_engine.runtime import kernelcache
 
 kernelcache.use()  # before anything imports numba
 
+from hft_engine.feed.recorded_rows import RecordingError  # noqa: E402
 from hft_engine.indicators.features import feature_schema  # noqa: E402
 from hft_engine.indicators.offline import OfflineIndicators  # noqa: E402
 from hft_engine.instruments import InstrumentTable  # noqa: E402
@@ -57,7 +58,7 @@ class Rows:
     def collect(self, tell: Tell) -> Samples:
         """Raises TrainingError where there is nothing yet, JournalError, and what the readers raise."""
         if not self._work.session:
-            return of_bars(self._config.indicators, [Path(self._work.database)])
+            return self._of_database()
         if self._instruments is None:
             self._open()
         self._read_on(tell)
@@ -70,6 +71,16 @@ class Rows:
         if not parts:
             raise TrainingError("no bar is over yet: nothing to learn from")
         return learnable(joined(parts, _named(own, len(self._earlier))))
+
+    def _of_database(self) -> Samples:
+        """Stored bars, where they are what the engine's rows are made of."""
+        bar = self._config.indicators.bar
+        if bar != "minute":
+            raise TrainingError(
+                f"without a journal only stored bars of a minute can be learned from, and the engine's rows are of "
+                f"indicators.bar={bar}; set persistence.journal: true"
+            )
+        return of_bars(self._config.indicators, [Path(self._work.database)])
 
     def _open(self) -> None:
         indicators = self._config.indicators
@@ -210,7 +221,7 @@ def main() -> int:
             cycle.run()
         except TrainingError as error:
             tell(Step("not_trained", str(error)))
-        except (RegistryError, JournalError, OSError) as error:
+        except (RegistryError, JournalError, RecordingError, OSError) as error:
             tell(Step("failed", f"{type(error).__name__}: {error}"))
         except MemoryError:
             tell(
