@@ -14,9 +14,9 @@ session, and each signal carries the id of the one set of models that was in for
 
 import multiprocessing
 import re
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,7 +39,8 @@ from hft_engine.runtime.messages import SwapModel
 from hft_engine.verify import verify
 
 SWAPS, QUICK_SWAPS, RATE = 1_000, 40, 10_000.0
-PERIOD_S = 0.25  # between two swaps; one that takes longer delays the next
+PERIOD_S = 0.15  # between two swaps
+ASKING = 4  # swaps that wait for their replies at a time
 PAIRS = 10  # phases of each kind
 WARM_S = 3.0
 P99_RATIO_MAX = 1.1  # target
@@ -104,37 +105,39 @@ class Models:
         return path
 
 
-class Swapper(threading.Thread):
-    """``count`` swaps, one every ``period_s``, each answered before the next; the first failure ends them."""
+class Swapper:
+    """``count`` swaps, one due every ``period_s``, ASKING at most unanswered at a time, on threads of their own."""
 
     def __init__(self, run_dir: Path, models: Models, first: int, count: int, period_s: float) -> None:
-        super().__init__(daemon=True)
-        self._client, self._models = Client(run_dir), models
-        self._numbers, self._period_s = range(first, first + count), period_s
-        self.answered: list[float] = []
-        self.failure: Exception | None = None
+        self._run_dir, self._models = run_dir, models
+        self._first, self._period_s = first, period_s
+        self._began = time.monotonic()
+        self._pool = ThreadPoolExecutor(ASKING)
+        self._swaps = [self._pool.submit(self._swap, number) for number in range(first, first + count)]
 
-    def run(self) -> None:
-        due = time.monotonic()
+    def answered(self) -> list[float]:
+        """Waits for all; of each the ns from the command to its reply. Raises what the first to fail raised."""
+        with self._pool:
+            return [swap.result() for swap in self._swaps]
+
+    def _swap(self, number: int) -> float:
+        path = self._models.write(number)
+        due = self._began + (number - self._first) * self._period_s
+        time.sleep(max(0.0, due - time.monotonic()))
+        client = Client(self._run_dir)
         try:
-            for number in self._numbers:
-                path = self._models.write(number)
-                time.sleep(max(0.0, due - time.monotonic()))
-                asked = time.monotonic_ns()
-                self._client.request(SwapModel(str(path)), "inference")
-                self.answered.append(float(time.monotonic_ns() - asked))
-                path.unlink()
-                due = max(due + self._period_s, time.monotonic())
-        except Exception as error:  # noqa: BLE001 - told by who joins the thread
-            self.failure = error
+            asked = time.monotonic_ns()
+            client.request(SwapModel(str(path)), "inference")
+            return float(time.monotonic_ns() - asked)
         finally:
-            self._client.close()
+            client.close()
+            path.unlink()
 
 
 def configuration(url: str, model: Path) -> Config:
-    """A signal of every tick, so that every tick tells which models it saw; 128 MB of journal a segment."""
+    """A signal of every trade, a third of the ticks."""
     config = overload.engine_configuration(overload.VARIANTS["compact"], url, model)
-    signals = msgspec.structs.replace(config.signals, cooldown_ms=0, rules=workload.RULES)
+    signals = msgspec.structs.replace(config.signals, cooldown_ms=0, rules=workload.TRADE_RULES)
     return msgspec.structs.replace(config, signals=signals)
 
 
@@ -164,13 +167,9 @@ def run_once(plan: Plan) -> Run:
                 for swapping in (pair % 2 == 0, pair % 2 == 1):  # either kind comes first in turn
                     count = min(plan.in_phase, plan.swaps - len(answered)) if swapping else 0
                     swapper = Swapper(run_dir, models, len(answered) + 1, count, plan.period_s)
-                    swapper.start()
                     (part,) = session.play([Phase("phase", plan.rate, plan.phase_s)])
                     parts.append((swapping, part))
-                    swapper.join()
-                    if swapper.failure is not None:
-                        raise RuntimeError(f"swap {len(answered) + 1} failed: {swapper.failure}")
-                    answered += swapper.answered
+                    answered += swapper.answered()
             signals = watch.signals()
         run = Run(prove(scratch.disk / "data", signals, len(answered)), answered=answered)
         for swapping, part in parts:

@@ -203,10 +203,12 @@ def _models(session: RecordedSession, tick: int) -> tuple[str, ...]:
             members = [(each["model"], each["sha256"]) for each in models.members]
             since = {member: since.get(member, models.since) for member in members}
     in_force = session.models_at(tick)
+    if in_force is None:  # nobody wrote down more than the files' hashes
+        return tuple(f"SHA-256 {sha256[:16]}" for sha256 in session.initial_model_hashes)
     return tuple(
         f"{each['model']} {each['version']}, SHA-256 {each['sha256'][:16]}, since tick "
         f"{since[each['model'], each['sha256']]}"
-        for each in (in_force.members if in_force else ())
+        for each in in_force.members
     )
 
 

@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 
 from hft_engine.explain import explain, recompute
+from hft_engine.indicators.features import feature_schema
+from hft_engine.inference.model import load_model, read_metadata, write_model
+from hft_engine.inference.model_set import load_set
 from hft_engine.persistence import provenance
 from hft_engine.persistence.journal import JournalError, JournalReader
 from hft_engine.recorded_session import RecordedSession, SessionError
+from hft_engine.runtime.checkpoint import InForce
 from hft_engine.runtime.session_events import EventLog
 from hft_engine.verify import VerifyRefusedError, verify
 from hft_engine.views.replay import verdict_text
-from support.engine import hft
+from support.engine import ROOT, hft
 from support.sessions import golden_config, make_session, recorded_ticks, write_session
 
 TICKS = 24_000
@@ -232,3 +236,47 @@ def test_a_part_of_a_session_keeps_its_sequences(session: Path) -> None:
     assert json.loads(answer.stdout)["ticks"] == int(((stamps >= begin) & (stamps < end)).sum())
     refused = hft("replay", str(session), "--symbols", "NOBODY")
     assert refused.returncode == 2 and "has no ticks of NOBODY" in refused.stderr
+
+
+def test_a_session_of_several_models_is_proven_and_each_signal_names_its_set(tmp_path: Path) -> None:
+    demo = ROOT / "models/demo/direction.txt"
+    about = read_metadata(demo)
+
+    def written(name: str, version: str, cut: int) -> Path:
+        lines = demo.read_text().splitlines(keepends=True)
+        at = [i for i, line in enumerate(lines) if line.startswith("leaf_value=")][cut]
+        lines[at] = lines[at].replace("1", "2")  # another model of the same size
+        path = tmp_path / f"{name}-{version}.txt"
+        write_model(path, "".join(lines), msgspec.structs.replace(about, name=name, version=version))
+        return path
+
+    paths = [written("one", "1", 0), written("two", "1", 1)]
+    config = golden_config(
+        "inference.model=",
+        f"inference.models=[{','.join(map(str, paths))}]",
+        "inference.ensemble={outputs: [one, not two]}",
+    )
+    schema = feature_schema(config.indicators)
+    before = load_set(config.inference, schema)
+    replaced = written("two", "2", 2)
+    after = before.with_model(load_model(replaced, schema))
+
+    def swapped(session: Path) -> None:
+        log = EventLog(session, "inference")
+        swap = {**after.about()[1], "path": str(replaced), "model_id": after.model_id}
+        log.record("model_swap", 10_000, {**swap, "models": after.about(), "outputs": list(after.names)})
+        log.close()
+        told = [{**each, "path": str(path)} for each, path in zip(before.about(), paths, strict=True)]
+        InForce(session, "inference").write({"model_id": before.model_id, "models": told})
+
+    recorded = RecordedSession(make_session(tmp_path / "data", config, TICKS, swapped))
+    late = recorded.signals["source_sequence"] >= 10_000
+    assert 0 < late.sum() < len(late)
+    assert set(recorded.signals["model_id"][~late]) == {before.model_id}
+    assert set(recorded.signals["model_id"][late]) == {after.model_id}
+    assert verify(recorded.path).identical
+    found = explain(recorded, int(recorded.signals["sequence"][-1]), compare=True)
+    assert found.recomputed == "same bytes" and found.model_id == after.model_id
+    assert tuple(found.outputs) == ("one", "two", "ensemble")
+    assert [model.partition(",")[0] for model in found.models] == ["one 1", "two 2"]
+    assert found.models[0].endswith("since tick 0") and found.models[1].endswith("since tick 10000")

@@ -14,8 +14,18 @@ from pathlib import Path
 import msgspec
 import zmq
 
-from hft_engine.runtime.limits import COMMAND_TIMEOUT_MS, HIGH_WATER, LINGER_MS
-from hft_engine.runtime.messages import Body, Command, ControlError, Event, Message, Reply, decode, encode
+from hft_engine.runtime.limits import COMMAND_TIMEOUT_MS, HIGH_WATER, LINGER_MS, MODEL_READ_MS
+from hft_engine.runtime.messages import (
+    Body,
+    Command,
+    ControlError,
+    Event,
+    Message,
+    Reply,
+    SwapModel,
+    decode,
+    encode,
+)
 
 SOCKET_NAME = "control.ipc"
 
@@ -116,8 +126,13 @@ class Client:
     def __init__(self, run_dir: Path) -> None:
         self._peer = Peer(run_dir, f"client-{os.getpid()}-{next(self._ids)}")
 
-    def request(self, body: Body, target: str = "", timeout_ms: int = COMMAND_TIMEOUT_MS) -> object:
-        """Send and wait for the reply's payload. Raises ControlError when refused or silent."""
+    def request(self, body: Body, target: str = "", timeout_ms: int | None = None) -> object:
+        """Send and wait for the reply's payload. Raises ControlError when refused or silent.
+
+        ``timeout_ms``: None, as long as an engine that is well may take.
+        """
+        if timeout_ms is None:
+            timeout_ms = COMMAND_TIMEOUT_MS + (MODEL_READ_MS if isinstance(body, SwapModel) else 0)
         identity = next(self._ids)
         self._peer.send(Command(identity, body, target))
         deadline = time.monotonic() + timeout_ms / 1e3

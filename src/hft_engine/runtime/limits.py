@@ -16,6 +16,7 @@ STOP_COMMAND_S = ladders.STOP_COMMAND_MS / 1e3
 KILLED_GONE_S = 1.0  # from SIGKILL to the process's end; the kernel has to free its memory
 COMMAND_TIMEOUT_MS = 2_000  # answer of the supervisor to a client
 FORWARD_TIMEOUT_MS = 1_500  # answer of an actor to the supervisor
+MODEL_READ_MS = 30_000  # more than these two for an answer that comes when a model was read, beside the ticks
 LINGER_MS = 100
 HIGH_WATER = 1_000  # control messages queued for one peer
 READY_TIMEOUT_S = 170.0  # cold compilation on a slow machine, before the fork server is given up

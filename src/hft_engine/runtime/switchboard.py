@@ -10,7 +10,7 @@ import msgspec
 import zmq
 
 from hft_engine.runtime.control import Hub
-from hft_engine.runtime.limits import FORWARD_TIMEOUT_MS
+from hft_engine.runtime.limits import FORWARD_TIMEOUT_MS, MODEL_READ_MS
 from hft_engine.runtime.logs import event_level
 from hft_engine.runtime.messages import (
     Command,
@@ -22,6 +22,7 @@ from hft_engine.runtime.messages import (
     Restart,
     SetLogLevel,
     Stop,
+    SwapModel,
 )
 from hft_engine.shm.counters import Counter
 
@@ -122,11 +123,12 @@ class Switchboard:
             text = f"{command.target!r} is not there to be asked; roles: {known}"
             self._hub.send(peer, Reply(command.id, False, text))
             return
-        self._pending[identity] = (peer, command.id, time.monotonic() + FORWARD_TIMEOUT_MS / 1e3)
+        timeout_ms = FORWARD_TIMEOUT_MS + (MODEL_READ_MS if isinstance(command.body, SwapModel) else 0)
+        self._pending[identity] = (peer, command.id, time.monotonic() + timeout_ms / 1e3)
 
     def _expire_pending(self) -> None:
         now_s = time.monotonic()
         for identity in [key for key, (_, _, due_s) in self._pending.items() if due_s < now_s]:
             client, original, _ = self._pending.pop(identity)
-            text = f"the actor did not answer within {FORWARD_TIMEOUT_MS} ms"
+            text = "the actor did not answer in time"
             self._hub.send(client, Reply(original, False, text))

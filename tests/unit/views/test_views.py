@@ -16,6 +16,7 @@ from hft_engine.cli import main
 from hft_engine.feed.health.worst import FILE, Worst
 from hft_engine.feed.line_table import write_lines
 from hft_engine.feed.states import FeedState
+from hft_engine.inference.served import Served, ServedSet, write_served
 from hft_engine.publisher.events import EventFile
 from hft_engine.records import LINE_DTYPE, TICK_DTYPE, HealthCause, HealthState, TickFlag, TickKind
 from hft_engine.runtime import supervisor
@@ -23,7 +24,7 @@ from hft_engine.runtime.messages import Event
 from hft_engine.runtime.rundir import RunError
 from hft_engine.shm.counters import ActorState
 from hft_engine.views import status, tail
-from hft_engine.views.panels import bar, health_line, lines, losses
+from hft_engine.views.panels import bar, health_line, lines, losses, models_line
 from hft_engine.views.status import collect, render
 from hft_engine.views.top import watch
 
@@ -313,3 +314,19 @@ def test_the_command_prints_json_where_the_figures_come_from_numpy(fake_run, mon
     assert state["health"]["clock_offset_ms"] == 12.345
     assert state["feed"]["lines"][0]["lead_us"]["mean"] == 123_456
     assert _plain(collect(made.path))
+
+
+def test_status_names_the_models_in_use_and_how_much_lay_outside_their_training(fake_run):
+    made = fake_run()
+    assert collect(made.path)["models"]["members"] == [] and models_line(collect(made.path)["models"]) == ""
+    members = [
+        Served("peak", "3", "ab" * 32, ["peak"], 0),
+        Served("regime", "2", "cd" * 32, ["regime.up"], 70),
+    ]
+    write_served(made.path, ServedSet(7, members))
+    made.stats["inference"].declare(("predictions", "features_missing", "out_of_distribution"), ())
+    for name, value in (("predictions", 1_200), ("features_missing", 5), ("out_of_distribution", 42)):
+        made.stats["inference"].counter(name).set(value)
+    told = collect(made.path)["models"]
+    assert told["model_id"] == 7 and told["members"][1]["since"] == 70
+    assert models_line(told) == "models peak 3, regime 2; 42 of 1,205 records out of distribution"
