@@ -177,3 +177,29 @@ def test_the_engine_goes_on_without_its_learning_roles(tmp_path: Path) -> None:
 
 def running(engine: Engine, role: str) -> bool:
     return any(actor["role"] == role and actor["state"] == "running" for actor in engine.status()["actors"])
+
+
+@pytest.mark.expects_errors("restart: trainer")
+def test_a_trainer_killed_in_a_training_takes_its_process_along_and_trains_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    switch = tmp_path / "armed"
+    switch.touch()
+    monkeypatch.setenv("HFT_FAULT_POINTS", "registry.row:stop")
+    monkeypatch.setenv("HFT_FAULT_POINTS_WHILE", str(switch))
+    with demo(tmp_path, "learning.interval_s=25", f"learning.tasks={TASK}", learning=True) as engine:
+        trainer = psutil.Process(engine.pid_of("trainer"))
+        halted = psutil.STATUS_STOPPED
+        wait_for(
+            lambda: any(c.status() == halted for c in trainer.children()), "a training halted half-way", 150
+        )
+        (training,) = trainer.children()
+        assert entries(engine) == []
+        switch.unlink()
+        trainer.kill()
+        wait_for(lambda: not training.is_running(), "the training's end", 30)
+        wait_for(lambda: entries(engine, TASK), "the next training's model", 150)
+        root = tmp_path / "data" / "models"
+        assert not list((root / TASK).glob(".new-*"))
+        assert all(Registry(root).metadata(entry).version == entry.version for entry in entries(engine))
+        assert engine.status()["state"] == "running"
