@@ -36,6 +36,7 @@ from hft_engine.runtime.faultpoints import fault_point
 from hft_engine.runtime.messages import ControlError, SwapModel
 
 ROWS_MIN = 200  # of fewer it is not known how long a block is
+SWAP_TRIES = 5  # rounds: inference may be starting again
 DEATHS_MAX = 2  # of the process while a candidate was scored: it is refused then
 MEMORY_FILE = "shadow.json"  # in the run directory: what the next life must know
 
@@ -77,6 +78,7 @@ class Umpire:
         self._trials: dict[str, tuple[tuple[str, str], Trial]] = {}
         self._vigils: dict[str, tuple[tuple[str, str], Vigil]] = {}
         self._scored: dict[str, tuple[object, ...]] = {}
+        self._refusals: dict[str, int] = {}
         self._block_ns = 0  # of this life, once it is known
         self.doing = "nothing"
         if self._memory.scoring:
@@ -126,7 +128,10 @@ class Umpire:
         try:
             client.request(SwapModel(str(self._registry.folder(live) / MODEL_FILE)), "inference")
         except ControlError as refusal:
-            self._undo(live, str(refusal))
+            key = f"{live.name} {live.version}"
+            self._refusals[key] = self._refusals.get(key, 0) + 1
+            if self._refusals[key] >= SWAP_TRIES:
+                self._undo(live, str(refusal))
         else:
             self._memory.deployed[live.name] = live.version
             self._remember()
