@@ -191,7 +191,8 @@ def _outputs(session: RecordedSession, config: Config, prediction: Any) -> dict[
         return {}
     tick, count = int(prediction["source_sequence"]), int(prediction["output_count"])
     swaps = [event for event in of_kinds(session.events, "model_swap") if event.sequence <= tick]
-    names = swaps[-1].data["outputs"] if swaps else output_names(config.inference)
+    names = output_names(config.inference)
+    names = swaps[-1].data.get("outputs", names) if swaps else names
     return dict(zip(names, prediction["outputs"][:count].tolist(), strict=False))
 
 

@@ -103,11 +103,18 @@ class RecordedSession:
 
     @cached_property
     def model_sets(self) -> list[ModelsInForce]:
-        """Which models were in force from which tick on, oldest first; nothing before the first of them."""
+        """Which models were in force from which tick on, oldest first; nothing before the first of them.
+
+        Sessions of versions that served one model do not say it.
+        """
         told = InForce(self.path, "inference").read() if self.path.is_dir() else None
-        first = [ModelsInForce(0, told["model_id"], told["models"])] if told is not None else []  # type: ignore[arg-type]
-        swaps = of_kinds(self.events, "model_swap")
-        return first + [ModelsInForce(e.sequence, e.data["model_id"], e.data["models"]) for e in swaps]
+        swaps = [(event.sequence, event.data) for event in of_kinds(self.events, "model_swap")]
+        happened = [(0, told), *swaps] if told is not None else swaps
+        return [
+            ModelsInForce(since, data["model_id"], data["models"])
+            for since, data in happened
+            if "models" in data
+        ]
 
     def models_at(self, tick: int) -> ModelsInForce | None:
         """The models that predicted for ``tick``; None without one."""

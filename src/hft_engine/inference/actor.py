@@ -131,13 +131,10 @@ class InferenceActor(BaseActor):
     # ---- swaps
 
     def _prepare(self, path: Path) -> _Ready:
-        """On the thread of swaps."""
+        """On a thread beside the ticks."""
         model = load_model(path, self._ctx.feature_schema)
         base = self._models
-        ready = _Ready(path, model, base, base.with_model(model))
-        with contextlib.suppress(OSError):  # a full disk: the session says where it came from
-            self._in_force.keep(path, model)
-        return ready
+        return _Ready(path, model, base, base.with_model(model))
 
     def _switch(self, ready: _Ready) -> Told:
         models = ready.models if ready.base is self._models else self._models.with_model(ready.model)
@@ -153,8 +150,10 @@ class InferenceActor(BaseActor):
         self._ctx.event("model_swapped", f"from tick {tick} on: {title_of(ready.model)}")
         return {**told, "model_id": models.model_id, "sequence": tick}
 
-    def _settle(self) -> None:
-        """On the thread of swaps, before the reply."""
+    def _settle(self, ready: _Ready) -> None:
+        """On a thread beside the ticks, before the reply: until then the file must be where it was read."""
+        with contextlib.suppress(OSError):  # a full disk: the session says where it came from
+            self._in_force.keep(ready.path, ready.model)
         self._ctx.sync_recorded()
         self._tell_views()
 

@@ -1,7 +1,8 @@
 """Models that are swapped in while ticks flow: read and made ready on a thread beside them, one after the other.
 
-Only the switch itself, between two records, is done by the thread that predicts. The thread is made before the process
-takes its place on the hot cores, so it stays where ZeroMQ's threads are; it gives the interpreter's lock back quickly.
+Only the switch itself, between two records, is done by the thread that predicts. What has to reach the disk does so on
+a second thread, while the next model is read. Both are made before the process takes its place on the hot cores, so
+they stay where ZeroMQ's threads are; they give the interpreter's lock back quickly.
 """
 
 import logging
@@ -21,17 +22,17 @@ _T = TypeVar("_T")
 
 
 class Swaps(Generic[_T]):
-    """``prepare`` and ``settle`` run on the thread, ``switch`` where ``tend`` is called.
+    """``prepare`` and ``settle`` run on threads, ``switch`` where ``tend`` is called.
 
-    ``switch`` takes what ``prepare`` made and returns the reply, which is given when ``settle`` has returned. The first
-    two refuse with ModelError or ControlError; ``refused`` is called then.
+    ``switch`` takes what ``prepare`` made and returns the reply, which is given when ``settle``, which takes the same,
+    has returned. The first two refuse with ModelError or ControlError; ``refused`` is called then.
     """
 
     def __init__(
         self,
         prepare: Callable[[Path], _T],
         switch: Callable[[_T], Told],
-        settle: Callable[[], None],
+        settle: Callable[[_T], None],
         refused: Callable[[], None],
         log: logging.Logger,
     ) -> None:
@@ -39,8 +40,9 @@ class Swaps(Generic[_T]):
         self._log = log
         self._waiting: deque[tuple[Path, Future[Told]]] = deque()
         self._current: tuple[Future[_T], Future[Told]] | None = None
-        self._pool = ThreadPoolExecutor(1, "swap")
-        self._pool.submit(sys.setswitchinterval, LOCK_S)  # the thread is made now
+        self._reader, self._disk = ThreadPoolExecutor(1, "swap"), ThreadPoolExecutor(1, "swap-disk")
+        for pool in (self._reader, self._disk):
+            pool.submit(sys.setswitchinterval, LOCK_S)  # the thread is made now
 
     def ask(self, path: Path) -> Future[Told]:
         """The reply to come: ControlError where the model is refused."""
@@ -55,16 +57,18 @@ class Swaps(Generic[_T]):
             return
         (ready, reply), self._current = self._current, None
         try:
-            told = self._switch(ready.result())
+            prepared = ready.result()
+            told = self._switch(prepared)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a file, the model in use stays
             self._refuse(reply, error)
         else:
-            self._pool.submit(self._finish, reply, told)
+            self._disk.submit(self._finish, prepared, reply, told)
         self._begin()
 
     def close(self) -> None:
         """Nothing more is prepared; who still waits is told so."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._reader.shutdown(wait=True, cancel_futures=True)
+        self._disk.shutdown(wait=True)
         waiting = [reply for _, reply in self._waiting] + ([self._current[1]] if self._current else [])
         for reply in waiting:
             reply.set_exception(ControlError("the engine stops; the model in use stays"))
@@ -72,11 +76,11 @@ class Swaps(Generic[_T]):
     def _begin(self) -> None:
         if self._current is None and self._waiting:
             path, reply = self._waiting.popleft()
-            self._current = self._pool.submit(self._prepare, path), reply
+            self._current = self._reader.submit(self._prepare, path), reply
 
-    def _finish(self, reply: Future[Told], told: Told) -> None:
+    def _finish(self, prepared: _T, reply: Future[Told], told: Told) -> None:
         try:
-            self._settle()
+            self._settle(prepared)
         except OSError as error:
             self._log.error("a swap is made, but not yet safe on the disk: %s", error)
         reply.set_result(told)

@@ -10,6 +10,7 @@ from benchmarks.load import swaps
 from hft_engine.records import SIGNAL_DTYPE
 
 
+@pytest.mark.timeout(400)  # a whole engine, whose kernels may have to be compiled
 def test_swaps_in_a_live_engine_lose_and_double_no_signal_and_each_tells_its_models(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
