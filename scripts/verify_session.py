@@ -175,6 +175,7 @@ class Engine:
 def _config(folder: Path, port: int, layout: str) -> dict[str, Any]:
     """The demo's configuration against a venue of its own, its rules near enough to fire often."""
     config: dict[str, Any] = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
+    config.pop("learning")  # swaps are made here by hand
     del config["simulator"]
     config["engine"] |= {
         "layout": layout,

@@ -363,10 +363,12 @@ def _plan(made: Run, process: Process) -> ProcessPlan:
                 (*r.reads, *r.writes, *r.watches),
                 r.reads,
                 made.arguments.get(r.name, {}),
+                r.log,
             )
             for r in process.roles
         ),
         hot=process.hot,
+        optional=process.optional,
         mode=_mode(config, topology, process),
         bell=topology.bells[process.name],
         cpus=made.places.of[process.name],

@@ -4,6 +4,7 @@
                           |              |                                                |
                           +----ticks-----+---------------bars-----------------------------+--> persistence
                           +----ticks-----+---------------bars-----------------------------+--> execution -orders->
+                                                       features, bars --> shadow           (trainer reads the journal)
 
 ``replay`` takes the place of the feed; then every ring gates: its writer waits for its slowest reader, so that
 nothing is lost however fast the source is. In a live run no ring gates: a slow reader is lapped and it is counted.
@@ -41,6 +42,8 @@ class Role:
     writes: tuple[str, ...] = ()
     watches: tuple[str, ...] = ()
     hot: bool = False  # on the path from tick to signal: garbage collector off, compiled kernels warmed
+    optional: bool = False  # the engine goes on without it, when no restart helps
+    log: str = ""  # name of its log file, where it is not that of the role
 
 
 ROLES = {
@@ -83,6 +86,8 @@ ROLES = {
             "hft_engine.persistence.actor:PersistenceActor",
             reads=("ticks", "bars", "signals", "orders", "fills"),
         ),
+        Role("trainer", "hft_engine.learn.trainer:TrainerActor", optional=True, log="model_trainer"),
+        Role("shadow", "hft_engine.learn.shadow:ShadowActor", reads=("features", "bars"), optional=True),
         Role(
             "collector", "hft_engine.persistence.collector:CollectorActor"
         ),  # reads what a replay is told to
@@ -122,6 +127,7 @@ PRELOAD = (
     "hft_engine.execution.actor",
     "hft_engine.feed.simulator.actor",
 )
+LEARNING = ("trainer", "shadow")  # live only, each in a process of its own
 
 # Of these a run needs none unless it has the role: nobody waits for kernels that nobody calls.
 _PRELOAD_OF = {
@@ -151,6 +157,10 @@ class Process:
     @property
     def hot(self) -> bool:
         return any(role.hot for role in self.roles)
+
+    @property
+    def optional(self) -> bool:
+        return all(role.optional for role in self.roles)
 
 
 @dataclass(frozen=True)
@@ -192,6 +202,8 @@ def build(
     grouping = _grouping(config.engine.layout, source, engine)
     if config.simulator is not None and source == "feed":
         grouping = [("simulator", ("simulator",)), *grouping]
+    if config.learning.live and source == "feed":
+        grouping = [*grouping, *((role, (role,)) for role in LEARNING)]
     there = {ring for _, roles in grouping for role in roles for ring in ROLES[role].writes}
     processes = tuple(
         Process(name, tuple(_with_rings(ROLES[role], there, collected) for role in roles))

@@ -41,6 +41,7 @@ RULES = [
 def configuration(url: str, directory: Path) -> dict[str, Any]:
     """The demo's, without its venue; rules that fire some hundred times a second, of windows long and short."""
     config: dict[str, Any] = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
+    config.pop("learning")  # what is proven here is what every engine has
     config.pop("simulator")
     config["engine"] |= {"data_dir": str(directory / "data"), "log_dir": str(directory / "logs")}
     config["feed"] |= {"url": url, "api_key": API_KEY, "channels": CHANNELS, "symbols": ["*"]}

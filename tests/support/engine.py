@@ -72,9 +72,14 @@ class Engine:
 
 
 @contextmanager
-def demo(directory: Path, *overrides: str, flags: Sequence[str] = ()) -> Iterator[Engine]:
-    """``hft start --demo --detach``; stopped in the end, and nothing of it may be left. ``flags``: e.g. --resume."""
-    options = settings(directory, *overrides)
+def demo(
+    directory: Path, *overrides: str, flags: Sequence[str] = (), learning: bool = False
+) -> Iterator[Engine]:
+    """``hft start --demo --detach``; stopped in the end, and nothing of it may be left. ``flags``: e.g. --resume.
+
+    ``learning``: with its trainer and shadow, which most tests have no use for and would pay for.
+    """
+    options = settings(directory, f"learning.live={str(learning).lower()}", *overrides)
     started = hft("start", "--demo", "--detach", *flags, *options, timeout_s=START_TIMEOUT_S)
     assert started.returncode == 0, started.stdout + started.stderr
     engine = Engine(directory, options)

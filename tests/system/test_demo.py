@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from support.engine import demo, hft, settings
+from support.waiting import wait_for
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
@@ -15,11 +16,12 @@ RINGS = {"ticks", "bars", "features", "predictions", "signals"}
 
 
 def test_demo_is_live_within_seconds_and_leaves_nothing(tmp_path: Path, run_root: Path) -> None:
-    with demo(tmp_path) as engine:
+    with demo(tmp_path, learning=True) as engine:
         engine.wait_for_signals()
+        wait_for(lambda: all(a["state"] == "running" for a in engine.status()["actors"]), "every actor")
         status = engine.told_status()
         assert status["state"] == "running"
-        assert {actor["role"] for actor in status["actors"]} == ROLES
+        assert {actor["role"] for actor in status["actors"]} == ROLES | {"trainer", "shadow"}
         assert all(actor["state"] == "running" and actor["restarts"] == 0 for actor in status["actors"])
         assert status["feed"]["state"] == "live"
         assert status["feed"]["rejected"] == 0

@@ -30,6 +30,8 @@ ROLES = (
     "persistence",
     "publisher",
     "simulator",
+    "trainer",
+    "shadow",
     "compute",  # the process of feed and compiled stages in the compact layout
     "engine",  # the one process of the inline layout
 )

@@ -37,6 +37,12 @@ __all__ = ["ENVIRONMENT", "ConfigError", "Problem", "check_rules", "load_config"
 ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "engine.log_level": ("LOG_LEVEL",),
     "engine.run_root": ("HFT_RUN_ROOT",),
+    "indicators.sma": ("FEATURE_WINDOW",),
+    "indicators.bollinger": ("FEATURE_WINDOW",),
+    "indicators.volatility": ("FEATURE_WINDOW",),
+    "learning.prediction_horizon": ("PREDICTION_HORIZON",),
+    "learning.min_training_samples": ("MIN_TRAINING_SAMPLES",),
+    "learning.interval_s": ("MODEL_TRAINING_INTERVAL",),
 }
 # By venue, where it is not <VENUE>_API_KEY alone.
 _KEY_VARIABLES: Mapping[str, tuple[str, ...]] = {
@@ -195,7 +201,9 @@ class _Variables:
             text = self._env[name] if name in self._env else self._file.get(name)
             if text:
                 origins[path] = f"{name} in {'the environment' if name in self._env else self._path}"
-                _set(data, path, text.upper() if path in _UPPER_CASE else text, origins[path])
+                text = text.upper() if path in _UPPER_CASE else text
+                kind = type_at(path)
+                _set(data, path, text if kind is None else _parse(text, kind, origins[path]), origins[path])
                 return
 
 

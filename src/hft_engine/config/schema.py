@@ -18,6 +18,7 @@ Layout = Literal["dedicated", "compact", "inline"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 Url = Annotated[str, Meta(pattern=r"^(wss?|https?)://")]
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,23}$")]
+TaskName = Literal["peak_detection", "entry_timing", "market_regime"]  # of learn.tasks
 Channel = Literal["T", "Q", "A", "AM", "D", "FMV", "LULD"]
 
 
@@ -201,7 +202,7 @@ class InferenceConfig(_Section, frozen=True):
 
 
 class LearningConfig(_Section, frozen=True):
-    """What `hft train` learns, and how. A row is an instrument's bar of ``indicators.bar``, or a stored bar."""
+    """What is learned, and how. A row is an instrument's bar of ``indicators.bar``, or a stored bar."""
 
     prediction_horizon: Annotated[int, Meta(ge=1, le=10_000)] = 5  # rows ahead
     min_training_samples: Annotated[int, Meta(ge=20)] = 100  # rows with a label; fewer are refused
@@ -226,6 +227,20 @@ class LearningConfig(_Section, frozen=True):
     lambda_l2: Annotated[float, Meta(ge=0.0)] = 1.0  # how much leaves are drawn towards zero
     threads: Annotated[int, Meta(ge=1, le=256)] = 1
     seed: NonNegative = 7
+    # Rows near in time are not independent: they count once a block of so many times ``prediction_horizon`` rows.
+    block_horizons: Annotated[int, Meta(ge=1, le=1_000)] = 20
+    live: bool = False  # models learn beside the running engine: roles ``trainer`` and ``shadow``
+    tasks: tuple[TaskName, ...] = ("peak_detection", "entry_timing", "market_regime")  # of the trainer
+    interval_s: Annotated[int, Meta(ge=5)] = 3_600  # from training to training
+    cycle_limit_s: Positive = 1_800  # a training that takes longer is ended and counted
+    memory_mb: Annotated[int, Meta(ge=256)] = 2_048  # data of the training process, and of the shadow
+    rows_max: Annotated[int, Meta(ge=1_000)] = 200_000  # learned from, the newest
+    earlier_sessions: NonNegative = (
+        3  # that are learned from too, the newest, until there are ``rows_max`` rows
+    )
+    gate_effect: Annotated[float, Meta(ge=0.1, le=2.0)] = (
+        0.5  # mean gain of a block over its deviation that the gate is to find, four times in five
+    )
 
 
 class RuleConfig(_Section, frozen=True):

@@ -250,7 +250,8 @@ class InferenceActor(BaseActor):
             for each, member in zip(self._models.about(), self._models.members, strict=True)
         ]
         with contextlib.suppress(OSError):
-            write_served(self._ctx.run_dir, ServedSet(self._models.model_id, members))
+            served = ServedSet(self._models.model_id, members, list(self._models.names))
+            write_served(self._ctx.run_dir, served)
 
 
 def _arrays(

@@ -18,10 +18,11 @@ class Served(msgspec.Struct, frozen=True):
 
 
 class ServedSet(msgspec.Struct, frozen=True):
-    """``model_id``: what signals of these models carry; -1 without a model."""
+    """``model_id``: what signals of these models carry; -1 without a model. ``outputs``: names of all, in order."""
 
     model_id: int = -1
     members: list[Served] = []
+    outputs: list[str] = []
 
 
 def read_served(run_dir: Path) -> ServedSet:

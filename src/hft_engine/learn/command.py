@@ -8,12 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from hft_engine.config.schema import Config
 from hft_engine.learn.card import card_of
 from hft_engine.learn.demo import demo_samples
 from hft_engine.learn.errors import TrainingError
 from hft_engine.learn.report import MODEL, Report
 from hft_engine.learn.samples import Samples, read_samples
+from hft_engine.learn.standing import FILE as STANDING
 from hft_engine.learn.tasks import TASKS, Task
 from hft_engine.learn.training import HERE, Trained, Workshop, encoded, train
 from hft_engine.learn.tuning import Tuned, tune
@@ -100,7 +103,7 @@ def _train_each(
         except TrainingError as error:
             failures.append(str(error))
             continue
-        outcomes.append(_register(registry, trained, samples, options))
+        outcomes.append(_registered(registry, trained, samples, options))
         registered(outcomes[-1])
     if failures:
         raise TrainingError("\n".join(dict.fromkeys(failures)))
@@ -162,12 +165,20 @@ def _part(progress: Progress, begin: float, span: float) -> Progress:
     return lambda text, share: progress(text, begin + span * share)
 
 
-def _register(registry: Registry, trained: Trained, samples: Samples, options: TrainingOptions) -> Outcome:
+def _registered(registry: Registry, trained: Trained, samples: Samples, options: TrainingOptions) -> Outcome:
+    entry = register(registry, trained, samples)
+    if options.promote and (options.force or not entry.unbeaten):
+        entry = registry.promote(entry.name, entry.version, options.force)
+    return Outcome(entry.version, entry.status, registry.folder(entry), trained.report)
+
+
+def register(registry: Registry, trained: Trained, samples: Samples) -> Entry:
+    """A candidate with its report, its card and the baselines that go on beside it. Raises RegistryError."""
     report = trained.report
     version = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{hashlib.sha256(trained.text.encode()).hexdigest()[:6]}"
     live = registry.live(report.task)
     card = card_of(trained, version, live.version if live else "")
-    entry = registry.register(
+    return registry.register(
         Entry(
             name=report.task,
             version=version,
@@ -182,8 +193,9 @@ def _register(registry: Registry, trained: Trained, samples: Samples, options: T
         ),
         trained.text,
         trained.metadata,
-        {REPORT: encoded(report), CARD: card.encode()},
+        {
+            REPORT: encoded(report),
+            CARD: card.encode(),
+            STANDING: msgspec.json.encode(trained.standing),
+        },
     )
-    if options.promote and (options.force or not report.unbeaten):
-        entry = registry.promote(entry.name, entry.version, options.force)
-    return Outcome(entry.version, entry.status, registry.folder(entry), report)

@@ -36,12 +36,6 @@ def labelled(task: Task, samples: Samples, config: Config, before_ns: int | None
     return Rows(rows, classes[rows], samples.ts_ns[known[rows]])
 
 
-def row_ns(samples: Samples) -> int:
-    """The usual step from row to row of a series."""
-    steps = np.concatenate([np.diff(samples.ts_ns[part]) for part in samples.by_series()] or [np.zeros(0)])
-    return int(np.median(steps)) if len(steps) else 0
-
-
 def check_rows(task: Task, samples: Samples, rows: Rows, least: int) -> None:
     """Raises TrainingError where there is no column, too few rows, or only one class."""
     if not samples.names:

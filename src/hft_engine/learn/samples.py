@@ -147,7 +147,7 @@ def of_bars(config: IndicatorConfig, files: Sequence[Path]) -> Samples:
             f"{counts['unusable_bars']} without; nothing to learn from"
         )
     rows, ts_ns, series, table, usable = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return _learnable(
+    return learnable(
         Samples(schema.names, rows, ts_ns, series, tuple(symbols), table, usable, schema, source, counts)
     )
 
@@ -185,19 +185,26 @@ def of_ticks(
             progress(min(1000, 1000 * done // total))
     if not features:
         raise TrainingError(f"{name}: no tick inside, nothing to learn from")
-    return _of_records(np.concatenate(features), np.concatenate(bars), config, instruments, name)
+    return learnable(
+        of_records(np.concatenate(features), np.concatenate(bars), config, instruments.symbol_of, name)
+    )
 
 
-def _of_records(
-    features: np.ndarray, bars: np.ndarray, config: IndicatorConfig, instruments: InstrumentTable, name: str
+def of_records(
+    features: np.ndarray,
+    bars: np.ndarray,
+    config: IndicatorConfig,
+    symbol_of: Callable[[int], str],
+    name: str,
 ) -> Samples:
-    """Each feature record with the newest bar that its instrument had when it was made."""
+    """Each feature record (FEATURE_DTYPE) with the newest bar (BAR_DTYPE) that its instrument had when it was made; a
+    column for each slot of the feature set. Raises TrainingError where no bar is over."""
     schema = feature_schema(config)
-    bars = bars[(bars["kind"] == _BAR_KINDS[config.bar]) & np.isfinite(bars["close"])]
+    bars = bars[of_kind(bars, config)]
     order = np.lexsort((features["source_sequence"], features["instrument_id"]))
     features = features[order]
     bars = bars[np.lexsort((bars["source_sequence"], bars["instrument_id"]))]
-    at = np.searchsorted(_key(bars), _key(features), side="right") - 1
+    at = np.searchsorted(record_key(bars), record_key(features), side="right") - 1
     own = (at >= 0) & (bars["instrument_id"][at] == features["instrument_id"]) if len(bars) else at >= 0
     features, at = features[own], at[own]
     if not len(features):
@@ -207,28 +214,57 @@ def _of_records(
     ids, series = np.unique(features["instrument_id"], return_inverse=True)
     unfit = (features["flags"] & int(TickFlag.UNFIT)) != 0
     table = np.column_stack([bars[column][at] for column in ("open", "high", "low", "close", "volume")])
-    return _learnable(
-        Samples(
-            schema.names,
-            np.array(features["values"][:, : len(schema)]),
-            np.array(features["ts_venue_ns"]),
-            series.astype(np.int64),
-            tuple(instruments.symbol_of(int(i)) for i in ids),
-            table,
-            ~unfit,
-            schema,
-            name,
-            {"unfit": int(unfit.sum())},
-        )
+    return Samples(
+        schema.names,
+        np.array(features["values"][:, : len(schema)]),
+        np.array(features["ts_venue_ns"]),
+        series.astype(np.int64),
+        tuple(symbol_of(int(i)) for i in ids),
+        table,
+        ~unfit,
+        schema,
+        name,
+        {"unfit": int(unfit.sum())},
     )
 
 
-def _key(records: np.ndarray) -> np.ndarray:
+def of_kind(bars: np.ndarray, config: IndicatorConfig) -> np.ndarray:
+    """bool[n]: bars (BAR_DTYPE) that rows are made of."""
+    return np.asarray((bars["kind"] == _BAR_KINDS[config.bar]) & np.isfinite(bars["close"]))
+
+
+def row_ns_of(samples: Samples) -> int:
+    """The usual step from row to row of a series."""
+    steps = np.concatenate([np.diff(samples.ts_ns[part]) for part in samples.by_series()] or [np.zeros(0)])
+    return int(np.median(steps)) if len(steps) else 0
+
+
+def joined(parts: Sequence[Samples], name: str) -> Samples:
+    """Several recordings as one set: a symbol in each is a series of its own. All of one feature set."""
+    firsts = np.cumsum([0, *(len(part.symbols) for part in parts)])
+    counts: Counts = {}
+    for part in parts:
+        for what, number in part.counts.items():
+            counts[what] = counts.get(what, 0) + number
+    return replace(
+        parts[0],
+        rows=np.concatenate([part.rows for part in parts]),
+        ts_ns=np.concatenate([part.ts_ns for part in parts]),
+        series=np.concatenate([part.series + first for part, first in zip(parts, firsts, strict=False)]),
+        symbols=tuple(symbol for part in parts for symbol in part.symbols),
+        bars=np.concatenate([part.bars for part in parts]),
+        usable=np.concatenate([part.usable for part in parts]),
+        source=name,
+        counts=counts,
+    )
+
+
+def record_key(records: np.ndarray) -> np.ndarray:
     """Orders by instrument, then by the tick that caused the record."""
     return records["instrument_id"].astype(np.int64) * (1 << 40) + records["source_sequence"]
 
 
-def _learnable(samples: Samples) -> Samples:
+def learnable(samples: Samples) -> Samples:
     """With the columns that may be learned from: no price, some value somewhere, and the time of day only of data of
     several days: within one it would number the rows."""
     span_ns = int(samples.ts_ns.max() - samples.ts_ns.min())

@@ -8,7 +8,7 @@ import numpy as np
 from hft_engine.config.schema import Config
 from hft_engine.learn import labels as lb
 from hft_engine.learn.labels import Labels
-from hft_engine.learn.regimes import REGIMES, TREND_DOWN, TREND_UP, label_regimes
+from hft_engine.learn.regimes import LOOK_AHEAD, REGIMES, TREND_DOWN, TREND_UP, label_regimes
 from hft_engine.learn.samples import Samples
 
 PEAK_BEFORE, PEAK_AFTER = 2, 5  # rows around a peak that count as at it
@@ -19,7 +19,7 @@ DEAD_BAND = 0.25  # of fixed-horizon labels: a smaller share of the usual move i
 class Task:
     """``label(samples, config, fit)``: ``fit`` bool[n]: the rows that a labeller with parameters may learn them from.
     ``position(probabilities, threshold, horizon)``: -1..1 a row, held from the row's end to the next one's.
-    ``text``: what the outputs are the probability of.
+    ``text``: what the outputs are the probability of. ``reach``: rows after which a label is known.
     """
 
     name: str
@@ -27,6 +27,7 @@ class Task:
     classes: tuple[str, ...]
     label: Callable[[Samples, Config, np.ndarray], Labels]
     position: Callable[[np.ndarray, float, int], np.ndarray]
+    reach: Callable[[Config], int]
 
 
 def usual_move(samples: Samples, config: Config, rows: int) -> np.ndarray:
@@ -101,14 +102,29 @@ def _with_the_trend(probabilities: np.ndarray, threshold: float, horizon: int) -
 TASKS = {
     task.name: task
     for task in (
-        Task("peak_detection", "a peak of the price is at hand", ("no_peak", "peak"), _peaks, _out_at_peaks),
+        Task(
+            "peak_detection",
+            "a peak of the price is at hand",
+            ("no_peak", "peak"),
+            _peaks,
+            _out_at_peaks,
+            lambda config: PEAK_BEFORE + config.learning.peak_reach,
+        ),
         Task(
             "entry_timing",
             "a purchase now gains before it loses",
             ("wait", "enter"),
             _entries,
             _in_after_entries,
+            lambda config: config.learning.prediction_horizon,
         ),
-        Task("market_regime", "the market's regime", REGIMES, _regimes, _with_the_trend),
+        Task(
+            "market_regime",
+            "the market's regime",
+            REGIMES,
+            _regimes,
+            _with_the_trend,
+            lambda config: LOOK_AHEAD,
+        ),
     )
 }

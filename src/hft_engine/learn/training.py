@@ -22,13 +22,12 @@ from hft_engine.learn.equity import curves_of, equity_of
 from hft_engine.learn.fitting import FitFinal, fit_final, fit_here, importance, params_of
 from hft_engine.learn.measures import best_threshold, losses, measures, paired
 from hft_engine.learn.report import MODEL, Comparison, Report
-from hft_engine.learn.rows import check_rows, labelled, row_ns
-from hft_engine.learn.samples import Samples
+from hft_engine.learn.rows import check_rows, labelled
+from hft_engine.learn.samples import Samples, row_ns_of
+from hft_engine.learn.standing import Standing, fit_standing
 from hft_engine.learn.tasks import Task
 from hft_engine.learn.walking import Mapper, Progress, Tested, cv_auc, walk
 from hft_engine.models.drift import edges_of, shares_of
-
-BLOCK_ROWS = 20  # times the horizon: length of a block of the paired test
 
 
 def _silent(text: str, share: float) -> None:
@@ -38,7 +37,8 @@ def _silent(text: str, share: float) -> None:
 @dataclass(frozen=True)
 class Trained:
     """``text``: the model as LightGBM writes it. ``out_of_sample``: rows of the samples that were tested, with their
-    ``classes`` and ``probabilities`` by ``model`` and each baseline. ``curves``: equity by name, and its times."""
+    ``classes`` and ``probabilities`` by ``model`` and each baseline. ``curves``: equity by name, and its times.
+    ``standing``: baselines that go on beside the model, learned from the same rows."""
 
     text: str
     metadata: ModelMetadata
@@ -47,6 +47,7 @@ class Trained:
     classes: np.ndarray
     probabilities: dict[str, np.ndarray]
     curves: dict[str, np.ndarray]
+    standing: Standing
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _train(
         counts={**samples.counts, **counts},
         folds=tuple(test.fold for test in tests),
         figures={name: measures(p, out.classes) for name, p in out.probabilities.items()},
-        comparisons=_comparisons(out, samples, learning.prediction_horizon),
+        comparisons=_comparisons(out, samples, learning.block_horizons * learning.prediction_horizon),
         cv_auc=cv_auc(task, samples, config, every) if cross_validate else -1.0,
         threshold=threshold,
         trees=trees,
@@ -127,6 +128,7 @@ def _train(
         out.classes,
         out.probabilities,
         curves,
+        fit_standing(samples.rows[every.rows], every.classes, samples.names, len(task.classes)),
     )
 
 
@@ -154,12 +156,12 @@ def _joined(tests: list[Tested]) -> _OutOfSample:
     )
 
 
-def _comparisons(out: _OutOfSample, samples: Samples, horizon: int) -> dict[str, Comparison]:
+def _comparisons(out: _OutOfSample, samples: Samples, block_rows: int) -> dict[str, Comparison]:
     ours, ts_ns = losses(out.probabilities[MODEL], out.classes), samples.ts_ns[out.rows]
     found = {}
     for name in BASELINES:
         result = paired(
-            ours, losses(out.probabilities[name], out.classes), ts_ns, BLOCK_ROWS * horizon * row_ns(samples)
+            ours, losses(out.probabilities[name], out.classes), ts_ns, block_rows * row_ns_of(samples)
         )
         t = round(result.t, 3) if np.isfinite(result.t) else None
         found[name] = Comparison(round(result.gain, 6), t, result.better)

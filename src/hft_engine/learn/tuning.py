@@ -22,10 +22,9 @@ from hft_engine.config.schema import Config, LearningConfig
 from hft_engine.learn.errors import TrainingError
 from hft_engine.learn.fitting import fit, predicted
 from hft_engine.learn.measures import losses, paired
-from hft_engine.learn.rows import check_rows, labelled, row_ns
-from hft_engine.learn.samples import Samples
+from hft_engine.learn.rows import check_rows, labelled
+from hft_engine.learn.samples import Samples, row_ns_of
 from hft_engine.learn.tasks import Task
-from hft_engine.learn.training import BLOCK_ROWS
 from hft_engine.learn.walking import Progress, Split, split_of
 
 DATABASE = "tuning.db"
@@ -229,7 +228,8 @@ def _tuned(
     }
     now, before = _test_losses(search, unseen, keys), _test_losses(search, unseen, {})
     ts_ns = np.concatenate([samples.ts_ns[split.test.rows] for split in unseen])
-    block_ns = BLOCK_ROWS * config.learning.prediction_horizon * row_ns(samples)
+    learning = config.learning
+    block_ns = learning.block_horizons * learning.prediction_horizon * row_ns_of(samples)
     result = paired(now, before, ts_ns, block_ns)
     file = registry / f"tuned-{task.name}.yaml"
     tuned = Tuned(

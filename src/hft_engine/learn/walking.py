@@ -17,8 +17,8 @@ from hft_engine.learn.errors import TrainingError
 from hft_engine.learn.fitting import fit, predicted
 from hft_engine.learn.measures import measures
 from hft_engine.learn.report import MODEL, FoldFigures
-from hft_engine.learn.rows import Rows, labelled, row_ns
-from hft_engine.learn.samples import Samples
+from hft_engine.learn.rows import Rows, labelled
+from hft_engine.learn.samples import Samples, row_ns_of
 from hft_engine.learn.splits import Fold, purged_k_fold, walk_forward
 from hft_engine.learn.tasks import TASKS, Task
 
@@ -107,7 +107,7 @@ def run_fold(name: str, samples: Samples, config: Config, every: Rows, number: i
 
 def split_of(task: Task, samples: Samples, config: Config, every: Rows, number: int) -> Split:
     """Training and test rows of fold ``number``."""
-    embargo_ns = config.learning.embargo * row_ns(samples)
+    embargo_ns = config.learning.embargo * row_ns_of(samples)
     ts_ns = samples.ts_ns[every.rows]
     fold: Fold = list(walk_forward(ts_ns, every.known_ns, config.learning.folds, embargo_ns))[number]
     begin = int(ts_ns[fold.test].min())
@@ -142,7 +142,7 @@ def _tested(found: FoldRun, samples: Samples, classes: int, seen: list[Tested]) 
 
 def cv_auc(task: Task, samples: Samples, config: Config, rows: Rows) -> float:
     """Mean AUC over purged k folds; -1 where no fold has two classes."""
-    embargo_ns = config.learning.embargo * row_ns(samples)
+    embargo_ns = config.learning.embargo * row_ns_of(samples)
     found = []
     for fold in purged_k_fold(samples.ts_ns[rows.rows], rows.known_ns, config.learning.folds, embargo_ns):
         split = Split(rows.pick(fold.train), rows.pick(fold.test), fold.purged)

@@ -8,7 +8,8 @@
 it. A version's folder is made whole beside its place and renamed into it, then its row is written: what was interrupted
 leaves no version, only a folder ``.new-*`` that the next registration clears away.
 
-Status: candidate (trained), shadow (scores beside the live one), live, retired (another took its place), rolled_back.
+Status: candidate (trained), shadow (scores beside the live one), refused (by the gate), live, retired (another took its
+place), rolled_back.
 """
 
 import contextlib
@@ -29,8 +30,9 @@ import msgspec
 from hft_engine.inference.model import ModelMetadata, read_metadata, write_model
 from hft_engine.models.saved import MODEL_FILE
 from hft_engine.runtime.durable import sync_folder
+from hft_engine.runtime.faultpoints import fault_point
 
-Status = Literal["candidate", "shadow", "live", "retired", "rolled_back"]
+Status = Literal["candidate", "shadow", "refused", "live", "retired", "rolled_back"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 DATABASE, LIVE_LINK, REPORT, CARD = "registry.db", "saved_model", "report.json", "card.html"
 _NEW = ".new-"
@@ -184,6 +186,7 @@ class Registry:
                 for file in made.iterdir():
                     _sync(file)
                 made.chmod(0o755)
+                fault_point("registry.rename")
                 made.rename(self.root / entry.name / entry.version)
             except BaseException:
                 shutil.rmtree(made, ignore_errors=True)
@@ -196,6 +199,7 @@ class Registry:
             parent=live.version if live else "",
             model_hash=written.sha256,
         )
+        fault_point("registry.row")
         try:
             with self._database() as database:
                 _insert(database, entry)
@@ -225,22 +229,26 @@ class Registry:
 
     def roll_back(self, name: str, reason: str = "") -> Entry:
         """The version that was live before is live again. Raises RegistryError where there was none."""
-        live = self.live(name)
-        past = [change.version for change in self.changes(name) if change.after == "live"]
-        known = {entry.version: entry for entry in self.entries(name)}
-        before = [
-            version
-            for version in past
-            if live is None or (version != live.version and known[version].status != "rolled_back")
-        ]
-        if live is None or not before:
+        live, before = self.live(name), self.before_live(name)
+        if live is None or before is None:
             raise RegistryError(
                 f"{name} has no earlier live version to go back to; `hft models ls` shows what there is"
             )
-        return self._make_live(known[before[-1]], "rolled_back", reason or f"rolled back from {live.version}")
+        return self._make_live(before, "rolled_back", reason or f"rolled back from {live.version}")
+
+    def before_live(self, name: str) -> Entry | None:
+        """The version that was live before the one that is, and was not itself rolled back."""
+        live, known = self.live(name), {entry.version: entry for entry in self.entries(name)}
+        past = [change.version for change in self.changes(name) if change.after == "live"]
+        before = [
+            known[version]
+            for version in past
+            if live is not None and version != live.version and known[version].status != "rolled_back"
+        ]
+        return before[-1] if before else None
 
     def set_status(self, name: str, version: str, status: Status, reason: str) -> Entry:
-        """Any status but live. Raises RegistryError."""
+        """Any status but live; of a live version none is live then. Raises RegistryError."""
         entry = self.entry(name, version)
         if status == "live" or status not in STATUSES:
             raise RegistryError(
@@ -248,6 +256,8 @@ class Registry:
             )
         with self._database() as database:
             _change(database, entry, status, reason)
+            if entry.status == "live":
+                (self.root / name / LIVE_LINK).unlink(missing_ok=True)
         return self.entry(name, entry.version)
 
     def _make_live(self, entry: Entry, of_the_old: Status, reason: str) -> Entry:

@@ -17,6 +17,7 @@ class RolePlan(msgspec.Struct, frozen=True):
     rings: tuple[str, ...]
     reads: tuple[str, ...]
     arguments: dict[str, Any] = {}
+    log: str = ""  # name of the log file, empty: the role's
 
 
 class ProcessPlan(msgspec.Struct, frozen=True):
@@ -38,4 +39,5 @@ class ProcessPlan(msgspec.Struct, frozen=True):
     ticks_factory: str  # "module:callable" of configuration and run id -> an OpenTickLog, or None
     config: Config
     session_dir: str | None = None  # where session events go; None: nowhere
+    optional: bool = False  # the engine goes on without this process
     history_dir: str | None = None  # whose session events are repeated; None: those of ``session_dir``

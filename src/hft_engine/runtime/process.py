@@ -104,7 +104,9 @@ def _context(plan: ProcessPlan, role: RolePlan, attached: Attachments, port: _So
     return ActorContext(
         role=role.role,
         config=plan.config,
-        log=logger(role.role, Path(plan.log_dir), plan.config.engine.log_level, run_dir=run_dir),
+        log=logger(
+            role.role, Path(plan.log_dir), plan.config.engine.log_level, role.log or None, run_dir=run_dir
+        ),
         instruments=attached.instruments,
         stats=Stats.attach(run_dir / f"{role.role}.stats"),
         rings={name: attached.rings[name] for name in role.rings},

@@ -191,7 +191,7 @@ class Supervisor:
         *readers, source = self.children.values()
         for child in readers:
             self._spawn(child)
-        self._await_running(readers)
+        self._await_running([child for child in readers if not child.plan.optional])
         if not self._stop_requested:
             self._spawn(source)
             self._await_running([source])
@@ -261,18 +261,21 @@ class Supervisor:
     def _on_exit(self, child: Child, status: int) -> None:
         how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
         self._board.serve()  # its last words
-        if status == EXIT_FATAL:
-            child.mark(ActorState.FAILED)
-            self._fail(self._board.last_error or f"{child.name} gave up; see its log", EXIT_FATAL)
-        elif child.policy.allow(time.monotonic()):
+        if status != EXIT_FATAL and child.policy.allow(time.monotonic()):
             self.announce("restart", f"{child.name} (pid {child.pid}) ended with {how}; started again")
             for role in child.roles:
                 self._own.counter(f"restarts.{role}").add()
             self._spawn(child)
+            return
+        child.mark(ActorState.FAILED)
+        limit = f"{self._config.restarts_max} restarts in {self._config.restart_window_s} s"
+        last = self._board.last_error or "none"
+        if child.plan.optional:
+            why = "" if status == EXIT_FATAL else f" again after {limit}"
+            self.announce("role_lost", f"{child.name} ended with {how}{why}; the engine goes on without it")
+        elif status == EXIT_FATAL:
+            self._fail(self._board.last_error or f"{child.name} gave up; see its log", EXIT_FATAL)
         else:
-            child.mark(ActorState.FAILED)
-            limit = f"{self._config.restarts_max} restarts in {self._config.restart_window_s} s"
-            last = self._board.last_error or "none"
             self._fail(f"{child.name} ended with {how} again after {limit}; last error: {last}", 4)
 
     def _check_fork_server(self) -> None:

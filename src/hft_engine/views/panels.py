@@ -94,6 +94,8 @@ def header(state: dict[str, Any]) -> Panel:
     models = models_line(state["models"])
     if models:
         text.append(f"\n{models}")
+    if state["learning"] is not None:
+        text.append(f"\n{learning_line(state['learning'])}")
     health = health_line(state["health"])
     if health.plain:
         text.append("\n").append_text(health)
@@ -109,6 +111,17 @@ def models_line(models: dict[str, Any]) -> str:
     named = ", ".join(f"{each['model']} {each['version']}" for each in models["members"])
     strange = f"{models['out_of_distribution']:,} of {models['predicted']:,} records out of distribution"
     return f"models {named}; {strange}" if models["out_of_distribution"] else f"models {named}"
+
+
+def learning_line(learning: dict[str, int]) -> str:
+    """ "training 45 %, 4,021 rows; 3 models trained, 1 promoted, 1 refused, 0 rolled back; 20 blocks scored" """
+    done = learning["permille"]
+    now = "between trainings" if done < 0 else f"training {done / 10:.0f} %"
+    return (
+        f"{now}, {learning['rows']:,} rows; {learning['registered']:,} models trained, "
+        f"{learning['promoted']:,} promoted, {learning['refused']:,} refused, "
+        f"{learning['rolled_back']:,} rolled back; {learning['blocks']:,} blocks scored"
+    )
 
 
 def health_line(health: dict[str, Any]) -> Text:

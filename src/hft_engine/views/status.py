@@ -36,7 +36,7 @@ def snapshot(run: RunView) -> dict[str, Any]:
     ``health``: instruments in each state of their data, the worst of them, and the least delay of the venue's stamps.
     ``models``: those in use, and how many of their records lay outside what they were trained on.
     ``latency_us``: ``tick_to_signal`` and one entry a hop, in microseconds. ``counters``: of every role.
-    ``trading_latch``: why no new order may go out, None where one may.
+    ``trading_latch``: why no new order may go out, None where one may. ``learning``: None where no model learns here.
     """
     now_ns = time.monotonic_ns()
     return {
@@ -50,6 +50,7 @@ def snapshot(run: RunView) -> dict[str, Any]:
         "health": _health(run),
         "models": _models(run),
         "signals": {"published": run.rings["signals"].published},
+        "learning": _learning(run),
         "trading_latch": TradingLatch(Path(run.manifest.data_dir)).reason(),
         "errors": _errors(run),
         "latency_us": _latencies(run),
@@ -61,6 +62,15 @@ def _engine_state(run: RunView) -> str:
     if not is_alive(run.manifest.pid):
         return "dead"
     return ENGINE_STATES[run.counters("supervisor").get("engine_state", 0)]
+
+
+def _learning(run: RunView) -> dict[str, int] | None:
+    """``permille`` of the training that runs, -1 where none does; the counts of trainer and shadow."""
+    if "trainer" not in run.roles:
+        return None
+    trainer, shadow = run.counters("trainer"), run.counters("shadow")
+    counted = {name: trainer.get(name, 0) for name in ("permille", "rows", "cycles", "registered")}
+    return counted | {name: shadow.get(name, 0) for name in ("blocks", "promoted", "refused", "rolled_back")}
 
 
 def _actor(run: RunView, role: str, now_ns: int) -> dict[str, Any]:

@@ -99,6 +99,20 @@ def test_file_then_dotenv_then_environment_then_override(tmp_path):
     assert config.engine.log_level == "INFO"
 
 
+def test_variables_of_learning_are_numbers(tmp_path):
+    dotenv = write(tmp_path, "MIN_TRAINING_SAMPLES=250\nFEATURE_WINDOW=30\n", ".env")
+    env = {"MODEL_TRAINING_INTERVAL": "900", "PREDICTION_HORIZON": "8"}
+    config = load(env=env, dotenv_path=dotenv)
+    learning, indicators = config.learning, config.indicators
+    assert (learning.interval_s, learning.prediction_horizon) == (900, 8)
+    assert learning.min_training_samples == 250
+    assert (indicators.sma, indicators.bollinger, indicators.volatility) == (30, 30, 30)
+    with pytest.raises(
+        ConfigError, match=r"MODEL_TRAINING_INTERVAL in the environment: learning\.interval_s"
+    ):
+        load(env={"MODEL_TRAINING_INTERVAL": "soon"})
+
+
 def test_an_empty_variable_of_the_environment_hides_the_one_in_dotenv(tmp_path):
     dotenv = write(tmp_path, "POLYGON_API_KEY=from-dotenv\n", ".env")
     assert load(env={"POLYGON_API_KEY": ""}, dotenv_path=dotenv).feed.api_key == ""
