@@ -5,5 +5,8 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
 cd "$ROOT"
-hft_env
+case " $* " in
+    *" --demo "*) hft_env learn ;; # the demo trains models beside itself
+    *) hft_env ;;
+esac
 exec "$HFT" start --detach "$@"

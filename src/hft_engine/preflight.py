@@ -1,6 +1,7 @@
 """What would only fail once processes run is looked at before any is started: the person waits for nothing."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 from hft_engine.config.load import require_known_features
@@ -23,6 +24,7 @@ def check(config: Config) -> None:
         _check_folder(f"engine.{key}", Path(getattr(config.engine, key)))
     _check_source(config)
     _check_compression(config)
+    _check_learning(config)
     schema = feature_schema(config)
     models = load_set(config.inference, schema)
     require_known_features(config, (*schema.names, *models.names))
@@ -42,6 +44,18 @@ def _check_source(config: Config) -> None:
 def _check_compression(config: Config) -> None:
     if config.persistence.journal and config.persistence.journal_compress == "zstd":
         zstandard("persistence.journal_compress: zstd")
+
+
+def _check_learning(config: Config) -> None:
+    if config.learning.live and not can_learn():
+        raise StartError(
+            "learning.live: true needs scikit-learn: pip install 'hft-engine[learn]', or set it to false"
+        )
+
+
+def can_learn() -> bool:
+    """Whether what trains is installed. Not imported: that takes a second."""
+    return find_spec("sklearn") is not None
 
 
 def _check_folder(key: str, path: Path) -> None:

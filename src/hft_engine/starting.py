@@ -13,13 +13,14 @@ from hft_engine.background import Notifier, inherited_overrides, launch
 from hft_engine.config.redact import redacted_url
 from hft_engine.config.schema import Config
 from hft_engine.feed.states import FEED_STATES
+from hft_engine.preflight import can_learn
 from hft_engine.runtime import kernelcache
 from hft_engine.runtime.forkserver import ForkServer
 from hft_engine.runtime.rundir import DataLock
 from hft_engine.shm.counters import Stats
 from hft_engine.topology import PRELOAD
 
-__all__ = ["detached", "foreground", "inherited_overrides", "warm"]
+__all__ = ["can_learn", "detached", "foreground", "inherited_overrides", "warm"]
 
 Say = Callable[[str], None]
 CORES_FOR_DEDICATED = 6  # a core for each hot process and two for the rest

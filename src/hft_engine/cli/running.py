@@ -43,6 +43,10 @@ def start(
     if layout:
         overrides = (*overrides, f"engine.layout={layout}")
     config = load(config_path, overrides, demo)
+    if demo and config.learning.live and not starting.can_learn():
+        say("the demo goes without its trainer, which needs scikit-learn: pip install 'hft-engine[learn]'")
+        overrides = (*overrides, "learning.live=false")
+        config = load(config_path, overrides, demo)
     if detach:
         arguments = ["start", *(["--demo"] if demo else []), *(["--resume", resume] if resume else [])]
         arguments += ["--config", str(config_path)] if config_path else []
