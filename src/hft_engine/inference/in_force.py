@@ -2,6 +2,9 @@
 
 A copy of each lies in the data directory, named by its SHA-256 (``models/<first 16>.txt``); the session says with
 which it began. Later ones are session events (``model_swap``), recorded before they are used.
+
+No copy is synced: a swap would wait for the disk five times instead of once. The kernel writes them out within seconds;
+what a loss of power has made of one before that is told by its SHA-256, and the file that it was copied from counts.
 """
 
 import contextlib
