@@ -4,14 +4,16 @@
       10,000 ticks/s                                           ^ hft model swap     (publisher, journal and SQLite on)
 
 Every swap is to a model of 100 trees x 31 leaves that was never there before. Phases with swaps and phases without take
-turns in one run of the engine, so that whatever else changes about the machine touches both. Latency: of every signal,
-from the moment its tick was due at the venue and from the frame's leaving the socket.
+turns in one run of the engine, so that whatever else changes about the machine touches both; one with swaps goes on
+until the last is answered. Latency: of every signal, from the moment its tick was due at the venue and from the frame's
+leaving the socket.
 
 Then the session is replayed offline. The benchmark fails unless the live signals are the replay's byte for byte (none
 lost, none doubled, each of the same models), the ring had them all and in order, every swap that was answered is in the
 session, and each signal carries the id of the one set of models that was in force at its tick.
 """
 
+import math
 import multiprocessing
 import re
 import time
@@ -42,6 +44,8 @@ SWAPS, QUICK_SWAPS, RATE = 1_000, 40, 10_000.0
 PERIOD_S = 0.15  # between two swaps
 ASKING = 4  # swaps that wait for their replies at a time
 PAIRS = 10  # phases of each kind
+CALM_S = 4.5  # a phase without swaps at most
+LEG_S = 1.5  # phases are made of such
 WARM_S = 3.0
 P99_RATIO_MAX = 1.1  # target
 _DIGITS = re.compile(r"(\.\d)\d{3}")
@@ -49,7 +53,7 @@ _DIGITS = re.compile(r"(\.\d)\d{3}")
 
 @dataclass(frozen=True)
 class Plan:
-    """``pairs`` phases with ``swaps`` of all swaps each, and as many as long without, at ``rate`` ticks a second."""
+    """``pairs`` phases that share the ``swaps``, and as many without, at ``rate`` ticks a second."""
 
     swaps: int = SWAPS
     rate: float = RATE
@@ -61,8 +65,13 @@ class Plan:
         return -(-self.swaps // self.pairs)
 
     @property
-    def phase_s(self) -> float:
-        return self.in_phase * self.period_s
+    def swapping_legs(self) -> int:
+        """At least: a phase goes on until its last swap is answered."""
+        return math.ceil(self.in_phase * self.period_s / LEG_S)
+
+    @property
+    def calm_legs(self) -> int:
+        return min(self.swapping_legs, math.ceil(CALM_S / LEG_S))
 
 
 @dataclass
@@ -115,6 +124,11 @@ class Swapper:
         self._pool = ThreadPoolExecutor(ASKING)
         self._swaps = [self._pool.submit(self._swap, number) for number in range(first, first + count)]
 
+    @property
+    def done(self) -> bool:
+        """Whether all are answered."""
+        return all(swap.done() for swap in self._swaps)
+
     def answered(self) -> list[float]:
         """Waits for all; of each the ns from the command to its reply. Raises what the first to fail raised."""
         with self._pool:
@@ -159,7 +173,7 @@ def run_once(plan: Plan) -> Run:
     scratch = Scratch()
     try:
         models = Models(scratch.disk)
-        parts: list[tuple[bool, Part]] = []
+        phases: list[tuple[bool, list[Part]]] = []
         answered: list[float] = []
         with _running(scratch, models.first) as (session, watch, run_dir):
             session.play([Phase("warm", plan.rate, WARM_S)])
@@ -167,20 +181,29 @@ def run_once(plan: Plan) -> Run:
                 for swapping in (pair % 2 == 0, pair % 2 == 1):  # either kind comes first in turn
                     count = min(plan.in_phase, plan.swaps - len(answered)) if swapping else 0
                     swapper = Swapper(run_dir, models, len(answered) + 1, count, plan.period_s)
-                    (part,) = session.play([Phase("phase", plan.rate, plan.phase_s)])
-                    parts.append((swapping, part))
+                    legs = plan.swapping_legs if swapping else plan.calm_legs
+                    phases.append((swapping, _play(session, plan.rate, legs, swapper)))
                     answered += swapper.answered()
             signals = watch.signals()
         run = Run(prove(scratch.disk / "data", signals, len(answered)), answered=answered)
-        for swapping, part in parts:
-            (run.with_swaps if swapping else run.without).append(latencies(part, signals))
+        for swapping, parts in phases:
+            seen = np.concatenate([latencies(part, signals) for part in parts], axis=1)
+            (run.with_swaps if swapping else run.without).append(seen)
         return run
     finally:
         scratch.remove()
 
 
+def _play(session: Session, rate: float, legs: int, swapper: Swapper) -> list[Part]:
+    """At least so many legs, and until ``swapper`` is done."""
+    parts: list[Part] = []
+    while len(parts) < legs or not swapper.done:
+        parts += session.play([Phase("leg", rate, LEG_S)])
+    return parts
+
+
 def latencies(part: Part, signals: np.ndarray) -> np.ndarray:
-    """int64[2, n]: of the signals of a phase from when their ticks were due, and from the socket, ns."""
+    """int64[2, n]: of the signals of a leg from when their ticks were due, and from the socket, ns."""
     sources = signals["source_sequence"]
     rows = signals[(sources >= part.first) & (sources < part.first + part.phase.ticks)]
     at = rows["ts_publish_ns"]

@@ -13,8 +13,9 @@ from hft_engine.inference.conflation import Conflation
 from hft_engine.inference.errors import ModelError
 from hft_engine.inference.in_force import ModelInForce
 from hft_engine.inference.kernels import COUNTERS, duty, keep_warm
-from hft_engine.inference.model import CompiledModel, load_model, read_metadata
+from hft_engine.inference.model import CompiledModel
 from hft_engine.inference.model_set import ModelSet, load_set, make_set, title_of
+from hft_engine.inference.recent import RecentModels
 from hft_engine.inference.served import Served, ServedSet, write_served
 from hft_engine.inference.swaps import Swaps, Told
 from hft_engine.records import FEATURE_DTYPE, OUTPUTS_MAX, PREDICTION_DTYPE
@@ -58,6 +59,7 @@ class InferenceActor(BaseActor):
         self._features, self._predictions = ctx.ring("features"), ctx.ring("predictions")
         self._deadline_ns = _deadline_ns(ctx, self._predictions)
         self._in_force = ModelInForce(ctx)
+        self._recent = RecentModels(ctx.feature_schema)
         self._since: dict[str, int] = {}  # model -> tick from which on it is in use
         self._schedule = Schedule()
         self._schedule.skip_missed(ctx, "features")
@@ -132,7 +134,7 @@ class InferenceActor(BaseActor):
 
     def _prepare(self, path: Path) -> _Ready:
         """On a thread beside the ticks."""
-        model = load_model(path, self._ctx.feature_schema)
+        model = self._recent.load(path)
         base = self._models
         return _Ready(path, model, base, base.with_model(model))
 
@@ -203,23 +205,19 @@ class InferenceActor(BaseActor):
         """Where the model of a swap is: the copy that was kept of it, else the file it came from, if it is still that
         one. Raises FatalError.
         """
-        failures = []
-        for path in self._in_force.places(event.data["sha256"], Path(event.data["path"])):
-            try:
-                if read_metadata(path).sha256 == event.data["sha256"] and path.exists():
-                    return path
-            except ModelError as error:
-                failures.append(str(error))
-                continue
-            failures.append(f"{path} is another model by now")
-        raise FatalError(
-            f"the session swapped to model {event.data['model']} {event.data['version']} at tick {event.sequence}, "
-            f"which is not to be had: {'; '.join(failures)}"
-        )
+        sha256, path = event.data["sha256"], Path(event.data["path"])
+        found = self._in_force.find(sha256, path)
+        if found is None:
+            places = ", ".join(map(str, self._in_force.places(sha256, path)))
+            raise FatalError(
+                f"the session swapped to model {event.data['model']} {event.data['version']} at tick {event.sequence}, "
+                f"which is not to be had: none of {places} has SHA-256 {sha256[:16]}...; put it back with its metadata"
+            )
+        return found
 
     def _recorded_model(self, event: SessionEvent) -> CompiledModel:
         try:
-            return load_model(self._find(event), self._ctx.feature_schema)
+            return self._recent.load(self._find(event))
         except ModelError as error:
             raise FatalError(str(error)) from error
 

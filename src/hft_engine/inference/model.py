@@ -81,8 +81,12 @@ class CompiledModel(msgspec.Struct, frozen=True, eq=False):
 def load_model(path: Path, schema: FeatureSchema) -> CompiledModel:
     """The model at ``path``, ready for feature vectors of ``schema``. Raises ModelError."""
     data = read_model_bytes(path)
+    return compile_model(path, data, read_metadata(path), schema)
+
+
+def compile_model(path: Path, data: bytes, metadata: ModelMetadata, schema: FeatureSchema) -> CompiledModel:
+    """As ``load_model``, of a text and its metadata that were read from ``path``. Raises ModelError."""
     ensemble = parse_model(data, f"model {path}")
-    metadata = read_metadata(path)
     _check_identity(path, data, metadata)
     _check_features(path, ensemble, metadata)
     positions = [_position(path, name, schema) for name in metadata.features]
@@ -104,6 +108,14 @@ def read_metadata(path: Path) -> ModelMetadata:
         raise ModelError(
             f"metadata {beside} cannot be used: {error}; copy it again from where the model was trained"
         ) from error
+
+
+def is_whole(path: Path, sha256: str) -> bool:
+    """Whether the files at ``path`` are the model of this SHA-256, every byte of it, and its metadata."""
+    try:
+        return read_metadata(path).sha256 == sha256 == hashlib.sha256(read_model_bytes(path)).hexdigest()
+    except ModelError:
+        return False
 
 
 def write_model(path: Path, text: str, metadata: ModelMetadata) -> ModelMetadata:

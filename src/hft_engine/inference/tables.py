@@ -15,6 +15,7 @@ and keeps its value in ``threshold``.
 
 from collections.abc import Sequence
 from enum import IntEnum
+from itertools import pairwise
 
 import numpy as np
 from msgspec import Struct
@@ -148,22 +149,22 @@ def build_tables(
     NaN is taken as LightGBM does. ``calibration``: see ``Calibration``. Raises ValueError for an objective that
     is not known, or a calibration that is none.
     """
-    builder = _Builder(ensemble.trees, positions)
+    nodes = _Nodes(ensemble.trees)
+    columns, numbers = _columns(nodes, positions)
+    bits = np.array(nodes.bits, np.uint32)
     header = np.zeros(1, HEADER_DTYPE)
     header["model_id"] = model_id
-    header["end_tree"] = builder.lanes
+    header["end_tree"] = nodes.lanes
     header["set_outputs"] = header["output_count"] = ensemble.trees_per_iteration
     header["divisor"] = _divisor(ensemble)
     header["transform"] = transform_of(ensemble.objective)
     header["sigmoid"] = ensemble.objective.sigmoid
     header["curves"] = len(calibration)
-    header["categorical"] = any(len(tree.cat_threshold) for tree in ensemble.trees)
-    columns = np.array(builder.columns.rows, COLUMN_DTYPE)
+    header["categorical"] = bool(nodes.categorical.any())
     if needs_all:
         header["needs"] = np.bitwise_or.reduce(np.uint64(1) << columns["source"][1:].astype(np.uint64))
-    bits = np.array(builder.bits, np.uint32)
     points = _points(calibration, ensemble.trees_per_iteration)
-    return Tables(header, columns, builder.nodes, bits, points, np.zeros(len(columns)))
+    return Tables(header, columns, nodes.laid_out(numbers), bits, points, np.zeros(len(columns)))
 
 
 def _points(calibration: Calibration, outputs: int) -> NDArray[np.float64]:
@@ -192,101 +193,107 @@ def _divisor(ensemble: Ensemble) -> float:
     return len(ensemble.trees) / ensemble.trees_per_iteration if ensemble.average_output else 1.0
 
 
-class _Columns:
-    """The distinct (feature, mode, sign) that nodes ask for, numbered from 1."""
+class _Nodes:
+    """The inner nodes of all trees, one after the other, decided as the module says. All at once: a model
+    is read while ticks flow, and the interpreter's time is theirs.
 
-    def __init__(self, positions: Sequence[int]) -> None:
-        self._positions = positions
-        self.rows: list[tuple[float, int, int]] = [(0.0, 0, 0)]
-        self._numbers: dict[tuple[float, int, int], int] = {}
+    ``first``, ``second``: the children; a negative one is ``~`` a leaf, both counted through all trees.
+    """
 
-    def number(self, feature: int, mode: ColumnMode, sign: float) -> int:
-        row = (sign, self._positions[feature], int(mode))
-        if row not in self._numbers:
-            self._numbers[row] = len(self.rows)
-            self.rows.append(row)
-        return self._numbers[row]
-
-
-class _Builder:
-    """Fills the node table, tree by tree."""
-
-    def __init__(self, trees: Sequence[Tree], positions: Sequence[int]) -> None:
-        self.columns = _Columns(positions)
-        self.bits: list[int] = [0]
+    def __init__(self, trees: Sequence[Tree]) -> None:
         self.lanes = -(-len(trees) // LANES) * LANES
-        self.nodes = np.zeros(self.lanes + sum(2 * len(tree.threshold) for tree in trees), NODE_DTYPE)
-        self._next = self.lanes
-        for empty in range(len(trees), self.lanes):
-            self._leaf(empty, 0.0)
-        for number, tree in enumerate(trees):
-            self._tree(number, tree)
-
-    def _tree(self, root: int, tree: Tree) -> None:
-        sets = self._sets(tree)
-        pending = [(root, 0 if len(tree.threshold) else ~0)]  # breadth first: near the root, near in memory
-        for slot, node in pending:
-            if node < 0:
-                self._leaf(slot, tree.leaf_value[~node])
-            else:
-                pending.extend(self._inner(slot, tree, node, sets))
-
-    def _leaf(self, slot: int, value: float) -> None:
-        self.nodes[slot] = (value, slot, 0)
-
-    def _inner(self, slot: int, tree: Tree, node: int, sets: list[int]) -> list[tuple[int, int]]:
-        """Writes one inner node; returns (slot, node) of its children."""
-        first, second = int(tree.left_child[node]), int(tree.right_child[node])
-        child = self._next
-        self._next += 2
-        if tree.decision_type[node] & CATEGORICAL_MASK:
-            column = CATEGORICAL | self.columns.number(int(tree.split_feature[node]), ColumnMode.AS_IS, 1.0)
-            self.nodes[slot] = (sets[int(tree.threshold[node])], child, column)
-            return [(child, first), (child + 1, second)]
-        threshold, column, swapped = self._numeric(tree, node)
-        self.nodes[slot] = (threshold, child, column)
-        return [(child, second), (child + 1, first)] if swapped else [(child, first), (child + 1, second)]
-
-    def _numeric(self, tree: Tree, node: int) -> tuple[float, int, bool]:
-        """(threshold, column, children swapped) of a numeric node."""
-        decision, feature = int(tree.decision_type[node]), int(tree.split_feature[node])
-        threshold = _clear_of_zero(float(tree.threshold[node]))
+        self.inner = np.cumsum([0, *(len(tree.threshold) for tree in trees)])
+        leaves = np.cumsum([0, *(len(tree.leaf_value) for tree in trees)])
+        self.leaf_value = np.concatenate([tree.leaf_value for tree in trees])
+        tree_of = np.repeat(np.arange(len(trees)), np.diff(self.inner))
+        self.feature = np.concatenate([tree.split_feature for tree in trees])
+        decision = np.concatenate([tree.decision_type for tree in trees])
+        threshold = np.concatenate([tree.threshold for tree in trees])
+        left, right = (
+            np.where(child >= 0, child + self.inner[tree_of], child - leaves[tree_of])
+            for child in (
+                np.concatenate([tree.left_child for tree in trees]),
+                np.concatenate([tree.right_child for tree in trees]),
+            )
+        )
+        self.roots = np.where(np.diff(self.inner) > 0, self.inner[:-1], ~leaves[:-1])
+        self.categorical = (decision & CATEGORICAL_MASK) != 0
         missing = (decision >> MISSING_SHIFT) & MISSING_MASK
-        mode = _MODES[missing]
-        if missing == MISSING_NONE or not decision & DEFAULT_LEFT_MASK:
-            return threshold, self.columns.number(feature, mode, 1.0), False
-        return _negated(threshold), self.columns.number(feature, mode, -1.0), True
+        numeric_left = ~self.categorical & ((decision & DEFAULT_LEFT_MASK) != 0)
+        self.mode = np.where(self.categorical, ColumnMode.AS_IS, _MODES[missing])
+        self.negative = numeric_left & (missing != MISSING_NONE)
+        self.first = np.where(self.negative, right, left)
+        self.second = np.where(self.negative, left, right)
+        clear = _clear_of_zero(threshold)
+        self.threshold = np.where(self.negative, _negated(clear), clear)
+        self.bits, sets, begins = _sets(trees)
+        own = (begins[tree_of] + threshold)[self.categorical].astype(np.int64)
+        self.threshold[self.categorical] = sets[own]
 
-    def _sets(self, tree: Tree) -> list[int]:
-        """Adds a tree's sets of categories; returns where each begins in ``bits``."""
-        starts = []
-        for a, b in zip(tree.cat_boundaries[:-1], tree.cat_boundaries[1:], strict=True):
-            starts.append(len(self.bits))
-            self.bits += [int(b - a), *tree.cat_threshold[a:b].tolist()]
-        return starts
+    def laid_out(self, columns: NDArray[np.uint32]) -> NDArray:
+        """NODE_DTYPE, each tree breadth first: near the root, near in memory. ``columns``: of each node."""
+        nodes = np.zeros(self.lanes + 2 * len(self.threshold), NODE_DTYPE)
+        nodes["child"][: self.lanes] = np.arange(self.lanes)  # empty trees
+        level, slots, tree = self.roots, np.arange(len(self.roots)), np.arange(len(self.roots))
+        done = self.inner[:-1].copy()  # nodes of earlier trees, and of this one's levels above
+        while len(level):
+            leaf = level < 0
+            at = slots[leaf]
+            nodes["threshold"][at], nodes["child"][at] = self.leaf_value[~level[leaf]], at
+            level, slots, tree = level[~leaf], slots[~leaf], tree[~leaf]
+            before = np.arange(len(tree)) - np.searchsorted(tree, tree)  # in this level of its tree
+            child = self.lanes + 2 * (done[tree] + before)
+            nodes["threshold"][slots], nodes["child"][slots] = self.threshold[level], child
+            nodes["column"][slots] = columns[level]
+            done += np.bincount(tree, minlength=len(done))
+            level = np.stack([self.first[level], self.second[level]], axis=1).ravel()
+            slots, tree = np.stack([child, child + 1], axis=1).ravel(), np.repeat(tree, 2)
+        return nodes
 
 
-_MODES = {
-    MISSING_NONE: ColumnMode.NAN_IS_ZERO,
-    MISSING_ZERO: ColumnMode.ZERO_IS_NAN,
-    MISSING_NAN: ColumnMode.AS_IS,
-}
+_MODES = np.zeros(MISSING_MASK + 1, np.int64)
+_MODES[MISSING_NONE] = ColumnMode.NAN_IS_ZERO
+_MODES[MISSING_ZERO] = ColumnMode.ZERO_IS_NAN
+_MODES[MISSING_NAN] = ColumnMode.AS_IS
 
 
-def _negated(threshold: float) -> float:
+def _columns(nodes: _Nodes, positions: Sequence[int]) -> tuple[NDArray, NDArray[np.uint32]]:
+    """(the distinct columns that nodes ask for, from number 1 on, and the ``column`` of each node)."""
+    source = np.array(positions, np.int64)[nodes.feature]
+    asked = (source * len(ColumnMode) + nodes.mode) * 2 + nodes.negative
+    distinct, numbers = np.unique(asked, return_inverse=True)
+    columns = np.zeros(1 + len(distinct), COLUMN_DTYPE)
+    columns["sign"][1:] = np.where(distinct % 2, -1.0, 1.0)
+    columns["source"][1:], columns["mode"][1:] = np.divmod(distinct // 2, len(ColumnMode))
+    column = (1 + numbers).astype(np.uint32)
+    return columns, np.where(nodes.categorical, column | np.uint32(CATEGORICAL), column)
+
+
+def _sets(trees: Sequence[Tree]) -> tuple[list[int], NDArray[np.int64], NDArray[np.int64]]:
+    """(``Tables.bits``, where in it each set of categories begins, and the number of each tree's first set)."""
+    bits = [0]
+    starts: list[int] = []
+    begins: list[int] = []
+    for tree in trees:
+        begins.append(len(starts))
+        bounds = tree.cat_boundaries.tolist()
+        for a, b in pairwise(bounds):
+            starts.append(len(bits))
+            bits += [b - a, *tree.cat_threshold[a:b].tolist()]
+    return bits, np.array(starts, np.int64), np.array(begins, np.int64)
+
+
+def _negated(threshold: NDArray[np.float64]) -> NDArray[np.float64]:
     """The T for which ``not (-x <= T)`` is ``not (x > threshold)``: true for NaN too."""
-    if threshold == np.inf:
-        return np.nan  # no x is greater: every comparison false
-    return -float(np.nextafter(threshold, np.inf))
+    none_greater = threshold == np.inf  # every comparison false
+    return np.where(none_greater, np.nan, -np.nextafter(threshold, np.inf))
 
 
-def _clear_of_zero(threshold: float) -> float:
+def _clear_of_zero(threshold: NDArray[np.float64]) -> NDArray[np.float64]:
     """The threshold that decides for all of [-ZERO, ZERO] as ``threshold`` does for 0.
 
     LightGBM replaces values that small by 0 before it predicts; moving the threshold spares doing so.
     """
-    if 0.0 <= threshold < ZERO:
-        return ZERO
-    if -ZERO <= threshold < 0.0:
-        return float(np.nextafter(-ZERO, -np.inf))
-    return threshold
+    below = (threshold >= -ZERO) & (threshold < 0.0)
+    clear = np.where(below, np.nextafter(-ZERO, -np.inf), threshold)
+    return np.where((threshold >= 0.0) & (threshold < ZERO), ZERO, clear)

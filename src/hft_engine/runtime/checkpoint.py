@@ -228,14 +228,26 @@ class InForce:
 
 def write_durably(path: Path, data: bytes) -> None:
     """The file, whole or as it was before, also after a loss of power. Raises OSError."""
+    _replace(path, data, sync=True)
+    sync_folder(path.parent)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """As ``write_durably``, without waiting for the disk: after a loss of power it may be anything, so what is read
+    must be checked. Raises OSError.
+    """
+    _replace(path, data, sync=False)
+
+
+def _replace(path: Path, data: bytes, sync: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(path.name + ".new")
     with draft.open("wb") as file:
         file.write(data)
         file.flush()
         fault_point("file.written")
-        os.fsync(file.fileno())
+        if sync:
+            os.fsync(file.fileno())
     fault_point("file.synced")
     draft.replace(path)
     fault_point("file.renamed")
-    sync_folder(path.parent)

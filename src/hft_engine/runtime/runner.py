@@ -42,7 +42,10 @@ class ActorRun:
         vitals[layout.V_STARTED_NS] = vitals[_HEARTBEAT] = time.monotonic_ns()
         self.ctx.stats.state = ActorState.STARTING
         self.actor.on_start(self.ctx)
-        self.ctx.stats.state = ActorState.RUNNING
+
+    def alive_at(self, now_ns: int) -> None:
+        """What it was silent before, it was starting, which ``supervisor.start_deadline_ms`` limits."""
+        self._vitals[_HEARTBEAT] = now_ns
 
     def stop(self) -> None:
         self.ctx.stats.state = ActorState.STOPPING
@@ -101,8 +104,12 @@ class Runner:
 
     def start(self, pid: int = 0) -> None:
         """on_start of every actor, in order."""
-        for run in self._runs:
+        for i, run in enumerate(self._runs):
             run.start(pid)
+            now_ns = time.monotonic_ns()
+            for started in self._runs[: i + 1]:
+                started.alive_at(now_ns)
+            run.ctx.stats.state = ActorState.RUNNING
 
     def step(self) -> int:
         """One duty cycle without waiting; returns the work done."""

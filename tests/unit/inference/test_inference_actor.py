@@ -14,9 +14,10 @@ from test_model import Schema, metadata, text_with_names, train
 
 from hft_engine.config.schema import Config, InferenceConfig
 from hft_engine.inference import actor as actor_module
+from hft_engine.inference import recent
 from hft_engine.inference.actor import InferenceActor, warm
 from hft_engine.inference.kernels import RECORDS_MAX, keep_warm
-from hft_engine.inference.model import load_model, write_model
+from hft_engine.inference.model import compile_model, load_model, write_model
 from hft_engine.inference.trees import predict
 from hft_engine.instruments import InstrumentTable
 from hft_engine.records import FEATURE_DTYPE, PREDICTION_DTYPE
@@ -425,13 +426,13 @@ def test_ticks_are_predicted_while_a_model_is_read(
 ) -> None:
     going, go_on = threading.Event(), threading.Event()
 
-    def slow(path: Path, schema: object) -> object:
+    def slow(*read: object) -> object:
         going.set()
         assert go_on.wait(60.0)
-        return load_model(path, schema)
+        return compile_model(*read)
 
     b = bench(model=model)
-    monkeypatch.setattr(actor_module, "load_model", slow)
+    monkeypatch.setattr(recent, "compile_model", slow)
     reply = b.actor.on_control(SwapModel(path=str(_written(model.with_name("two.txt"), num_leaves=5))))
     assert going.wait(60.0)
     rows = feature_rows(10)

@@ -1,11 +1,15 @@
 """A model swap is recorded before it is made, and repeated at the same record by a next life and by a replay."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from test_inference_actor import Bench, _written, feature_rows
+from test_model import Schema
 
+from hft_engine.inference import recent
+from hft_engine.inference.model import is_whole, load_model
 from hft_engine.runtime.actor import FatalError
 from hft_engine.runtime.rundir import LOCK
 from hft_engine.runtime.session_events import read_events
@@ -34,6 +38,10 @@ def replay(folder: Path, models: tuple[Path, Path], rows: np.ndarray, chunk: int
         again.features.publish_rows(rows[start : start + chunk])
         parts.append(again.run())
     return np.concatenate(parts)
+
+
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def results(predictions: np.ndarray) -> list[object]:
@@ -68,6 +76,37 @@ def test_a_model_that_is_not_to_be_had_ends_a_replay_with_the_reason(tmp_path: P
         FatalError, match=r"swapped to model one 1 at tick 0, which is not to be had: .*two\.txt"
     ):
         replay(tmp_path, models, feature_rows(1), 1)
+
+
+@pytest.mark.parametrize("damage", ["text", "metadata"])
+def test_a_copy_that_a_loss_of_power_cut_short_is_passed_over(tmp_path: Path, models, damage: str) -> None:
+    made = live(tmp_path, models)
+    made.swap(models[1])
+    end = {"text": "[0-9a-f].txt", "metadata": ".meta.json"}[damage]
+    copies = list((tmp_path / "data" / "models").glob(f"*{end}"))
+    assert len(copies) == 2  # of the first model, and of the one that was swapped in
+    for copy in copies:
+        copy.write_bytes(copy.read_bytes()[:-3])
+    rows = feature_rows(4)
+    made.start()
+    made.features.publish_rows(rows)
+    happened = results(made.run())
+    assert {model for _, model, _ in happened} == {load_model(models[1], Schema()).model_id}
+    assert results(replay(tmp_path, models, rows, 4)) == happened
+    made.swap(models[0])
+    made.swap(models[1])
+    assert all(is_whole(path, sha256_of(path)) for path in (tmp_path / "data" / "models").glob("*.txt"))
+
+
+def test_a_swap_back_writes_no_copy_and_reads_no_tree(tmp_path: Path, models, monkeypatch) -> None:
+    made = live(tmp_path, models)
+    made.swap(models[1])
+    made.swap(models[0])
+    copies = sorted((tmp_path / "data" / "models").iterdir())
+    times = [copy.stat().st_mtime_ns for copy in copies]
+    monkeypatch.setattr(recent, "compile_model", None)
+    made.swap(models[1])
+    assert [copy.stat().st_mtime_ns for copy in copies] == times
 
 
 def test_what_came_too_late_is_recorded_and_missed_by_a_replay(tmp_path: Path, models) -> None:

@@ -1,6 +1,7 @@
 """The duty cycle, driven by hand."""
 
 import logging
+import time
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -95,6 +96,20 @@ def test_step_works_beats_and_counts(rings: dict[str, Ring]) -> None:
     assert vitals[layout.V_HEARTBEAT_NS] > 0
     runner.stop()
     assert ctx.stats.state is ActorState.STOPPED
+
+
+def test_no_time_that_a_start_took_counts_as_silence(rings: dict[str, Ring]) -> None:
+    """Else a process whose extensions take longer to compile than ``hang_kill_ms`` is killed when it is ready."""
+    ready_ns: list[int] = []
+
+    class Slow(Copier):
+        def on_start(self, ctx: ActorContext) -> None:
+            super().on_start(ctx)
+            ready_ns.append(time.monotonic_ns())
+
+    contexts = [context(rings), context(rings)]
+    Runner([ActorRun(Slow(), ctx) for ctx in contexts]).start()
+    assert all(ctx.stats.vitals[layout.V_HEARTBEAT_NS] >= ready_ns[-1] for ctx in contexts)
 
 
 def test_stop_drains_what_upstream_had_published(rings: dict[str, Ring]) -> None:
