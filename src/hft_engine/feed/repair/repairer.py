@@ -130,6 +130,8 @@ class Repairer:
                 self._plan.settle(answer.request)
             self._tell(f"bars that are missing could not be had: {answer.trouble}")
             return
+        if self._worker is None:
+            return  # of several requests that were on their way the first one's refusal ended it
         self._tell(
             f"bars that are missing cannot be asked for: {answer.trouble}; they stay marked as gapped until there is a "
             "key whose plan has aggregates",
