@@ -187,7 +187,7 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     steps: Annotated[tuple[Fault, ...], Meta(max_length=STEPS_MAX)] = ()
 
 
-# Converted, not called: msgspec looks a type's annotations up at its first use, and crashes where threads do so at once.
+# Converted, not called: msgspec looks annotations up at their first use, and crashes where threads do so at once.
 CALM = msgspec.convert({}, Scenario)
 
 
