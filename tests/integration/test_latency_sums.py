@@ -96,5 +96,5 @@ def test_table_of_the_slowest_has_the_slowest(engine: inline.InlineEngine) -> No
 def test_no_record_grew_for_its_stamps() -> None:
     from hft_engine import records
 
-    sizes = {"TICK": 128, "FEATURE": 576, "PREDICTION": 640, "SIGNAL": 128}
+    sizes = {"TICK": 128, "FEATURE": 576, "PREDICTION": 704, "SIGNAL": 128}  # the outputs of a set of models
     assert {name: getattr(records, f"{name}_DTYPE").itemsize for name in sizes} == sizes
