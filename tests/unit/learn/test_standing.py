@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from hft_engine.learn.baselines import BASELINES
+from hft_engine.learn.baselines import BASELINES, Question
 from hft_engine.learn.standing import Standing, fit_standing
 
 NAMES = ("a", "b", "c")
@@ -24,7 +24,8 @@ def test_it_says_what_the_report_s_baseline_says(classes: int, name: str) -> Non
     rows, labels = data(classes)
     standing = fit_standing(rows[:400], labels[:400], NAMES, classes)
     read = msgspec.json.decode(msgspec.json.encode(standing), type=Standing)
-    expected = BASELINES[name](rows[:400], labels[:400], rows[:400, 0], rows[400:], rows[400:, 0], classes)
+    question = Question(rows[:400], labels[:400], rows[:400, 0], rows[400:], rows[400:, 0], classes)
+    expected = BASELINES[name](question)
     np.testing.assert_allclose(read.probabilities(rows[400:])[name], expected, atol=1e-6)
 
 
