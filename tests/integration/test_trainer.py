@@ -1,11 +1,13 @@
 """The trainer and its real worker on a journal: it learns what came since; no fault of a training is more than that."""
 
+import errno
 import logging
 import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
 
+import lightgbm
 import numpy as np
 import pytest
 from msgspec.structs import replace
@@ -16,6 +18,7 @@ from hft_engine.indicators.features import feature_schema
 from hft_engine.instruments import INSTRUMENT_DTYPE, InstrumentTable
 from hft_engine.learn.demo import DemoMarket
 from hft_engine.learn.trainer import TrainerActor
+from hft_engine.learn.worker import is_out_of_memory
 from hft_engine.models.registry import Entry, Registry
 from hft_engine.persistence.journal import JournalWriter, SegmentMetadata, session_dir
 from hft_engine.persistence.sinks.schema import TABLES
@@ -229,6 +232,22 @@ def test_a_training_that_wants_more_memory_than_it_may_have_fails_alone(make, ti
     assert bench.entries() == []
     assert bench.count("trainings_failed") == 1
     assert bench.count("cycles_failed") == 1
+    assert len(bench.told("training_failed")) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (OSError(errno.ENOMEM, "Cannot allocate memory", "scipy/optimize/_trlib"), True),
+        (lightgbm.basic.LightGBMError("std::bad_alloc"), True),
+        (ImportError("libx.so: failed to map segment from shared object"), True),
+        (OSError(errno.ENOSPC, "No space left on device"), False),
+        (ValueError("a fault of ours"), False),
+    ],
+)
+def test_memory_that_ran_out_is_known_by_each_of_its_names(error: Exception, expected: bool) -> None:
+    assert is_out_of_memory(error) is expected
 
 
 def test_the_actor_never_waits_for_its_worker(make, ticks: np.ndarray) -> None:

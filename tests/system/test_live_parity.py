@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hft_engine.persistence.feature_sample import FLUSH_RECORDS
 from support.engine import Engine, demo, hft
 from support.waiting import wait_for
 
@@ -28,5 +29,8 @@ def test_live_vectors_are_computed_again_to_the_last_bit(tmp_path: Path) -> None
     told = hft("parity", "--json", *engine.options, timeout_s=200)
     assert told.returncode == 0, told.stdout + told.stderr
     parity = json.loads(told.stdout)
-    assert parity["holds"] and parity["every"] == 2 and parity["vectors"] == parity["sampled"] > 8_000
+    assert parity["holds"] and parity["every"] == 2 and parity["vectors"] == parity["sampled"]
+    # Those taken are counted; a keeper that is killed has up to FLUSH_RECORDS of them not written yet, and goes back
+    # for what the ring still has.
+    assert parity["sampled"] > 8_000 - 2 * FLUSH_RECORDS
     assert not parity["notes"]

@@ -175,6 +175,7 @@ class TrainerActor(BaseActor):
         if not why and now_s - self._began_s > self._limit_s:
             why = f"took longer than learning.cycle_limit_s ({self._limit_s:.0f} s); killed"
         if why:
+            self._ctx.counter("trainings_failed").add()
             self._ctx.event("training_failed", f"the training process {why}")
             self._end("cycles_failed", now_s)
             self._drop_worker()

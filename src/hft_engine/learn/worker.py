@@ -7,6 +7,7 @@ that has no candidate in shadow, and registers what came of it. Memory is limite
 happens here, the engine only hears of it. Its parent's death is its own.
 """
 
+import errno
 import os
 import resource
 import sys
@@ -42,7 +43,8 @@ from hft_engine.runtime.linux import die_with_parent, set_name  # noqa: E402
 
 NICE = 10
 COLLECTING_SHARE = 0.3  # of the progress of a cycle
-
+# How libraries that raise no MemoryError say that there was none: LightGBM's C++, the dynamic loader.
+NO_MEMORY_TEXTS = ("bad allocation", "bad_alloc", "allocate memory", "failed to map segment")
 
 Tell = Callable[[Step], None]
 
@@ -201,6 +203,13 @@ def judgement(report: Report) -> str:
     return f"better than each baseline on the past ({proven}), the gate decides; log loss: {figures}"
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether what failed is the memory limit, by whatever name the library at work then calls it."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    return any(text in str(error).lower() for text in NO_MEMORY_TEXTS)
+
+
 def main() -> int:
     encoder, decoder = msgspec.json.Encoder(), msgspec.json.Decoder(Work)
     work = decoder.decode(sys.stdin.readline())
@@ -221,16 +230,14 @@ def main() -> int:
             cycle.run()
         except TrainingError as error:
             tell(Step("not_trained", str(error)))
-        except (RegistryError, JournalError, RecordingError, OSError) as error:
+        except Exception as error:
+            if is_out_of_memory(error):
+                limit_mb = work.config.learning.memory_mb
+                print(f"more than learning.memory_mb: {limit_mb} MB; lower rows_max", file=sys.stderr)
+                return 1  # what is left of the memory is not to be trusted
+            if not isinstance(error, RegistryError | JournalError | RecordingError | OSError):
+                raise
             tell(Step("failed", f"{type(error).__name__}: {error}"))
-        except MemoryError:
-            tell(
-                Step(
-                    "failed",
-                    f"more than learning.memory_mb: {work.config.learning.memory_mb} MB; lower rows_max",
-                )
-            )
-            return 1  # what is left of the memory is not to be trusted
         tell(Step("done", "", 1.0))
     return 0
 
