@@ -3,9 +3,9 @@
     HFT_FAULT_POINTS="journal.block:kill@3,checkpoint.half:error"     what happens at the n-th (default first) arrival
 
 A point is hit by name: ``fault_point("journal.block")``. ``kill`` ends the process with SIGKILL, ``stop`` with
-SIGSTOP halts it, ``error`` raises OSError(ENOSPC); ``slow@MS`` takes that many milliseconds at every arrival, as a
-slow disk does. Where HFT_FAULT_POINTS_WHILE names a file, points are armed only as long as it exists. Only for code
-outside compiled kernels.
+SIGSTOP halts it, ``error`` raises OSError(ENOSPC), ``memory`` takes all that the process may have and raises
+MemoryError; ``slow@MS`` takes that many milliseconds at every arrival, as a slow disk does. Where
+HFT_FAULT_POINTS_WHILE names a file, points are armed only as long as it exists. Only for code outside compiled kernels.
 """
 
 import errno
@@ -16,7 +16,9 @@ from collections.abc import Mapping
 
 ENVIRONMENT = "HFT_FAULT_POINTS"
 WHILE = "HFT_FAULT_POINTS_WHILE"
-_ACTIONS = ("kill", "stop", "error", "slow")
+_ACTIONS = ("kill", "stop", "error", "memory", "slow")
+# 64 GiB: more than any limit of ours; untouched, so it takes no memory
+_HOARD_BYTES, _HOARDS_MAX = 16 << 20, 4_096
 
 
 def _parse(text: str) -> dict[str, tuple[str, int]]:
@@ -62,4 +64,7 @@ def fault_point(name: str) -> None:
         return
     if action == "error":
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    if action == "memory":
+        hoard = [bytearray(_HOARD_BYTES) for _ in range(_HOARDS_MAX)]
+        raise MemoryError(f"there was no end of it after {len(hoard)} times {_HOARD_BYTES} bytes")
     os.kill(os.getpid(), signal.SIGKILL if action == "kill" else signal.SIGSTOP)

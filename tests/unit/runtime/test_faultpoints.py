@@ -61,3 +61,24 @@ def test_points_can_be_in_force_for_a_while_only(tmp_path, monkeypatch: pytest.M
     armed.touch()
     with pytest.raises(OSError, match="No space left"):
         faultpoints.fault_point("here")
+
+
+def test_memory_is_taken_up_to_the_limit() -> None:
+    code = """
+import resource
+from hft_engine.runtime.faultpoints import fault_point
+resource.setrlimit(resource.RLIMIT_DATA, (1 << 28, 1 << 28))
+try:
+    fault_point("here")
+except MemoryError as error:
+    print("taken", error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"HFT_FAULT_POINTS": "here:memory"},
+        check=True,
+        timeout=60,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == "taken"
