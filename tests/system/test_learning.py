@@ -24,14 +24,8 @@ from support.engine import ROOT, Engine, demo, hft
 from support.waiting import wait_for
 
 TASK = "entry_timing"
-# The demo's market in a hurry: three times the ticks, and rows of twelve of them. So a row is a third of a second and a
-# block one second, not three: what takes three minutes in the demo takes one here.
-FAST = (
-    "simulator.ticks_per_s=6000",
-    "indicators.bar=ticks",
-    "indicators.ticks_per_bar=12",
-    "learning.prediction_horizon=2",
-)
+# Entries of the next second: a block is one second then, not three, and what takes three minutes in the demo takes one.
+FAST = ("learning.prediction_horizon=1",)
 DECIDED = ("live", "refused", "retired", "rolled_back")
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(420)]
@@ -49,7 +43,7 @@ def log(engine: Engine, name: str) -> str:
 
 
 def test_within_minutes_a_model_is_trained_tried_and_judged(tmp_path: Path) -> None:
-    with demo(tmp_path, *FAST, "learning.interval_s=20", f"learning.tasks={TASK}", learning=True) as engine:
+    with demo(tmp_path, *FAST, "learning.interval_s=25", f"learning.tasks={TASK}", learning=True) as engine:
         wait_for(lambda: entries(engine), "a trained model", 120)
         wait_for(
             lambda: any(entry.status in DECIDED for entry in entries(engine)),
@@ -87,7 +81,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, config: Config) -> Path:
     root: Path = tmp_path_factory.mktemp("models")
     assert config.simulator is not None
     market = msgspec.structs.replace(config.simulator, seed=99)
-    samples, _ = demo_samples(msgspec.structs.replace(config, simulator=market), 60)
+    samples, _ = demo_samples(msgspec.structs.replace(config, simulator=market), 90)
     good = train(TASKS[TASK], samples, config)
     registry = Registry(root)
     first = register(registry, good, samples)
@@ -214,7 +208,7 @@ def test_a_trainer_killed_in_a_training_takes_its_process_along_and_trains_again
     switch.touch()
     monkeypatch.setenv("HFT_FAULT_POINTS", "registry.row:stop")
     monkeypatch.setenv("HFT_FAULT_POINTS_WHILE", str(switch))
-    with demo(tmp_path, *FAST, "learning.interval_s=20", f"learning.tasks={TASK}", learning=True) as engine:
+    with demo(tmp_path, *FAST, "learning.interval_s=25", f"learning.tasks={TASK}", learning=True) as engine:
         trainer = psutil.Process(engine.pid_of("trainer"))
         halted = psutil.STATUS_STOPPED
         wait_for(

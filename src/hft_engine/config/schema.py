@@ -219,7 +219,7 @@ class LearningConfig(_Section, frozen=True):
     )
     trees_max: Annotated[int, Meta(ge=1, le=5_000)] = 300
     early_stopping: Annotated[int, Meta(ge=1)] = 30  # trees without progress on the newest rows
-    leaves: Annotated[int, Meta(ge=2, le=1_024)] = 15
+    leaves: Annotated[int, Meta(ge=2, le=1_024)] = 4  # more learn what was chance: docs/models.md
     leaf_rows_min: Annotated[int, Meta(ge=1)] = 50
     learning_rate: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.05
     feature_fraction: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.8  # of the features, drawn for each tree
