@@ -51,6 +51,11 @@ def run(name: str, options: list[str]) -> dict[str, Any] | None:
     return dict(json.loads(last))
 
 
+def _told(took_s: dict[str, float]) -> str:
+    """The slowest first."""
+    return ", ".join(f"{name} {took_s[name]:.0f}" for name in sorted(took_s, key=lambda name: -took_s[name]))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
@@ -70,11 +75,15 @@ def main() -> int:
         options += ["--hdr", str(arguments.out.resolve() / "hdr")]
     started = time.monotonic()
     names = arguments.only or (QUICK if quick else NAMES)
-    done = {name: run(name, options) for name in names}
+    done, took_s = {}, {}
+    for name in names:
+        begun = time.monotonic()
+        done[name] = run(name, options)
+        took_s[name] = time.monotonic() - begun
     reports = [report for report in done.values() if report is not None]
     results = [result for report in reports for result in report["results"]]
     harness.print_results(Console(width=160, highlight=False), "all figures", results)
-    print(f"\n{len(results)} figures in {time.monotonic() - started:.0f} s")
+    print(f"\n{len(results)} figures in {time.monotonic() - started:.0f} s: {_told(took_s)}")
     whole = {"benchmark": "all", "machine": machine.describe(), "results": results, "reports": reports}
     text = json.dumps(whole)
     if arguments.out:
