@@ -22,6 +22,7 @@ from support.waiting import wait_for
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 STOP_S = 0.2
+PATIENT = ("supervisor.hang_kill_ms=13000", "supervisor.stop_deadline_ms=14000")  # a command may take seconds
 VENUE_STAMP_NS = 1_000_000  # the venue stamps in milliseconds
 TICKS_MIN = 100  # due in the window; the load is 2,000 ticks/s in the mean
 STAGES = {  # what each reads and makes, and where it says when what it read was visible
@@ -191,7 +192,7 @@ def test_a_pause_of_any_stage_shows_in_every_tick_due_meanwhile(tmp_path: Path) 
 
 
 def test_latency_is_shown_while_an_actor_hangs(tmp_path: Path) -> None:
-    with demo(tmp_path, *SETTINGS) as engine:
+    with demo(tmp_path, *SETTINGS, *PATIENT) as engine:
         engine.wait_for_signals()
         pid = engine.pid_of("signals")
         os.kill(pid, signal.SIGSTOP)

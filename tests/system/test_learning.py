@@ -151,6 +151,7 @@ def test_a_candidate_that_hangs_its_scoring_is_refused_and_nothing_live_changes(
         engine.wait_for_signals(before)
 
 
+@pytest.mark.expects_errors("restart: shadow", "crash: MemoryError")
 def test_a_candidate_that_takes_all_memory_is_refused_and_nothing_live_changes(
     tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,11 +162,13 @@ def test_a_candidate_that_takes_all_memory_is_refused_and_nothing_live_changes(
     monkeypatch.setenv("HFT_FAULT_POINTS", "shadow.score:memory")
     with demo(tmp_path, *ONLY_SHADOW, "learning.memory_mb=1024", learning=True) as engine:
         wait_for(lambda: entries(engine, TASK)[1].status == "refused", "the refusal", 120)
-        assert "MemoryError" in registry.changes(TASK, candidate.version)[-1].reason
-        assert "no end" not in registry.changes(TASK, candidate.version)[-1].reason, "the limit held"
+        # Who is told first that there is none left, the scoring or the rest of its process, is chance.
+        reason = registry.changes(TASK, candidate.version)[-1].reason
+        assert "MemoryError" in reason or "ended the process" in reason
+        assert "no end" not in reason, "the limit held"
         status = engine.status()
         assert entries(engine, TASK)[0].status == "live"
-        assert all(actor["restarts"] == 0 for actor in status["actors"])
+        assert {actor["role"] for actor in status["actors"] if actor["restarts"]} <= {"shadow"}
         assert status["counters"]["inference"]["swaps"] == 1
         engine.wait_for_signals(status["signals"]["published"])
 
