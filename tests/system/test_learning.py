@@ -100,6 +100,15 @@ def with_models(folder: Path, trained: Path) -> None:
     shutil.copytree(trained, folder / "data" / "models", symlinks=True)
 
 
+def with_candidate(folder: Path, trained: Path) -> tuple[Registry, Entry]:
+    """The same, and the second model in shadow."""
+    with_models(folder, trained)
+    registry = Registry(folder / "data" / "models")
+    _, candidate = registry.entries(TASK)
+    registry.set_status(TASK, candidate.version, "shadow", "test")
+    return registry, candidate
+
+
 ONLY_SHADOW = (*FAST, "learning.interval_s=100000", f"learning.tasks={TASK}")
 
 
@@ -134,10 +143,7 @@ def test_a_model_that_is_worse_after_its_promotion_is_rolled_back(tmp_path: Path
 def test_a_candidate_that_hangs_its_scoring_is_refused_and_nothing_live_changes(
     tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with_models(tmp_path, trained)
-    registry = Registry(tmp_path / "data" / "models")
-    _, candidate = registry.entries(TASK)
-    registry.set_status(TASK, candidate.version, "shadow", "test")
+    registry, candidate = with_candidate(tmp_path, trained)
     monkeypatch.setenv("HFT_FAULT_POINTS", "shadow.score:stop")
     with demo(tmp_path, *ONLY_SHADOW, learning=True) as engine:
         wait_for(lambda: entries(engine, TASK)[1].status == "refused", "the refusal", 120)
@@ -155,10 +161,7 @@ def test_a_candidate_that_hangs_its_scoring_is_refused_and_nothing_live_changes(
 def test_a_candidate_that_takes_all_memory_is_refused_and_nothing_live_changes(
     tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with_models(tmp_path, trained)
-    registry = Registry(tmp_path / "data" / "models")
-    _, candidate = registry.entries(TASK)
-    registry.set_status(TASK, candidate.version, "shadow", "test")
+    registry, candidate = with_candidate(tmp_path, trained)
     monkeypatch.setenv("HFT_FAULT_POINTS", "shadow.score:memory")
     with demo(tmp_path, *ONLY_SHADOW, "learning.memory_mb=1024", learning=True) as engine:
         wait_for(lambda: entries(engine, TASK)[1].status == "refused", "the refusal", 120)
@@ -174,10 +177,7 @@ def test_a_candidate_that_takes_all_memory_is_refused_and_nothing_live_changes(
 
 
 def test_a_candidate_that_cannot_be_loaded_is_refused(tmp_path: Path, trained: Path) -> None:
-    with_models(tmp_path, trained)
-    registry = Registry(tmp_path / "data" / "models")
-    _, candidate = registry.entries(TASK)
-    registry.set_status(TASK, candidate.version, "shadow", "test")
+    registry, candidate = with_candidate(tmp_path, trained)
     (registry.folder(candidate) / "model.txt").write_text("tree\nnot a model\n")
     with demo(tmp_path, *ONLY_SHADOW, learning=True) as engine:
         wait_for(lambda: entries(engine, TASK)[1].status == "refused", "the refusal", 120)
