@@ -18,10 +18,11 @@ import multiprocessing
 import re
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 
 import msgspec
 import numpy as np
@@ -41,10 +42,10 @@ from hft_engine.runtime.messages import SwapModel
 from hft_engine.verify import verify
 
 SWAPS, QUICK_SWAPS, RATE = 1_000, 40, 10_000.0
-PERIOD_S = 0.15  # between two swaps
+PERIOD_S = 0.5  # between two swaps
 ASKING = 4  # swaps that wait for their replies at a time
 PAIRS = 10  # phases of each kind
-CALM_S = 4.5  # a phase without swaps at most
+CALM_S = 9.0  # a phase without swaps at most
 LEG_S = 1.5  # phases are made of such
 WARM_S = 3.0
 P99_RATIO_MAX = 1.1  # target
@@ -115,14 +116,27 @@ class Models:
 
 
 class Swapper:
-    """``count`` swaps, one due every ``period_s``, ASKING at most unanswered at a time, on threads of their own."""
+    """``count`` swaps, one due every ``period_s`` from ``begin`` on, ASKING at most unanswered at a time.
+
+    What is no part of a swap, writing the models and connecting to the engine, is done before.
+    """
 
     def __init__(self, run_dir: Path, models: Models, first: int, count: int, period_s: float) -> None:
-        self._run_dir, self._models = run_dir, models
-        self._first, self._period_s = first, period_s
-        self._began = time.monotonic()
+        self._paths = [models.write(number) for number in range(first, first + count)]
+        self._period_s = period_s
+        self._clients: SimpleQueue[Client] = SimpleQueue()
+        self._own = [Client(run_dir) for _ in range(min(count, ASKING))]
+        for client in self._own:
+            self._clients.put(client)
         self._pool = ThreadPoolExecutor(ASKING)
-        self._swaps = [self._pool.submit(self._swap, number) for number in range(first, first + count)]
+        self._swaps: list[Future[float]] = []
+
+    def begin(self) -> None:
+        began = time.monotonic()
+        self._swaps = [
+            self._pool.submit(self._swap, path, began + i * self._period_s)
+            for i, path in enumerate(self._paths)
+        ]
 
     @property
     def done(self) -> bool:
@@ -131,21 +145,24 @@ class Swapper:
 
     def answered(self) -> list[float]:
         """Waits for all; of each the ns from the command to its reply. Raises what the first to fail raised."""
-        with self._pool:
-            return [swap.result() for swap in self._swaps]
-
-    def _swap(self, number: int) -> float:
-        path = self._models.write(number)
-        due = self._began + (number - self._first) * self._period_s
-        time.sleep(max(0.0, due - time.monotonic()))
-        client = Client(self._run_dir)
         try:
+            with self._pool:
+                return [swap.result() for swap in self._swaps]
+        finally:
+            for client in self._own:
+                client.close()
+            for path in self._paths:
+                path.unlink()
+
+    def _swap(self, path: Path, due: float) -> float:
+        client = self._clients.get()
+        try:
+            time.sleep(max(0.0, due - time.monotonic()))
             asked = time.monotonic_ns()
             client.request(SwapModel(str(path)), "inference")
             return float(time.monotonic_ns() - asked)
         finally:
-            client.close()
-            path.unlink()
+            self._clients.put(client)
 
 
 def configuration(url: str, model: Path) -> Config:
@@ -181,6 +198,7 @@ def run_once(plan: Plan) -> Run:
                 for swapping in (pair % 2 == 0, pair % 2 == 1):  # either kind comes first in turn
                     count = min(plan.in_phase, plan.swaps - len(answered)) if swapping else 0
                     swapper = Swapper(run_dir, models, len(answered) + 1, count, plan.period_s)
+                    session.play([Phase("calm down", plan.rate, LEG_S)])
                     legs = plan.swapping_legs if swapping else plan.calm_legs
                     phases.append((swapping, _play(session, plan.rate, legs, swapper)))
                     answered += swapper.answered()
@@ -197,6 +215,7 @@ def run_once(plan: Plan) -> Run:
 def _play(session: Session, rate: float, legs: int, swapper: Swapper) -> list[Part]:
     """At least so many legs, and until ``swapper`` is done."""
     parts: list[Part] = []
+    swapper.begin()
     while len(parts) < legs or not swapper.done:
         parts += session.play([Phase("leg", rate, LEG_S)])
     return parts
@@ -241,7 +260,7 @@ def check_models(recorded: RecordedSession, signals: np.ndarray, swaps: int) -> 
         )
 
 
-def add_figures(report: harness.Report, runs: list[Run]) -> None:
+def add_figures(report: harness.Report, plan: Plan, runs: list[Run]) -> None:
     for row, name, since in (
         (1, "swaps_tick_to_signal", "the frame's leaving the socket"),
         (0, "swaps_schedule_to_signal", "when it was due"),
@@ -255,6 +274,7 @@ def add_figures(report: harness.Report, runs: list[Run]) -> None:
                 ratios = [a / b for a, b in zip(with_swaps, without, strict=True)]
                 report.add(f"{name}_p99_ratio", ratios, "", None, target=P99_RATIO_MAX)
         report.note(f"{name}: from {since} to the signal in the ring; one value a phase, phases in turn.")
+    report.note(f"swaps: one every {plan.period_s:g} s where they are answered in time.")
     report.add("swap_answered_ms", [np.median(run.answered) / 1e6 for run in runs], "ms")
     report.add("swap_answered_max_ms", [max(run.answered) / 1e6 for run in runs], "ms")
     for run in runs:
@@ -271,17 +291,18 @@ def _us(latencies_ns: np.ndarray, percent: float) -> float:
 
 def _arguments(parser: harness.Parser) -> None:
     parser.add_argument("--swaps", type=int, help=f"in all (default {SWAPS:,}, with --quick {QUICK_SWAPS})")
+    parser.add_argument("--period", type=float, default=PERIOD_S, help="between two, s (default %(default)g)")
     parser.add_argument("--rate", type=float, default=RATE, help="ticks a second (default %(default)g)")
 
 
 def main() -> int:
     report = harness.Report("swaps", harness.options(__doc__ or "", extra=_arguments))
     swaps = report.opts.extra["swaps"] or report.opts.count(SWAPS, QUICK_SWAPS)
-    plan = Plan(swaps, report.opts.extra["rate"], min(PAIRS, swaps))
+    plan = Plan(swaps, report.opts.extra["rate"], min(PAIRS, swaps), report.opts.extra["period"])
     report.sense_jitter()
     runs = report.measure(f"{swaps:,} swaps", lambda: run_once(plan))
     report.sense_jitter()
-    add_figures(report, runs)
+    add_figures(report, plan, runs)
     return report.finish()
 
 

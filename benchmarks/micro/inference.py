@@ -20,7 +20,7 @@ Which compiled model is fastest depends on the rows: treelite and lleaves branch
 import functools
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,8 @@ from numba import njit, types
 from benchmarks import harness, workload
 from benchmarks.harness import LeftOutError
 from benchmarks.micro import inference_peers as peers
-from hft_engine.inference.lightgbm_text import Tree, parse_model
+from hft_engine.inference.lightgbm_text import parse_model
+from hft_engine.inference.model_trees import Tree, Trees
 from hft_engine.inference.tables import Tables, build_tables
 from hft_engine.inference.trees import evaluate, touch
 from hft_engine.runtime.chain import TOUCH_NS
@@ -159,7 +160,7 @@ def leaf_depths(tree: Tree) -> np.ndarray:
     return leaves
 
 
-def _depth_note(booster: Any, trees: Sequence[Tree], rows: np.ndarray) -> str:
+def _depth_note(booster: Any, trees: Trees, rows: np.ndarray) -> str:
     # What a traversal that branches pays for; ours pays for the deepest of eight trees.
     reached = np.asarray(booster.predict(rows, pred_leaf=True))
     depths = [leaf_depths(tree)[reached[:, i]] for i, tree in enumerate(trees)]

@@ -17,6 +17,11 @@ pytestmark = [
 ]
 
 
+PATIENT = (
+    "supervisor.hang_kill_ms=13000"  # a machine that starves a process for seconds would be a second restart
+)
+
+
 def actor(engine: Engine, role: str) -> dict[str, object]:
     found: dict[str, object] = next(a for a in engine.status()["actors"] if a["role"] == role)
     return found
@@ -28,7 +33,7 @@ def runs_again(engine: Engine, role: str, pid: int) -> bool:
 
 
 def test_every_killed_actor_is_restarted_and_signals_go_on(tmp_path: Path) -> None:
-    with demo(tmp_path) as engine:
+    with demo(tmp_path, PATIENT, "supervisor.stop_deadline_ms=14000") as engine:
         engine.wait_for_signals()
         for role in ("persistence", "signals", "inference", "indicators", "feed", "publisher", "simulator"):
             pid = engine.pid_of(role)

@@ -13,11 +13,13 @@ from hft_engine.inference.conflation import Conflation
 from hft_engine.inference.errors import ModelError
 from hft_engine.inference.in_force import ModelInForce
 from hft_engine.inference.kernels import COUNTERS, duty, keep_warm
+from hft_engine.inference.lightgbm_text import SMALLEST, parse_model
 from hft_engine.inference.model import CompiledModel
 from hft_engine.inference.model_set import ModelSet, load_set, make_set, title_of
 from hft_engine.inference.recent import RecentModels
 from hft_engine.inference.served import Served, ServedSet, write_served
 from hft_engine.inference.swaps import Swaps, Told
+from hft_engine.inference.tables import build_tables
 from hft_engine.records import FEATURE_DTYPE, OUTPUTS_MAX, PREDICTION_DTYPE
 from hft_engine.runtime import rundir
 from hft_engine.runtime.actor import ActorContext, BaseActor, ControlError, FatalError
@@ -298,7 +300,8 @@ def _deadline_ns(ctx: ActorContext, predictions: Ring) -> int:
 
 
 def warm() -> None:
-    """Compiles the stage's kernel, or loads it from the cache."""
+    """Compiles the stage's kernel and those that read a model, or loads them from the cache."""
+    build_tables(parse_model(SMALLEST, "the smallest model"), (0,))
     features = Ring.private("features", FEATURE_DTYPE, 8, ("inference",))
     predictions = Ring.private("predictions", PREDICTION_DTYPE, 8)
     counters = np.zeros(len(COUNTERS), np.int64)

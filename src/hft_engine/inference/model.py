@@ -81,17 +81,19 @@ class CompiledModel(msgspec.Struct, frozen=True, eq=False):
 def load_model(path: Path, schema: FeatureSchema) -> CompiledModel:
     """The model at ``path``, ready for feature vectors of ``schema``. Raises ModelError."""
     data = read_model_bytes(path)
-    return compile_model(path, data, read_metadata(path), schema)
+    return compile_model(path, data, sha256_of(data), read_metadata(path), schema)
 
 
-def compile_model(path: Path, data: bytes, metadata: ModelMetadata, schema: FeatureSchema) -> CompiledModel:
-    """As ``load_model``, of a text and its metadata that were read from ``path``. Raises ModelError."""
+def compile_model(
+    path: Path, data: bytes, sha256: str, metadata: ModelMetadata, schema: FeatureSchema
+) -> CompiledModel:
+    """As ``load_model``, of a text, its SHA-256 and its metadata that were read from ``path``. Raises ModelError."""
     ensemble = parse_model(data, f"model {path}")
-    _check_identity(path, data, metadata)
+    _check_identity(path, sha256, metadata)
     _check_features(path, ensemble, metadata)
     positions = [_position(path, name, schema) for name in metadata.features]
     _check_schema(path, metadata, schema)
-    return _compiled(path, data, metadata, ensemble, positions)
+    return _compiled(path, metadata, ensemble, positions)
 
 
 def read_metadata(path: Path) -> ModelMetadata:
@@ -113,7 +115,7 @@ def read_metadata(path: Path) -> ModelMetadata:
 def is_whole(path: Path, sha256: str) -> bool:
     """Whether the files at ``path`` are the model of this SHA-256, every byte of it, and its metadata."""
     try:
-        return read_metadata(path).sha256 == sha256 == hashlib.sha256(read_model_bytes(path)).hexdigest()
+        return read_metadata(path).sha256 == sha256 == sha256_of(read_model_bytes(path))
     except ModelError:
         return False
 
@@ -121,7 +123,7 @@ def is_whole(path: Path, sha256: str) -> bool:
 def write_model(path: Path, text: str, metadata: ModelMetadata) -> ModelMetadata:
     """Writes a model and its metadata, with the text's SHA-256 filled in. Returns what was written."""
     data = text.encode()
-    complete = msgspec.structs.replace(metadata, sha256=hashlib.sha256(data).hexdigest())
+    complete = msgspec.structs.replace(metadata, sha256=sha256_of(data))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     encoded = msgspec.json.format(msgspec.json.encode(complete), indent=2)
@@ -133,16 +135,20 @@ def metadata_path(path: Path) -> Path:
     return path.with_name(path.name + METADATA_SUFFIX)
 
 
-def model_id_of(data: bytes) -> int:
-    """The id of a model text: positive, the same on every machine."""
-    return int.from_bytes(hashlib.sha256(data).digest()[:8], "big") & 0x7FFF_FFFF_FFFF_FFFF
+def sha256_of(data: bytes) -> str:
+    """Lower-case hex."""
+    return hashlib.sha256(data).hexdigest()
 
 
-def _check_identity(path: Path, data: bytes, metadata: ModelMetadata) -> None:
-    found = hashlib.sha256(data).hexdigest()
-    if found != metadata.sha256:
+def model_id_of(sha256: str) -> int:
+    """The id of the model text of this SHA-256: positive, the same on every machine."""
+    return int(sha256[:16], 16) & 0x7FFF_FFFF_FFFF_FFFF
+
+
+def _check_identity(path: Path, sha256: str, metadata: ModelMetadata) -> None:
+    if sha256 != metadata.sha256:
         raise ModelError(
-            f"model {path} is not the one its metadata describes: SHA-256 {found[:16]}..., "
+            f"model {path} is not the one its metadata describes: SHA-256 {sha256[:16]}..., "
             f"expected {metadata.sha256[:16]}...; copy model and metadata again, both from the same training"
         )
 
@@ -177,16 +183,14 @@ def _position(path: Path, name: str, schema: FeatureSchema) -> int:
     return schema.index(name)
 
 
-def _compiled(
-    path: Path, data: bytes, metadata: ModelMetadata, ensemble: Ensemble, positions: list[int]
-) -> CompiledModel:
+def _compiled(path: Path, metadata: ModelMetadata, ensemble: Ensemble, positions: list[int]) -> CompiledModel:
     outputs = ensemble.trees_per_iteration
     if outputs > OUTPUTS_MAX:
         raise ModelError(
             f"model {path} has {outputs} outputs, a prediction holds {OUTPUTS_MAX}; "
             "train it with fewer classes"
         )
-    model_id = model_id_of(data)
+    model_id = model_id_of(metadata.sha256)
     try:
         tables = build_tables(
             ensemble, positions, model_id, metadata.needs_all_features, metadata.calibration

@@ -15,13 +15,13 @@ and keeps its value in ``threshold``.
 
 from collections.abc import Sequence
 from enum import IntEnum
-from itertools import pairwise
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from hft_engine.inference.lightgbm_text import (
+from hft_engine.inference.lightgbm_text import Ensemble, Objective
+from hft_engine.inference.model_trees import (
     CATEGORICAL_MASK,
     DEFAULT_LEFT_MASK,
     MISSING_MASK,
@@ -29,10 +29,9 @@ from hft_engine.inference.lightgbm_text import (
     MISSING_NONE,
     MISSING_SHIFT,
     MISSING_ZERO,
-    Ensemble,
-    Objective,
-    Tree,
+    Trees,
 )
+from hft_engine.kernel import kernel
 
 # One curve an output: x rising, y not falling, both within 0 and 1, straight lines between the points, level beyond the
 # first and last. Of several outputs the results are scaled to sum to 1. None: outputs are as LightGBM has them.
@@ -151,7 +150,6 @@ def build_tables(
     """
     nodes = _Nodes(ensemble.trees)
     columns, numbers = _columns(nodes, positions)
-    bits = np.array(nodes.bits, np.uint32)
     header = np.zeros(1, HEADER_DTYPE)
     header["model_id"] = model_id
     header["end_tree"] = nodes.lanes
@@ -164,7 +162,7 @@ def build_tables(
     if needs_all:
         header["needs"] = np.bitwise_or.reduce(np.uint64(1) << columns["source"][1:].astype(np.uint64))
     points = _points(calibration, ensemble.trees_per_iteration)
-    return Tables(header, columns, nodes.laid_out(numbers), bits, points, np.zeros(len(columns)))
+    return Tables(header, columns, nodes.laid_out(numbers), nodes.bits, points, np.zeros(len(columns)))
 
 
 def _points(calibration: Calibration, outputs: int) -> NDArray[np.float64]:
@@ -197,58 +195,65 @@ class _Nodes:
     """The inner nodes of all trees, one after the other, decided as the module says. All at once: a model
     is read while ticks flow, and the interpreter's time is theirs.
 
-    ``first``, ``second``: the children; a negative one is ``~`` a leaf, both counted through all trees.
+    ``first``, ``second``: the children; a negative one is ``~`` a leaf, both counted through all trees. ``roots``: too.
     """
 
-    def __init__(self, trees: Sequence[Tree]) -> None:
+    def __init__(self, trees: Trees) -> None:
         self.lanes = -(-len(trees) // LANES) * LANES
-        self.inner = np.cumsum([0, *(len(tree.threshold) for tree in trees)])
-        leaves = np.cumsum([0, *(len(tree.leaf_value) for tree in trees)])
-        self.leaf_value = np.concatenate([tree.leaf_value for tree in trees])
-        tree_of = np.repeat(np.arange(len(trees)), np.diff(self.inner))
-        self.feature = np.concatenate([tree.split_feature for tree in trees])
-        decision = np.concatenate([tree.decision_type for tree in trees])
-        threshold = np.concatenate([tree.threshold for tree in trees])
+        self.trees = trees
+        inner = np.diff(trees.first_node)
+        tree_of = np.repeat(np.arange(len(trees)), inner)
+        self.feature = trees.split_feature
         left, right = (
-            np.where(child >= 0, child + self.inner[tree_of], child - leaves[tree_of])
-            for child in (
-                np.concatenate([tree.left_child for tree in trees]),
-                np.concatenate([tree.right_child for tree in trees]),
-            )
+            np.where(child >= 0, child + trees.first_node[tree_of], child - trees.first_leaf[tree_of])
+            for child in (trees.left_child, trees.right_child)
         )
-        self.roots = np.where(np.diff(self.inner) > 0, self.inner[:-1], ~leaves[:-1])
-        self.categorical = (decision & CATEGORICAL_MASK) != 0
-        missing = (decision >> MISSING_SHIFT) & MISSING_MASK
-        numeric_left = ~self.categorical & ((decision & DEFAULT_LEFT_MASK) != 0)
+        self.roots = np.where(inner > 0, trees.first_node[:-1], ~trees.first_leaf[:-1])
+        self.categorical = (trees.decision_type & CATEGORICAL_MASK) != 0
+        missing = (trees.decision_type >> MISSING_SHIFT) & MISSING_MASK
+        numeric_left = ~self.categorical & ((trees.decision_type & DEFAULT_LEFT_MASK) != 0)
         self.mode = np.where(self.categorical, ColumnMode.AS_IS, _MODES[missing])
         self.negative = numeric_left & (missing != MISSING_NONE)
         self.first = np.where(self.negative, right, left)
         self.second = np.where(self.negative, left, right)
-        clear = _clear_of_zero(threshold)
+        clear = _clear_of_zero(trees.threshold)
         self.threshold = np.where(self.negative, _negated(clear), clear)
-        self.bits, sets, begins = _sets(trees)
-        own = (begins[tree_of] + threshold)[self.categorical].astype(np.int64)
+        self.bits, sets = _sets(trees.set_words, trees.words)
+        own = (trees.first_set[tree_of] + trees.threshold)[self.categorical].astype(np.int64)
         self.threshold[self.categorical] = sets[own]
 
     def laid_out(self, columns: NDArray[np.uint32]) -> NDArray:
         """NODE_DTYPE, each tree breadth first: near the root, near in memory. ``columns``: of each node."""
         nodes = np.zeros(self.lanes + 2 * len(self.threshold), NODE_DTYPE)
-        nodes["child"][: self.lanes] = np.arange(self.lanes)  # empty trees
-        level, slots, tree = self.roots, np.arange(len(self.roots)), np.arange(len(self.roots))
-        done = self.inner[:-1].copy()  # nodes of earlier trees, and of this one's levels above
-        while len(level):
-            leaf = level < 0
-            at = slots[leaf]
-            nodes["threshold"][at], nodes["child"][at] = self.leaf_value[~level[leaf]], at
-            level, slots, tree = level[~leaf], slots[~leaf], tree[~leaf]
-            before = np.arange(len(tree)) - np.searchsorted(tree, tree)  # in this level of its tree
-            child = self.lanes + 2 * (done[tree] + before)
-            nodes["threshold"][slots], nodes["child"][slots] = self.threshold[level], child
-            nodes["column"][slots] = columns[level]
-            done += np.bincount(tree, minlength=len(done))
-            level = np.stack([self.first[level], self.second[level]], axis=1).ravel()
-            slots, tree = np.stack([child, child + 1], axis=1).ravel(), np.repeat(tree, 2)
+        waiting = np.empty((2, len(nodes)), np.int64)
+        children = self.first, self.second
+        lay_out(
+            self.lanes, self.roots, self.threshold, *children, columns, self.trees.leaf_value, waiting, nodes
+        )
         return nodes
+
+
+@kernel(cache=True)
+def lay_out(lanes, roots, threshold, first, second, columns, leaf_value, waiting, nodes):  # type: ignore[no-untyped-def]
+    """Fills ``nodes``. ``waiting``: int64[2, nodes], scratch for the nodes to come and their places."""
+    for empty in range(lanes):
+        nodes[empty].child = empty
+    free = lanes
+    for tree in range(len(roots)):
+        waiting[0, 0], waiting[1, 0] = roots[tree], tree
+        done, known = 0, 1
+        while done < known:
+            node, place = waiting[0, done], waiting[1, done]
+            done += 1
+            if node < 0:
+                nodes[place].threshold, nodes[place].child = leaf_value[~node], place
+                continue
+            nodes[place].threshold, nodes[place].child = threshold[node], free
+            nodes[place].column = columns[node]
+            waiting[0, known], waiting[0, known + 1] = first[node], second[node]
+            waiting[1, known], waiting[1, known + 1] = free, free + 1
+            known += 2
+            free += 2
 
 
 _MODES = np.zeros(MISSING_MASK + 1, np.int64)
@@ -269,18 +274,18 @@ def _columns(nodes: _Nodes, positions: Sequence[int]) -> tuple[NDArray, NDArray[
     return columns, np.where(nodes.categorical, column | np.uint32(CATEGORICAL), column)
 
 
-def _sets(trees: Sequence[Tree]) -> tuple[list[int], NDArray[np.int64], NDArray[np.int64]]:
-    """(``Tables.bits``, where in it each set of categories begins, and the number of each tree's first set)."""
-    bits = [0]
-    starts: list[int] = []
-    begins: list[int] = []
-    for tree in trees:
-        begins.append(len(starts))
-        bounds = tree.cat_boundaries.tolist()
-        for a, b in pairwise(bounds):
-            starts.append(len(bits))
-            bits += [b - a, *tree.cat_threshold[a:b].tolist()]
-    return bits, np.array(starts, np.int64), np.array(begins, np.int64)
+def _sets(
+    lengths: NDArray[np.int64], words: NDArray[np.uint32]
+) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """(``Tables.bits``, where in it each set of categories begins)."""
+    begins = 1 + np.cumsum(lengths + 1) - (lengths + 1)
+    bits = np.zeros(1 + len(lengths) + len(words), np.uint32)
+    bits[begins] = lengths
+    own = np.ones(len(bits), bool)
+    own[0] = False
+    own[begins] = False
+    bits[own] = words
+    return bits, begins
 
 
 def _negated(threshold: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,7 +7,8 @@ import pytest
 from boosters import CATEGORICAL, FEATURES, booster, label_of, text_of, training_rows
 
 from hft_engine.inference.errors import ModelError
-from hft_engine.inference.lightgbm_text import parse_model, read_model_bytes
+from hft_engine.inference.lightgbm_text import SMALLEST, parse_model, read_model_bytes
+from hft_engine.inference.model_lines import Lines
 
 SEED = 5
 
@@ -32,7 +33,7 @@ def test_sets_of_categories_are_read() -> None:
     rows = training_rows(SEED, categorical=True)
     model = booster(rows, label_of(rows, SEED), categorical_feature=CATEGORICAL)
     trees = parse_model(text_of(model), "m").trees
-    assert any(len(tree.cat_threshold) for tree in trees)
+    assert len(trees.words) and len(trees.set_words) == trees.first_set[-1]
 
 
 def test_a_truncated_file_is_refused_wherever_it_is_cut(text: str) -> None:
@@ -69,6 +70,41 @@ def _changed(text: str, key: str, value: str) -> bytes:
     return "\n".join(lines).encode()
 
 
+@pytest.mark.parametrize("write", ["%.17g", "%r", "%.3e", "%.0f", "%.8f"])
+def test_numbers_are_those_that_python_reads(write: str) -> None:
+    random = np.random.default_rng(SEED)
+    # Every size, subnormal ones too.
+    bits = random.integers(0, 2**64, 3_000, np.uint64).view(np.float64)
+    near = random.normal(0.0, 1.0, 3_000)
+    edges = [0.0, -0.0, 5e-324, 1.7976931348623157e308, 1e15 - 1, 1e15, 2.0**53 + 2, float("inf")]
+    words = [write % value for value in [*bits[np.isfinite(bits)].tolist(), *near.tolist(), *edges]]
+    lines = Lines(f"Tree=0\nvalue={' '.join(words)}\n".encode(), ("value",))
+    values, bad = lines.numbers("value", np.array([len(words)]))
+    assert bad == -1
+    assert values.tobytes() == np.array([float(word) for word in words]).tobytes()
+
+
+@pytest.mark.parametrize(
+    "word", ["0x10", "1_0", "1,5", "--1", "+-1", "-", "1e", "e5", "1.5.2", "1-", "x", "½"]
+)
+def test_a_word_that_is_no_number_is_found(word: str) -> None:
+    text = f"Tree=0\nvalue=1 2\nTree=1\nother=7\nvalue=3 {word}\n"
+    assert Lines(text.encode(), ("value",)).numbers("value", np.array([2, 2]))[1] == 1
+
+
+def test_lines_are_found_by_their_whole_keys_and_the_last_of_two_counts() -> None:
+    lines = Lines(b"Tree=0\nkeys=1\nke=2\nkey=3\nno line\n=4\nkey=5\r\nTree=1\nkey=", ("key", "none"))
+    assert (lines.value("key", 0), lines.value("key", 1), lines.value("none", 0)) == ("5\r", "", None)
+    assert lines.starts.tolist() == [0, lines.text.index(b"Tree=1"), len(lines.text)]
+    assert lines.has("key").tolist() == [True, True]
+    assert lines.numbers("key", np.array([1, 0]))[0].tolist() == [5.0]
+
+
+def test_the_model_that_kernels_are_warmed_with_is_one() -> None:
+    (tree,) = parse_model(SMALLEST, "m").trees
+    assert tree.leaf_value.tolist() == [-1.5, 1.0]
+
+
 @pytest.mark.parametrize(
     ("key", "value", "cause"),
     [
@@ -77,6 +113,10 @@ def _changed(text: str, key: str, value: str) -> bytes:
         ("num_leaves", "0", "'num_leaves' is 0"),
         ("num_leaves", "many", "'num_leaves' is not a number"),
         ("num_leaves", "3", "values, not"),
+        ("num_leaves", "9e15", "'leaf_value' has .* values, not 9000000000000000"),
+        ("num_cat", "-1", "'num_cat' is -1"),
+        ("num_cat", "3", "'cat_boundaries' is missing"),
+        ("left_child", "99999999999 " * 4, "values, not"),
         ("leaf_value", "1 2 x", "'leaf_value' holds something that is not a number"),
         ("num_tree_per_iteration", "3", "no whole number of iterations"),
         ("num_tree_per_iteration", "0", "no whole number of iterations"),
@@ -101,6 +141,9 @@ def test_a_field_that_makes_no_sense_is_named(text: str, key: str, value: str, c
         ("decision_type", 0, "1", "sets of categories do not fit"),
         ("decision_type", 0, "12", "a kind of node this version does not know"),
         ("decision_type", 0, "16", "a kind of node this version does not know"),
+        ("left_child", 1, "2147483648", "'left_child' holds something that is not a number in range"),
+        ("decision_type", 0, "2.5", "'decision_type' holds something that is not a number in range"),
+        ("decision_type", 0, "-1", "'decision_type' holds something that is not a number in range"),
         ("leaf_value", 3, "nan", "not a number"),
         ("leaf_value", 3, "inf", "not a number"),
         ("threshold", 3, "nan", "not a number"),
