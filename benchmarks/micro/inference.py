@@ -334,6 +334,33 @@ def _difference(rows: np.ndarray) -> str:
     return f"{wrong:,} rows WRONG, by up to {rows.max():.2g}" if wrong else f"up to {rows.max():.1e}"
 
 
+def reading(report: harness.Report, text: str, width: int) -> None:
+    """The text of a model made ready to predict, by us and by LightGBM: what a swap does beside the ticks."""
+    import lightgbm
+
+    def ours() -> object:
+        return build_tables(parse_model(text.encode(), "benchmark model"), range(width))
+
+    def theirs() -> object:
+        return lightgbm.Booster(model_str=text)
+
+    ways = {OURS: ours, "Booster(model_str)": theirs}
+    runs = report.interleave({name: functools.partial(_read_ms, read) for name, read in ways.items()})
+    report.add(
+        "inference_model_read_ms", runs[OURS], "ms", ("Booster(model_str)", runs["Booster(model_str)"])
+    )
+
+
+def _read_ms(read: Callable[[], object]) -> float:
+    """The median of ten."""
+    spent = []
+    for _ in range(10):
+        began = time.perf_counter()
+        read()
+        spent.append(time.perf_counter() - began)
+    return float(np.median(spent)) * 1e3
+
+
 def _arguments(parser: harness.Parser) -> None:
     parser.add_argument(
         "--with-lleaves", action="store_true", help="make an environment for lleaves and measure it"
@@ -358,6 +385,7 @@ def main() -> int:
         measured = measure_all(report, all_, tables, rows, expected)
     add_figures(report, measured)
     learnable(report, rows)
+    reading(report, text, rows.shape[1])
     show_table(report, measured)
     few = len(measured.spinning[0].out)
     report.note(f"inference: {len(rows):,} rows, {few} after idleness, each run; ours equal bit for bit.")
