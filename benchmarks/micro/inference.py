@@ -31,6 +31,7 @@ from numba import njit, types
 
 from benchmarks import harness, workload
 from benchmarks.harness import LeftOutError
+from benchmarks.micro import inference_batches
 from benchmarks.micro import inference_peers as peers
 from hft_engine.inference.lightgbm_text import parse_model
 from hft_engine.inference.model_trees import Tree, Trees
@@ -383,6 +384,8 @@ def main() -> int:
         all_ = contenders(report, stack, booster, tables, model, report.opts.extra["with_lleaves"])
         expected = np.asarray(booster.predict(rows, num_threads=1))
         measured = measure_all(report, all_, tables, rows, expected)
+        few = report.opts.count(6_400, 1_280)
+        inference_batches.add_figures(report, booster, tables, rows[:few], expected[:few])
     add_figures(report, measured)
     learnable(report, rows)
     reading(report, text, rows.shape[1])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from benchmarks import harness, workload
 from benchmarks.micro import indicator_peers as peers
-from benchmarks.micro import indicators, inference, storage
+from benchmarks.micro import indicators, inference, inference_batches, storage
 from benchmarks.micro.inference_peers import FastConfig, treelite
 
 from hft_engine.inference.lightgbm_text import parse_model
@@ -70,6 +70,22 @@ def test_every_way_to_ask_the_model_gives_what_booster_predict_gives(
     for run in runs:
         assert run.out.tolist() == booster.predict(few).tolist()
         assert (run.spent > 0).all()
+
+
+def test_every_way_to_predict_a_batch_gives_what_booster_predict_gives(
+    model: tuple[Path, str, np.ndarray],
+) -> None:
+    import lightgbm
+
+    _, text, rows = model
+    booster = lightgbm.Booster(model_str=text)
+    tables = build_tables(parse_model(text.encode(), "sample"), range(rows.shape[1]))
+    few = rows[:ROWS]
+    expected = np.asarray(booster.predict(few))
+    for predict in inference_batches.contenders(booster, tables).values():
+        assert inference_batches.row_us(predict, 7, few, expected) > 0.0  # and one row is left over
+        with pytest.raises(RuntimeError, match="a batch differs"):
+            inference_batches.row_us(predict, 7, few, expected + 1e-12)
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
