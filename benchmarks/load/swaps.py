@@ -42,7 +42,7 @@ from hft_engine.runtime.messages import SwapModel
 from hft_engine.verify import verify
 
 SWAPS, QUICK_SWAPS, RATE = 1_000, 40, 10_000.0
-PERIOD_S = 0.5  # between two swaps
+PERIOD_S = 0.75  # between two swaps
 ASKING = 4  # swaps that wait for their replies at a time
 PAIRS = 10  # phases of each kind
 CALM_S = 9.0  # a phase without swaps at most

@@ -33,14 +33,24 @@ from hft_engine.shm.histogram import new_counts
 from hft_engine.shm.ring import Ring
 from hft_engine.wiring import wire
 
+_SWAPPED = "model_swapped"
+
+
+class _Use(NamedTuple):
+    """A set and what its kernel is called with. ``arrays``: what the wiring points to must live as long as it."""
+
+    models: ModelSet
+    arrays: list[np.ndarray]
+    arguments: tuple[Any, ...]
+
 
 class _Ready(NamedTuple):
-    """A model that waits to be switched to; ``models``: the set with it, as long as ``base`` is the one in use."""
+    """A model that waits to be switched to; ``use``: of the set with it, as long as ``base`` is the one in use."""
 
     path: Path
     model: CompiledModel
     base: ModelSet
-    models: ModelSet
+    use: _Use
 
 
 class InferenceActor(BaseActor):
@@ -51,9 +61,7 @@ class InferenceActor(BaseActor):
     histograms = ("inference",)
 
     def __init__(self) -> None:
-        self._arguments: tuple[Any, ...] = ()
         self._native: NativeCall | None = None
-        self._arrays: list[np.ndarray] = []  # what the wiring points to must live as long as it
 
     def on_start(self, ctx: ActorContext) -> None:
         """Loads the configured models. Raises FatalError where one cannot be used."""
@@ -66,7 +74,7 @@ class InferenceActor(BaseActor):
         self._schedule = Schedule()
         self._schedule.skip_missed(ctx, "features")
         self._skip_done()
-        self._use(self._first_models())
+        self._use(self._made_use(self._first_models()))
         self._repeat_swaps()
         self._swaps = Swaps(self._prepare, self._switch, self._settle, self._count_refusal, ctx.log)
         self._tell_views()
@@ -79,7 +87,7 @@ class InferenceActor(BaseActor):
         self._swaps.close()
 
     def do_work(self) -> int:
-        done = int(duty(*self._arguments))
+        done = int(duty(*self._in_use.arguments))
         self.tend()
         return abs(done)  # ATTENTION: what stopped the kernel is dealt with, so there is more
 
@@ -94,7 +102,7 @@ class InferenceActor(BaseActor):
 
     def native(self) -> NativeCall:
         if self._native is None:
-            call = NativeCall(native_entry().address, *self._arguments)
+            call = NativeCall(native_entry().address, *self._in_use.arguments)
             self._native = call._replace(touch=touch_entry().address)
         return self._native
 
@@ -138,24 +146,26 @@ class InferenceActor(BaseActor):
         """On a thread beside the ticks."""
         model = self._recent.load(path)
         base = self._models
-        return _Ready(path, model, base, base.with_model(model))
+        return _Ready(path, model, base, self._made_use(base.with_model(model)))
 
     def _switch(self, ready: _Ready) -> Told:
-        models = ready.models if ready.base is self._models else self._models.with_model(ready.model)
+        use = ready.use if ready.base is self._models else self._with_model(ready.model)
+        models = use.models
         tick, meta = self._next_tick(), ready.model.metadata
         told: Told = {"model": meta.name, "version": meta.version, "sha256": meta.sha256}
         about = {**told, "path": str(ready.path), "model_id": models.model_id}
         about |= {"models": models.about(), "outputs": list(models.names)}
         if not self._ctx.record("model_swap", tick, about, sync=False):
             raise ControlError("the swap cannot be recorded, so it was not made; is the disk full?")
-        self._schedule.change_at(tick, lambda: self._take(ready.model, tick, models))
+        self._schedule.change_at(tick, lambda: self._take(ready.model, tick, use))
         self._schedule.come_to(tick)
         self._ctx.counter("swaps").add()
-        self._ctx.event("model_swapped", f"from tick {tick} on: {title_of(ready.model)}")
+        self._ctx.emit(_SWAPPED, f"from tick {tick} on: {title_of(ready.model)}")
         return {**told, "model_id": models.model_id, "sequence": tick}
 
-    def _settle(self, ready: _Ready) -> None:
+    def _settle(self, ready: _Ready, told: Told) -> None:
         """On a thread beside the ticks, before the reply: until then the file must be where it was read."""
+        self._ctx.log.info("%s: from tick %d on: %s", _SWAPPED, told["sequence"], title_of(ready.model))
         with contextlib.suppress(OSError):  # a full disk: the session says where it came from
             self._in_force.keep(ready.path, ready.model)
         self._ctx.sync_recorded()
@@ -164,9 +174,12 @@ class InferenceActor(BaseActor):
     def _count_refusal(self) -> None:
         self._ctx.counter("swaps_refused").add()
 
-    def _take(self, model: CompiledModel, tick: int, models: ModelSet | None = None) -> None:
+    def _take(self, model: CompiledModel, tick: int, use: _Use | None = None) -> None:
         self._since[model.metadata.name] = tick
-        self._use(models or self._models.with_model(model))
+        self._use(use or self._with_model(model))
+
+    def _with_model(self, model: CompiledModel) -> _Use:
+        return self._made_use(self._models.with_model(model))
 
     def _repeat_swaps(self) -> None:
         """What was swapped in an earlier life, or in the session that is replayed; each loaded when it is due.
@@ -225,15 +238,22 @@ class InferenceActor(BaseActor):
 
     # ---- what is in use
 
-    def _use(self, models: ModelSet) -> None:
+    def _made_use(self, models: ModelSet) -> _Use:
+        """On any thread: it changes nothing."""
         latencies, counters = self._ctx.histogram("inference"), self._ctx.counter_array()
-        self._models = models
         above = self._ctx.config.inference.out_of_distribution_above
-        self._arrays = _arrays(
+        arrays = _arrays(
             self._features, self._predictions, models, above, latencies, counters, self._schedule.gate
         )
+        return _Use(models, arrays, (wire(arrays), self._ctx.reader("features"), self._deadline_ns))
+
+    def _use(self, use: _Use) -> None:
+        self._in_use = use
         self._native = None
-        self._arguments = (wire(self._arrays), self._ctx.reader("features"), self._deadline_ns)
+
+    @property
+    def _models(self) -> ModelSet:
+        return self._in_use.models
 
     def _tell_views(self) -> None:
         """Nobody looks at a run without a directory. A full file system keeps no engine from running."""

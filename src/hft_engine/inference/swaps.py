@@ -24,15 +24,15 @@ _T = TypeVar("_T")
 class Swaps(Generic[_T]):
     """``prepare`` and ``settle`` run on threads, ``switch`` where ``tend`` is called.
 
-    ``switch`` takes what ``prepare`` made and returns the reply, which is given when ``settle``, which takes the same,
-    has returned. The first two refuse with ModelError or ControlError; ``refused`` is called then.
+    ``switch`` takes what ``prepare`` made and returns the reply, which is given when ``settle``, which takes both, has
+    returned. The first two refuse with ModelError or ControlError; ``refused`` is called then.
     """
 
     def __init__(
         self,
         prepare: Callable[[Path], _T],
         switch: Callable[[_T], Told],
-        settle: Callable[[_T], None],
+        settle: Callable[[_T, Told], None],
         refused: Callable[[], None],
         log: logging.Logger,
     ) -> None:
@@ -80,7 +80,7 @@ class Swaps(Generic[_T]):
 
     def _finish(self, prepared: _T, reply: Future[Told], told: Told) -> None:
         try:
-            self._settle(prepared)
+            self._settle(prepared, told)
         except OSError as error:
             self._log.error("a swap is made, but not yet safe on the disk: %s", error)
         reply.set_result(told)
