@@ -28,6 +28,7 @@ TABLES, TRADED = ("bars", "venue_bars", "signals"), ("orders", "fills")
 # Not come by in a session without trouble or commands, or only at its end. Their own tests arm them.
 ELSEWHERE = (
     "latch.", "journal.cut", "journal.delete", "journal.end", "journal.zstd", "events.", "file.", "told.",
+    "trainer.", "registry.", "shadow.",
 )  # fmt: skip
 _POINT = re.compile(r"fault_point\(\s*f?\"([^\"]+)\"\s*\)")
 
