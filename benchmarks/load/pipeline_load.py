@@ -26,7 +26,7 @@ BURST = 64  # frames in one system call at most
 FRAME_EVENTS = (1, 10)  # a quiet market's frames, a busy one's
 WARM_TICKS = (30_000, 5_000)  # not counted; of the first load, until every input of the model is known
 NAP_NS = 20_000
-STALL_NS = 2_000_000_000  # no tick finished for so long: the rest is lost
+STALL_NS = 20_000_000_000  # no tick finished for so long: the rest is lost. A busy machine starves a broker for seconds
 _send, _NO_SIGNAL = venue._send, venue._NO_SIGNAL
 _DONE, _DONE_NS, _SENT = 4, 5, 6  # words of ``marks`` beside the two pairs at the ends of what is measured
 
