@@ -2,6 +2,9 @@
 
 Every field may be missing. Fields not named here are skipped by the parser, whatever they hold. The unit of a
 time is told by its magnitude (``to_ns``): the venue mixes milli-, micro- and nanoseconds between channels.
+
+Fields stand in the order in which the venue was seen to send them, those it seldom sends at the end: the parser looks
+for a key from where it found the last one.
 """
 
 import msgspec
@@ -28,32 +31,32 @@ class Trade(Struct, tag_field="ev", tag="T", gc=False):
     """``ds`` is the size as decimal text: exact where ``s`` is cut to whole shares."""
 
     sym: str = ""
-    x: int = 0
     i: int | str = 0
-    z: int = 0
+    x: int = 0
     p: float = NAN
     s: float = NAN
-    ds: str | None = None
     c: tuple[int, ...] | None = None
     t: int = 0
     q: int = 0
+    z: int = 0
+    ds: str | None = None
 
 
 class Quote(Struct, tag_field="ev", tag="Q", gc=False, rename={"as_": "as"}):
     """A side without price, or with price 0, is an empty side."""
 
     sym: str = ""
-    bx: int = 0
-    bp: float | None = None
-    bs: float = NAN
-    ax: int = 0
-    ap: float | None = None
-    as_: float = NAN
     c: int | None = None
-    i: tuple[int, ...] | None = None
+    bx: int = 0
+    ax: int = 0
+    bp: float | None = None
+    ap: float | None = None
+    bs: float = NAN
+    as_: float = NAN
     t: int = 0
     q: int = 0
     z: int = 0
+    i: tuple[int, ...] | None = None
 
 
 class _Aggregate(Struct, tag_field="ev", gc=False):
@@ -71,9 +74,9 @@ class _Aggregate(Struct, tag_field="ev", gc=False):
     a: float = NAN
     s: int = 0
     e: int = 0
-    otc: bool = False
     dv: str | None = None
     dav: str | None = None
+    otc: bool = False
 
 
 class SecondBar(_Aggregate, tag="A", gc=False):
