@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hft_engine.kernel import kernel
+from hft_engine.kernel import direct, kernel
 
 
 @kernel(inline="always")
@@ -28,3 +28,15 @@ def test_inner_kernels_have_no_wrappers_but_for_python_itself() -> None:
     assert "cpython." not in code and "cfunc." not in code
     assert (_inner(values), _inlined(values)) == (10.0, 6.0)
     assert len(_inner.overloads) == 1, "what Python calls is a kernel of its own"
+
+
+@kernel(cache=True, nogil=False)
+def _scaled(values: np.ndarray, times: int) -> int:
+    return int(values[0]) * times
+
+
+def test_a_direct_call_is_the_kernel_without_its_dispatcher() -> None:
+    values = np.array([3, 4])
+    call = direct(_scaled, values, 0)
+    assert call(values, 1 << 40) == _scaled(values, 1 << 40) == 3 << 40
+    assert direct(_scaled, values, 0) is call, "compiled once"

@@ -4,7 +4,7 @@ import numpy as np
 
 from hft_engine.feed.arbiter import NO_SOURCE, arbitrate
 from hft_engine.feed.scan_tables import ROW_WORDS
-from hft_engine.kernel import kernel
+from hft_engine.kernel import direct, kernel
 from hft_engine.records import TICK_DTYPE, TickKind
 from hft_engine.shm.clock import stamp_ns
 from hft_engine.shm.histogram import new_counts, record
@@ -33,7 +33,8 @@ def stamp(
     record(delay, slots[oldest].ts_recv_ns - slots[oldest].ts_venue_ns)
 
 
-@kernel(cache=True)
+# It keeps the interpreter's lock: giving it up and taking it again costs more than a tick.
+@kernel(cache=True, nogil=False)
 def publish_frame(wiring: np.ndarray, begin: int, end: int, ts_mono_ns: int) -> int:
     """Publish ``rows[begin:end]`` at once (at most half the ring), less those that another line has brought.
 
@@ -70,6 +71,7 @@ class TickStage:
         delay = new_counts() if delay is None else delay
         self._arrays = (ring.head, ring.slots, ring.bells, rows, latency, delay, arbiter)
         self._wiring = wire(self._arrays)
+        self._publish = direct(publish_frame, self._wiring, 0, 0, 0)
         self._batch_max = ring.capacity >> 1
 
     def publish(self, count: int, ts_mono_ns: int) -> int:
@@ -78,11 +80,11 @@ class TickStage:
         Returns how many were published: all, less those that another line has brought.
         """
         if count <= self._batch_max:  # nearly always
-            return int(publish_frame(self._wiring, 0, count, ts_mono_ns))
-        published = 0
+            return self._publish(self._wiring, 0, count, ts_mono_ns)
+        published: int = 0
         for begin in range(0, count, self._batch_max):
             end = min(count, begin + self._batch_max)
-            published += publish_frame(self._wiring, begin, end, ts_mono_ns)
+            published += self._publish(self._wiring, begin, end, ts_mono_ns)
         return published
 
 
