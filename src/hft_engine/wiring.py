@@ -57,3 +57,18 @@ def wired(wiring: np.ndarray, i: int, dtype: Any) -> Any:
 def wired_rows(wiring: np.ndarray, i: int, columns: int) -> Any:
     """The i-th wired array as int64[rows, columns]: records seen as words."""
     return _array(wiring[2 * i], (wiring[2 * i + 1], columns), np.int64)
+
+
+@intrinsic
+def bytes_of(typingctx: Any, buffer: Any) -> Any:
+    """A bytearray's bytes as uint8[], so that kernels made for arrays read them."""
+    made = types.Array(types.uint8, 1, "C")
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        view = context.make_array(buffer)(context, builder, args[0])
+        array = context.make_array(made)(context, builder)
+        lengths, steps = (cgutils.unpack_tuple(builder, field, 1) for field in (view.shape, view.strides))
+        populate_array(array, view.data, lengths, steps, view.itemsize, None)
+        return array._getvalue()
+
+    return made(buffer), codegen

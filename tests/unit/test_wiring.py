@@ -5,7 +5,7 @@ import pytest
 from numba import njit
 
 from hft_engine.kernel import kernel
-from hft_engine.wiring import wire, wired, wired_rows
+from hft_engine.wiring import bytes_of, wire, wired, wired_rows
 from hft_engine.words import copy_values
 
 PAIR = np.dtype([("number", "<i8"), ("value", "<f8")])
@@ -61,3 +61,16 @@ def test_a_field_of_words_is_copied_whole_and_nothing_beside_it(words: int) -> N
     assert target["values"][1].tobytes() == source["values"][1].tobytes()
     assert not target["values"][0].any()
     assert not target["before"].any() and not target["after"].any()
+
+
+@njit
+def _sum(buffer):  # type: ignore[no-untyped-def]
+    return bytes_of(buffer).sum()
+
+
+def test_a_kernel_sees_the_bytes_of_a_bytearray_wherever_they_are_by_then() -> None:
+    buffer = bytearray()
+    assert _sum(buffer) == 0
+    for _ in range(3):
+        buffer += bytes([1, 2, 250])
+    assert _sum(buffer) == 3 * 253

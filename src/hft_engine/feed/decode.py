@@ -142,7 +142,8 @@ class FrameDecoder(RowDecoder):
 
     def decode(self, frame: bytes | str, ts_recv_ns: int, ts_mono_ns: int) -> int:
         """Packs the events of ``frame`` into ``rows``; returns how many rows. Never raises for a frame."""
-        self.begin()
+        if self.reasons or self.statuses:
+            self.begin()
         try:
             events = self._parse(frame)
         except _PARSE_ERRORS:

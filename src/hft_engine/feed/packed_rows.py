@@ -47,14 +47,17 @@ from hft_engine.feed.scan_tables import (
     packed_table,
 )
 from hft_engine.feed.scan_text import REFUSED, byte_at, decimal, whole_text
-from hft_engine.kernel import kernel
+from hft_engine.kernel import direct, kernel
 from hft_engine.records import TICK_DTYPE
-from hft_engine.wiring import wire, wired
+from hft_engine.wiring import bytes_of, wire, wired
 from hft_engine.words import load_word, swapped_bytes
 
-BYTES_MAX = 1 << 18  # of a packed frame, some 2,000 events; a longer one is left to Python
+# Packed behind the events: zeros end a last number, and what is read eight bytes at a time stays in the buffer.
+_GUARD = bytes(GUARD_BYTES)
+_GUARD_BYTES = len(msgspec.msgpack.encode(_GUARD))
+_PAIR_BYTES = 1  # before the list
 _KINDS = len(EventKind)
-_TABLES, _FIELDS, _TEXT = range(3)  # of the wiring
+_TABLES, _FIELDS = range(2)  # of the wiring
 _NIL, _FALSE, _DOUBLE, _WHOLE_8, _WHOLE_64 = 0xC0, 0xC2, 0xCB, 0xCC, 0xCF
 _SHORT_LIST, _SHORT_TEXT = 0x90, 0xA0
 _LIST_16 = 0xDC
@@ -116,10 +119,16 @@ def _integer(tables: np.ndarray, text: np.ndarray, at: int, reader: int, end: in
 
 @kernel(inline="always")
 def _field(
-    tables: np.ndarray, fields: np.ndarray, text: np.ndarray, at: int, entry: int, base: int
+    tables: np.ndarray,
+    words: np.ndarray,
+    floats: np.ndarray,
+    fields: np.ndarray,
+    text: np.ndarray,
+    at: int,
+    entry: int,
+    base: int,
 ) -> tuple[int, bool]:
     """Read one value into the row that begins at word ``base``: (place, whether there is one)."""
-    words, floats = wired(tables, WORDS, np.int64), wired(tables, FLOATS, np.float64)
     reader, word, first = fields[entry + READER], base + fields[entry + WORD], byte_at(text, at)
     if first in (_NIL, _FALSE):
         return at + 1, False
@@ -143,7 +152,7 @@ def _field(
     return at, True
 
 
-@kernel()
+@kernel(forceinline=True)
 def _event(
     tables: np.ndarray,
     fields: np.ndarray,
@@ -162,31 +171,33 @@ def _event(
     else:
         return REFUSED
     begin_row(tables, row, kind, ts_recv_ns, ts_mono_ns)
+    words, floats = wired(tables, WORDS, np.int64), wired(tables, FLOATS, np.float64)
     at += fields[first + LENGTH]
     seen, base = 0, row * ROW_WORDS
     for entry in range(first + FIELD_WORDS, fields[first + NEXT], FIELD_WORDS):
-        at, is_there = _field(tables, fields, text, at + fields[entry + LENGTH], entry, base)
+        at, is_there = _field(tables, words, floats, fields, text, at + fields[entry + LENGTH], entry, base)
         if at < 0:
             return REFUSED
         seen |= np.int64(is_there) << fields[entry + BIT]
     return at if complete(tables, kind, seen, base) else REFUSED
 
 
-@kernel(cache=True)
-def _take(wiring: np.ndarray, length: int, events: int, ts_recv_ns: int, ts_mono_ns: int) -> int:
-    """Rows made of so many packed events, or REFUSED. ``wiring``: ``RowTables``, packed table, text."""
+# It keeps the interpreter's lock: giving it up and taking it again costs more than an event.
+@kernel(cache=True, nogil=False)
+def _take(wiring: np.ndarray, packed: bytearray, events: int, ts_recv_ns: int, ts_mono_ns: int) -> int:
+    """Rows made of so many events, or REFUSED. ``wiring``: ``RowTables``, packed table. ``packed``: a pair, the list of
+    events and GUARD."""
     tables, fields = wired(wiring, _TABLES, np.int64), wired(wiring, _FIELDS, np.int64)
-    text = wired(wiring, _TEXT, np.uint8)
     if events > len(wired(tables, ROWS, TICK_DTYPE)):
         return REFUSED
-    text[length] = 0  # what an earlier frame left there could go on with a last number
-    first = byte_at(text, 0)
-    at = 1 if first < _LIST_16 else 3 if first == _LIST_16 else 5
+    text = bytes_of(packed)
+    first = byte_at(text, _PAIR_BYTES)
+    at = _PAIR_BYTES + (1 if first < _LIST_16 else 3 if first == _LIST_16 else 5)
     for row in range(events):
         at = _event(tables, fields, text, at, row, ts_recv_ns, ts_mono_ns)
         if at < 0:
             return REFUSED
-    return without_duplicates(tables, events) if at == length else REFUSED
+    return without_duplicates(tables, events) if at == len(text) - _GUARD_BYTES else REFUSED
 
 
 class PackedRows:
@@ -194,23 +205,16 @@ class PackedRows:
 
     def __init__(self, decoder: Decoder, venue_id: int) -> None:
         self._tables = RowTables(decoder, venue_id)
-        text = np.zeros(BYTES_MAX + GUARD_BYTES, np.uint8)
-        self._arrays = (self._tables.wiring, packed_table(), text)
+        self._arrays = (self._tables.wiring, packed_table())
         self._wiring = wire(self._arrays)
-        self._text = text.data
         self._packed = bytearray()
         self._pack = msgspec.msgpack.Encoder().encode_into
+        self._take = direct(_take, self._wiring, self._packed, 0, 0, 0)
 
     def take(self, events: Sequence[Event], ts_recv_ns: int, ts_mono_ns: int) -> int:
         """Make rows of a frame's events; returns how many, without those that came before, or REFUSED."""
-        packed = self._packed
         try:
-            self._pack(events, packed)
+            self._pack((events, _GUARD), self._packed)
         except OverflowError:  # a whole number beyond 64 bits
             return REFUSED
-        length = len(packed)
-        if length > BYTES_MAX:
-            return REFUSED
-        self._text[:length] = packed
-        made: int = _take(self._wiring, length, len(events), ts_recv_ns, ts_mono_ns)
-        return made
+        return self._take(self._wiring, self._packed, len(events), ts_recv_ns, ts_mono_ns)
