@@ -39,7 +39,7 @@ _FIRST, _SECOND, _REPEATED, _OLD = range(4)  # tally of a source
 _TRADE = int(TickKind.TRADE)
 
 
-@kernel(forceinline=True)
+@kernel(inline="always")
 def _entry(place: int, number: int) -> int:
     return (place * WINDOW + number % WINDOW) * _ENTRY_WORDS
 
@@ -123,7 +123,7 @@ def _settle(
     return change
 
 
-@kernel(forceinline=True)
+@kernel(inline="always")
 def _identity(rows: np.ndarray, i: int) -> tuple[int, int]:
     """(key, mark) of a tick; the words of a row are those of ``TICK_DTYPE``."""
     if rows[i, 4] != 0:

@@ -14,7 +14,7 @@ from hft_engine.wiring import wire, wired, wired_rows
 _TRADE, _QUOTE = int(TickKind.TRADE), int(TickKind.QUOTE)
 
 
-@kernel(forceinline=True)
+@kernel(inline="always")
 def stamp(
     slots: np.ndarray, first: int, count: int, latency: np.ndarray, delay: np.ndarray, ts_mono_ns: int
 ) -> None:

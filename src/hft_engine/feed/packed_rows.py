@@ -68,7 +68,7 @@ _DECIMAL, _SYMBOL, _ID, _CODES, _INDICATORS, _DECIMAL_TEXT = (
 # fmt: on
 
 
-@kernel(forceinline=True)
+@kernel(inline="always")
 def _whole(text: np.ndarray, at: int) -> tuple[int, int]:
     """A whole number of 0 or more: (place, value); REFUSED as place for anything else."""
     first = byte_at(text, at)
@@ -96,7 +96,7 @@ def _code_list(text: np.ndarray, at: int, most: int) -> tuple[int, int]:
     return at, packed
 
 
-@kernel(forceinline=True)
+@kernel(inline="always")
 def _integer(tables: np.ndarray, text: np.ndarray, at: int, reader: int, end: int) -> tuple[int, int]:
     """Fields that end as bits of a word: (place, value). ``end``: of the short text that stands here, if it is one."""
     if reader == _SYMBOL:
@@ -114,7 +114,7 @@ def _integer(tables: np.ndarray, text: np.ndarray, at: int, reader: int, end: in
     return at, value
 
 
-@kernel(forceinline=True)
+@kernel(inline="always")
 def _field(
     tables: np.ndarray, fields: np.ndarray, text: np.ndarray, at: int, entry: int, base: int
 ) -> tuple[int, bool]:

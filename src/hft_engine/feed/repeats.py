@@ -27,7 +27,7 @@ _RECENT, _ROWS = range(2)  # of the wiring
 _STAMP, _NUMBER, _PRICE, _SIZE, _BID_SIZE, _ASK_SIZE, _ID, _CODES = 1, 4, 6, 7, 8, 9, 10, 14
 
 
-@kernel(forceinline=True)
+@kernel(inline="always")
 def _with(found: int, word: int) -> int:
     """A hash, and a word more: the step of FNV-1a on whole words, its high half brought down, as prices differ there.
 
@@ -38,7 +38,7 @@ def _with(found: int, word: int) -> int:
     return mixed ^ (mixed >> 32)
 
 
-@kernel(forceinline=True)
+@kernel(inline="always")
 def _identity(rows: np.ndarray, i: int, kind: int) -> tuple[int, int]:
     """(a hash; how many of the last are to be looked through for it, 0 for a tick that is like no other)."""
     number = rows[i, _NUMBER]
@@ -54,7 +54,7 @@ def _identity(rows: np.ndarray, i: int, kind: int) -> tuple[int, int]:
     return _with(found, rows[i, _CODES + 1]) | 1, WINDOW if number != 0 else 1
 
 
-@kernel(forceinline=True)
+@kernel(inline="always")
 def _is_new(recent: np.ndarray, place: int, identity: int, among: int) -> bool:
     """Whether it is not in the window; then it is from now on."""
     newest = recent[place]

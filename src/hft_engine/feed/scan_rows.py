@@ -58,20 +58,20 @@ class RowTables:
         self.wiring = wire(self._arrays)
 
 
-@kernel(forceinline=True)
+@kernel(inline="always")
 def begin_row(tables: np.ndarray, row: int, kind: int, ts_recv_ns: int, ts_mono_ns: int) -> None:
     rows, words = wired(tables, ROWS, TICK_DTYPE), wired(tables, WORDS, np.int64)
     copy_record(rows, row, wired(tables, BLANKS, TICK_DTYPE), kind)
     words[row * ROW_WORDS + 2], words[row * ROW_WORDS + 3] = ts_recv_ns, ts_mono_ns
 
 
-@kernel(forceinline=True)
+@kernel(inline="always")
 def whole_number(reader: int, value: int) -> tuple[bool, int]:
     """(whether such a field takes the number, what it becomes)."""
     return _LEAST[reader] <= value <= _MOST[reader], value * _TIMES[reader] + _PLUS[reader]
 
 
-@kernel(forceinline=True)
+@kernel(inline="always")
 def put_codes(tables: np.ndarray, base: int, word: int, packed: int) -> bool:
     """A trade's codes, and the flags that follow from them, into the row at word ``base``; False for an unknown one."""
     words, flags = wired(tables, WORDS, np.int64), wired(tables, FLAGS, np.int64)

@@ -35,19 +35,19 @@ _SPACES, _ZEROS, _TO_TEN = _everywhere(0x20), _everywhere(_ZERO), _everywhere(0x
 _PAIRS, _FOURS = 0x00FF00FF00FF00FF, 0x0000FFFF0000FFFF
 
 
-@kernel(forceinline=True)
+@kernel(inline="always")
 def byte_at(text: np.ndarray, at: int) -> int:
     # An unsigned index, because a signed one is tested for "from the end" at every byte.
     return np.int64(text[np.uint64(at)])  # type: ignore[return-value]
 
 
-@kernel(forceinline=True)
+@kernel(inline="always")
 def _zero_bytes(word: int) -> int:
     """The high bit of each zero byte; marks above the first may be wrong."""
     return (word - _ONES) & ~word & _HIGH
 
 
-@kernel(forceinline=True)
+@kernel(inline="always")
 def packed_text(text: np.ndarray, at: int) -> tuple[int, int]:
     """Up to 8 plain characters of a string, packed, the first lowest; ends at what is not plain."""
     word = load_word(text, at)
@@ -60,26 +60,26 @@ def packed_text(text: np.ndarray, at: int) -> tuple[int, int]:
     return at + (bits >> 3), word & ((1 << bits) - 1)
 
 
-@kernel(forceinline=True)
+@kernel(inline="always")
 def _other_bytes(word: int) -> int:
     """Of text ^ _ZEROS: the high bit of each byte that is no digit; true is the lowest, and one above a dot."""
     return ((word + _TO_TEN) | word) & _HIGH
 
 
-@kernel(forceinline=True)
+@kernel(inline="always")
 def _number(word: int, length: int) -> int:
     """The number of the first 0 to 7 digits of a word of text ^ _ZEROS."""
     return _eight_digits((word << 8) << (56 - 8 * length))
 
 
-@kernel(forceinline=True)
+@kernel(inline="always")
 def _eight_digits(word: int) -> int:
     digits = (word * 2561) >> 8
     digits = ((digits & _PAIRS) * 6553601) >> 16
     return ((digits & _FOURS) * 42949672960001) >> 32
 
 
-@kernel(forceinline=True)
+@kernel(inline="always")
 def _digits(text: np.ndarray, at: int, value: int) -> tuple[int, int]:
     """Go on with a number: (place behind its digits, ``value`` with them appended)."""
     while True:
@@ -148,7 +148,7 @@ def decimal_text(text: np.ndarray, at: int) -> tuple[int, float]:
     return end + 1, value
 
 
-@kernel(forceinline=True)
+@kernel(inline="always")
 def whole_text(text: np.ndarray, at: int) -> tuple[int, int]:
     """Digits, zeros before them and none at all included."""
     end, value = _digits(text, at, 0)

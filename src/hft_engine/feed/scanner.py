@@ -81,7 +81,7 @@ _DECIMAL, _COUNT, _SMALL, _STAMP, _SYMBOL, _ID, _CODES, _CODE, _INDICATORS, _DEC
 # fmt: on
 
 
-@kernel(forceinline=True)
+@kernel(inline="always")
 def _symbol(tables: np.ndarray, text: np.ndarray, at: int) -> tuple[int, int]:
     if byte_at(text, at) != QUOTATION:
         return REFUSED, 0
@@ -91,7 +91,7 @@ def _symbol(tables: np.ndarray, text: np.ndarray, at: int) -> tuple[int, int]:
     return at + 1, found
 
 
-@kernel(forceinline=True)
+@kernel(inline="always")
 def _integer(tables: np.ndarray, text: np.ndarray, at: int, reader: int) -> tuple[int, int]:
     """Fields that end as bits of a word: (place, value)."""
     if reader in (_COUNT, _SMALL, _CODE, _STAMP):
@@ -107,7 +107,7 @@ def _integer(tables: np.ndarray, text: np.ndarray, at: int, reader: int) -> tupl
     return REFUSED, 0
 
 
-@kernel(forceinline=True)
+@kernel(inline="always")
 def _field(tables: np.ndarray, fields: np.ndarray, text: np.ndarray, at: int, entry: int, base: int) -> int:
     """Read one value into the row that begins at word ``base``, as the table's entry says."""
     words, floats = wired(tables, WORDS, np.int64), wired(tables, FLOATS, np.float64)
@@ -124,7 +124,7 @@ def _field(tables: np.ndarray, fields: np.ndarray, text: np.ndarray, at: int, en
     return at
 
 
-@kernel(forceinline=True)
+@kernel(inline="always")
 def _kind(text: np.ndarray, at: int) -> tuple[int, int]:
     """``{"ev":"<kind>"``: (place, kind)."""
     if load_word(text, at) & ((1 << _EV_BITS) - 1) != _EV:
@@ -140,7 +140,7 @@ def _kind(text: np.ndarray, at: int) -> tuple[int, int]:
     return (at + 3 if name == _AM else REFUSED), _BAR_MINUTE
 
 
-@kernel(forceinline=True)
+@kernel(inline="always")
 def _known_field(fields: np.ndarray, kind: int, last: int, word: int) -> int:
     """The entry of the key that ``word`` begins with, or REFUSED. First tried: what came behind ``last`` before."""
     entry = fields[last + NEXT]
