@@ -13,7 +13,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
-from hft_engine.kernel import kernel
+from hft_engine.words import item_pointer
 
 
 def wire(arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -26,37 +26,47 @@ def wire(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return words
 
 
-def _array_at(typingctx: Any, address: Any, shape: Any, dtype: Any) -> Any:
-    """An array that nobody counts references of. ``carray`` makes the same, but not in a kernel without counting."""
-    made = types.Array(dtype.dtype, len(shape), "C")
+def _array_at(context: Any, builder: Any, made: Any, wiring: Any, i: Any, columns: Sequence[Any]) -> Any:
+    """An array over the i-th address and length of ``wiring``, that nobody counts references of."""
+    kind, words = wiring
+    first = builder.mul(i, context.get_constant(types.intp, 2))
+    address, length = (
+        builder.load(item_pointer(context, builder, kind, words, at))
+        for at in (first, builder.add(first, context.get_constant(types.intp, 1)))
+    )
+    lengths, size = [length, *columns], context.get_abi_sizeof(context.get_data_type(made.dtype))
+    steps = [context.get_constant(types.intp, size)]
+    for count in reversed(columns):
+        steps.insert(0, builder.mul(steps[0], count))
+    array = context.make_array(made)(context, builder)
+    pointer = builder.inttoptr(address, array.data.type)
+    populate_array(array, pointer, lengths, steps, steps[-1], None)
+    return array._getvalue()
+
+
+# Intrinsics, not kernels in place: there is an array or two dozen of these to a kernel, and each would be typed anew.
+
+
+@intrinsic
+def wired(typingctx: Any, wiring: Any, i: Any, dtype: Any) -> Any:
+    """The i-th wired array, of one dimension."""
+    made = types.Array(dtype.dtype, 1, "C")
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        array = context.make_array(made)(context, builder)
-        lengths = cgutils.unpack_tuple(builder, args[1], len(shape))
-        step = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(made.dtype)))
-        steps = [step]
-        for length in reversed(lengths[1:]):
-            steps.insert(0, builder.mul(steps[0], length))
-        pointer = builder.inttoptr(args[0], array.data.type)
-        populate_array(array, pointer, lengths, steps, step, None)
-        return array._getvalue()
+        return _array_at(context, builder, made, (sig.args[0], args[0]), args[1], ())
 
-    return made(types.int64, shape, dtype), codegen
+    return made(wiring, types.intp, dtype), codegen
 
 
-_array: Any = intrinsic(_array_at)
-
-
-@kernel(inline="always")
-def wired(wiring: np.ndarray, i: int, dtype: Any) -> Any:
-    """The i-th wired array, of one dimension."""
-    return _array(wiring[2 * i], (wiring[2 * i + 1],), dtype)
-
-
-@kernel(inline="always")
-def wired_rows(wiring: np.ndarray, i: int, columns: int) -> Any:
+@intrinsic
+def wired_rows(typingctx: Any, wiring: Any, i: Any, columns: Any) -> Any:
     """The i-th wired array as int64[rows, columns]: records seen as words."""
-    return _array(wiring[2 * i], (wiring[2 * i + 1], columns), np.int64)
+    made = types.Array(types.int64, 2, "C")
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _array_at(context, builder, made, (sig.args[0], args[0]), args[1], args[2:])
+
+    return made(wiring, types.intp, types.intp), codegen
 
 
 @intrinsic

@@ -5,7 +5,7 @@ import numpy as np
 from hft_engine.kernel import direct, kernel
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def _inlined(values: np.ndarray) -> float:
     return 2.0 * values[0]
 

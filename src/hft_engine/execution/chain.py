@@ -12,12 +12,12 @@ from hft_engine.records import FILL_HASHED_BYTES
 from hft_engine.xxh64 import P1, P2, avalanche, merge_lanes, round_lane
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def _word(value: int) -> np.uint64:
     return np.uint64(value)
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def _packed(fill: Any) -> np.uint64:
     # instrument_id, side, liquidity, _pad: the sixth word as it lies in memory
     instrument = np.uint64(np.uint32(fill.instrument_id))

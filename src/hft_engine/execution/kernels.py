@@ -36,7 +36,7 @@ _UNFIT = int(TickFlag.UNFIT)
 _TICKS, _SIGNALS = 8, 9  # in the wiring, behind the account's arrays
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def _book(wiring: np.ndarray) -> Any:
     return Book(
         wired(wiring, 0, ROW_DTYPE),
@@ -50,7 +50,7 @@ def _book(wiring: np.ndarray) -> Any:
     )
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def _has_room(b: Any) -> bool:
     """Whether a tick may fill every open order, and a signal send one more."""
     a = b.account
@@ -70,7 +70,7 @@ def _sample(b: Any, ts_ns: int) -> None:
     b.account[A_SAMPLE_DUE] = out.ts_ns + every_ns
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def _step(b: Any, tick: Any) -> None:
     a = b.account
     if tick.kind == _HEALTH:  # no event of the market: its time stands

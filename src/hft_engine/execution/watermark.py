@@ -25,12 +25,12 @@ _WAITS_FOR, _TICKS_DONE, _TARGET, _CONFIRMED = range(4)
 _FEATURES, _PREDICTIONS = 1, 2
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def _position(head: np.ndarray, reader: int) -> int:
     return load_acquire(head, layout.W_READER_0 + reader * layout.READER_WORDS + layout.R_POSITION)
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def _advance_round(
     ticks: np.ndarray,
     features: np.ndarray,

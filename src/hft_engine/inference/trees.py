@@ -156,7 +156,7 @@ def _sum_classes(nodes, row, first, end, at, outputs, out):  # type: ignore[no-u
         first += _LANES
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def _add(nodes, leaf, k, at, outputs, out):  # type: ignore[no-untyped-def]
     """Adds a leaf's value to output ``k`` of those from ``at`` on; returns the output of the next tree."""
     out[at + k] += nodes[leaf].threshold
@@ -164,7 +164,7 @@ def _add(nodes, leaf, k, at, outputs, out):  # type: ignore[no-untyped-def]
     return _NO if k == outputs else k
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def _leaves(nodes, row, first):  # type: ignore[no-untyped-def]
     """The leaves of eight trees, walked side by side so that their loads overlap. At a leaf a step stays."""
     a, b, c, d = first, first + np.uint64(1), first + np.uint64(2), first + np.uint64(3)

@@ -82,7 +82,7 @@ def _call_stage(typingctx: Any, address: Any, wiring: Any, words: Any, reader: A
 _stage: Any = intrinsic(_call_stage)
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def _pass(stages: np.ndarray, report: np.ndarray) -> tuple[int, bool]:
     """(work done, whether a stage needs Python)."""
     work, attention = 0, False
@@ -94,14 +94,14 @@ def _pass(stages: np.ndarray, report: np.ndarray) -> tuple[int, bool]:
     return work, attention
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def _touch(stages: np.ndarray) -> None:
     for i in range(len(stages)):
         if stages[i, 5] != 0:
             _stage(stages[i, 5], stages[i, 1], stages[i, 2], stages[i, 3], stages[i, 4])
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def _rest(
     inputs: np.ndarray, bells: np.ndarray, bell: int, mode: int, gated: bool, fd: int, until_ns: int
 ) -> None:
@@ -122,7 +122,7 @@ def _rest(
         sleep_ns(min(left_ns, NAP_NS))
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def _rest_on(fd: int, mode: int, left_ns: int) -> None:
     """Until there is input on ``fd``. A spinning stage looks for itself."""
     if mode == _YIELD:

@@ -55,7 +55,7 @@ CONFLATED = "conflation"  # and, of a stretch, the records that were seen all th
 Change = Callable[[], None]
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def is_due(gate: np.ndarray, tick: int, record: int) -> bool:
     """Whether Python has to change something before this record; then return to it: it calls ``Schedule.reach``.
 
@@ -85,13 +85,13 @@ def _look_up(gate: np.ndarray, record: int) -> None:
         gate[NEXT_RECORD] = NEVER
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def is_piled(gate: np.ndarray, record: int, waiting: int) -> bool:
     """Whether so many records wait from ``record`` on that Python should look; then return to it."""
     return waiting > gate[PILE_ABOVE] and record >= gate[PILE_FROM]
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def too_late(gate: np.ndarray, first: int, end: int) -> None:
     """Records [first, end) came too late; return to Python, which calls ``Schedule.tend``."""
     gate[LATE_FROM], gate[LATE_TO], gate[ASKED] = first, end, 1

@@ -33,7 +33,7 @@ STEP_EVERY_NS = 2_000_000  # between two steps at least
 COUNTERS = ("checkpoints", "checkpoints_failed", "checkpoint_step_ns_max")
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def keep_row(control: np.ndarray, marks: np.ndarray, row: int) -> bool:
     """Call it before row ``row`` changes, where ``control[EPOCH]`` is not 0. Whether it had to be copied."""
     if row >= control[_ROWS] or marks[row] == control[EPOCH]:

@@ -41,7 +41,7 @@ BACKGROUND_NAP_NS = (
 BLOCKED_NS = 20_000  # nap of a writer whose gating ring is full
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def ready(inputs: np.ndarray) -> bool:
     """Whether a record waits on any input: one look at the slot that will hold it."""
     for i in range(len(inputs)):
@@ -52,7 +52,7 @@ def ready(inputs: np.ndarray) -> bool:
     return False
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def spin(inputs: np.ndarray, duration_ns: int, yielding: bool) -> bool:
     deadline = mono_ns() + duration_ns
     while True:
@@ -67,7 +67,7 @@ def spin(inputs: np.ndarray, duration_ns: int, yielding: bool) -> bool:
             return False
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def park(inputs: np.ndarray, bells: np.ndarray, bell: int, duration_ns: int) -> None:
     sequence = announce(bells, bell)
     if not ready(inputs):

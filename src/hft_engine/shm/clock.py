@@ -7,7 +7,7 @@ from hft_engine.shm.histogram_view import RECORDING
 __all__ = ["mono_ns", "stamp_ns", "utc_ns"]
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def stamp_ns() -> int:
     """CLOCK_MONOTONIC for what only latency needs; 0 where that is compiled out."""
     if RECORDING:

@@ -29,7 +29,7 @@ from hft_engine.words import trailing_zeros
 _WORDS, _BELL_0, _SEQUENCE, _PARKED = layout.BELL_WORDS, layout.W_BELL_0, layout.B_SEQUENCE, layout.W_PARKED
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def ring_parked(bells: np.ndarray, listeners: int) -> None:
     """Wake those of ``listeners``, a bit for each bell, that sleep. Call after a full fence."""
     parked = load_relaxed(bells, _PARKED) & listeners
@@ -42,7 +42,7 @@ def ring_parked(bells: np.ndarray, listeners: int) -> None:
         parked ^= bit
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def announce(bells: np.ndarray, bell: int) -> int:
     """Say that ``bell``'s actor is about to sleep. Returns what ``sleep`` takes. Look at the inputs between the two."""
     sequence = load_acquire(bells, _BELL_0 + bell * _WORDS + _SEQUENCE)
@@ -51,13 +51,13 @@ def announce(bells: np.ndarray, bell: int) -> int:
     return sequence
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def sleep(bells: np.ndarray, bell: int, sequence: int, duration_ns: int) -> None:
     """Until the bell rings, or has rung since ``announce``; at most ``duration_ns``."""
     futex_wait(bells, _BELL_0 + bell * _WORDS + _SEQUENCE, sequence, duration_ns)
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def withdraw(bells: np.ndarray, bell: int) -> None:
     """The actor is awake."""
     if load_relaxed(bells, _PARKED) & (1 << bell) != 0:

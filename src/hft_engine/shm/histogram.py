@@ -29,7 +29,7 @@ __all__ = ["HISTOGRAM_WORDS", "new_counts", "percentile", "record", "summary"]
 _SUB_MASK = (1 << SUB_BITS) - 1
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def record(counts: np.ndarray, value_ns: int, times: int = 1) -> None:
     """Count one value, or so many alike. Negative ones count as 0; ones over 68 s as 68 s, and as saturated."""
     if not RECORDING or times == 0:

@@ -63,7 +63,7 @@ _CAPACITY = layout.W_CAPACITY
 POLL_ATTEMPTS_MAX = 4  # a reader lapped this often in one poll gives its caller a chance to stop
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def room(head: np.ndarray, wanted: int) -> int:
     """Records that may be published now: the capacity, or on a gating ring what the slowest reader has freed.
 
@@ -79,7 +79,7 @@ def room(head: np.ndarray, wanted: int) -> int:
     return head[_FREE_END] - head[_PUBLISHED]
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def claim(head: np.ndarray, slots: np.ndarray, count: int) -> int:
     """Announce ``count`` records (at most half the capacity). Returns the first one's sequence.
 
@@ -95,13 +95,13 @@ def claim(head: np.ndarray, slots: np.ndarray, count: int) -> int:
     return first
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def write_record(slots: np.ndarray, sequence: int, rows: np.ndarray, i: int) -> None:
     """Copy ``rows[i]`` into the claimed slot of ``sequence``."""
     copy_body(slots, sequence & (len(slots) - 1), rows, i)
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def publish(head: np.ndarray, slots: np.ndarray, bells: np.ndarray, end: int) -> None:
     """Make everything below sequence ``end`` visible; wake readers that are parked."""
     first = head[_PUBLISHED]
@@ -114,13 +114,13 @@ def publish(head: np.ndarray, slots: np.ndarray, bells: np.ndarray, end: int) ->
         ring_parked(bells, listeners)
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def is_ready(word: int, position: int) -> bool:
     """Whether a slot's first word says that the record at ``position`` is there, or was and is overwritten."""
     return word == position or (word ^ (word >> 63)) > position
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def _skip_to(head: np.ndarray, base: int, position: int) -> None:
     lap = base + _LAP_0 + 2 * (head[base + _LAPS] % _LAPS_KEPT)
     head[lap] = head[base + _POSITION]
@@ -130,7 +130,7 @@ def _skip_to(head: np.ndarray, base: int, position: int) -> None:
     store_release(head, base + _POSITION, position)
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def poll_into(head: np.ndarray, slots: np.ndarray, reader: int, scratch: np.ndarray, limit: int) -> int:
     """Copy up to ``limit`` whole records from the reader's position into ``scratch``; returns how many.
 
@@ -160,7 +160,7 @@ def poll_into(head: np.ndarray, slots: np.ndarray, reader: int, scratch: np.ndar
     return 0
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def _skip_lapped(head: np.ndarray, slots: np.ndarray, base: int, position: int) -> None:
     published = load_acquire(head, _PUBLISHED)
     oldest = load_relaxed(head, _INTENT) - len(slots)
@@ -168,7 +168,7 @@ def _skip_lapped(head: np.ndarray, slots: np.ndarray, base: int, position: int) 
         _skip_to(head, base, min(oldest + (len(slots) >> 3), published))
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def seek(head: np.ndarray, slots: np.ndarray, reader: int) -> int:
     """The sequence that the reader reads next; one that was lapped is moved as ``poll_into`` does.
 
@@ -183,32 +183,32 @@ def seek(head: np.ndarray, slots: np.ndarray, reader: int) -> int:
     return head[base + _POSITION]
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def position_of(head: np.ndarray, reader: int) -> int:
     """The sequence that the reader reads next, if it was not lapped."""
     return head[_READER_0 + reader * _READER_WORDS + _POSITION]
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def waiting(head: np.ndarray, reader: int) -> int:
     """Records published and not yet read."""
     return load_acquire(head, _PUBLISHED) - position_of(head, reader)
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def holds(slots: np.ndarray, sequence: int) -> bool:
     """Whether the record of this sequence lies complete in its slot."""
     return load_sequence_acquire(slots, sequence & (len(slots) - 1)) == sequence
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def still_holds(slots: np.ndarray, sequence: int) -> bool:
     """Whether what was read from the slot since ``holds`` is that record and not torn."""
     fence_acquire()
     return load_sequence_relaxed(slots, sequence & (len(slots) - 1)) == sequence
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def advance(head: np.ndarray, reader: int, count: int) -> None:
     """The reader is done with ``count`` records: what they caused has been published."""
     base = _READER_0 + reader * _READER_WORDS

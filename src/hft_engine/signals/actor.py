@@ -59,7 +59,7 @@ _COUNTS, _HIST, _HIST_TOTAL, _DRAFT, _SLOWEST, _CONTROL, _MARKS, _GATE = range(1
 _HEAD_WORDS = int(PREDICTION_DTYPE.fields["values"][1]) // 8  # type: ignore[index]  # all but the features
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def _is_usable(predictions: np.ndarray, i: int, states: np.ndarray, counts: np.ndarray) -> bool:
     counts[C_PREDICTIONS] += 1
     if not 0 <= predictions[i]["instrument_id"] < len(states):
@@ -68,7 +68,7 @@ def _is_usable(predictions: np.ndarray, i: int, states: np.ndarray, counts: np.n
     return True
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def _stops(gate: np.ndarray, slots: np.ndarray, sequence: int, scratch: np.ndarray, i: int) -> bool:
     """Whether Python has to come before this record: something changes, or it and some behind it came too late."""
     if is_due(gate, scratch[i]["source_sequence"], sequence):
@@ -84,7 +84,7 @@ def _stops(gate: np.ndarray, slots: np.ndarray, sequence: int, scratch: np.ndarr
     return end > sequence
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def _take(slots: np.ndarray, sequence: int, rules: np.ndarray, scratch: np.ndarray, i: int) -> bool:
     """What the rules look at of a record: its head, and of the features their inputs. False: it was overwritten."""
     slot = sequence & (len(slots) - 1)

@@ -13,7 +13,7 @@ from hft_engine.records import SIGNAL_HASHED_BYTES
 from hft_engine.xxh64 import P1, P2, absorb, avalanche, bits, merge_lanes, round_lane
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def _packed(signals: np.ndarray, j: int) -> np.uint64:
     # instrument_id, side, _pad, reason: the fifth word as it lies in memory
     instrument = np.uint64(np.uint32(signals[j]["instrument_id"]))
@@ -22,7 +22,7 @@ def _packed(signals: np.ndarray, j: int) -> np.uint64:
     return instrument | (side << np.uint64(32)) | (pad << np.uint64(40)) | (reason << np.uint64(48))
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def link(signals: np.ndarray, j: int, previous: np.uint64) -> np.uint64:
     """The chain hash of ``signals[j]`` after ``previous``: a function of its first 80 bytes."""
     lane1 = round_lane(previous + P1 + P2, np.uint64(signals[j]["sequence"]))

@@ -29,7 +29,7 @@ WORDS = 8
 ENTERED, DONE, PUBLISHED, INSTRUMENT, DISARMED, WEAK, LAST_BUY, LAST_SELL = range(WORDS)
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def enter(memory: np.ndarray, states: np.ndarray, predictions: np.ndarray, i: int, published: int) -> None:
     """Before ``predictions[i]`` moves any state. ``published``: signals so far."""
     row = predictions[i]["instrument_id"]
@@ -43,7 +43,7 @@ def enter(memory: np.ndarray, states: np.ndarray, predictions: np.ndarray, i: in
     fence_release()
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def leave(memory: np.ndarray, predictions: np.ndarray, i: int) -> None:
     """After what ``predictions[i]`` caused is published."""
     store_release(memory, DONE, predictions[i]["source_sequence"] + 1)

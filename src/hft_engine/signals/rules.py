@@ -103,17 +103,17 @@ def new_states(instruments_max: int) -> np.ndarray:
     return np.zeros(instruments_max, STATE_DTYPE)
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def _has_model(predictions: np.ndarray, i: int) -> bool:
     return predictions[i]["model_id"] >= 0 and predictions[i]["output_count"] > 0
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def _output(predictions: np.ndarray, i: int, k: int) -> float:
     return predictions[i]["outputs"][k] if _has_model(predictions, i) else np.nan
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def _input(predictions: np.ndarray, i: int, index: int) -> float:
     if index >= 0:
         return predictions[i]["values"][index]
@@ -123,18 +123,18 @@ def _input(predictions: np.ndarray, i: int, index: int) -> float:
     return probability if index == PROBABILITY else 1.0 - probability
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def _strength(rules: np.ndarray, r: int, value: float) -> float:
     return min(max(0.5 + 0.5 * (value - rules[r]["enter"]) / rules[r]["span"], 0.0), 1.0)
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def _is_cooling(states: np.ndarray, row: int, side: int, now_ns: int, cooldown_ns: int) -> bool:
     last = states[row]["last_buy_ns"] if side > 0 else states[row]["last_sell_ns"]
     return last != NEVER and abs(now_ns - last) < cooldown_ns
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def _is_firing(
     rules: np.ndarray,
     r: int,
@@ -170,7 +170,7 @@ def _is_firing(
     return True
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def decide(
     rules: np.ndarray,
     states: np.ndarray,
@@ -207,14 +207,14 @@ def decide(
     return winner
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def _write_hop(signals: np.ndarray, j: int, hop: int, duration_ns: int) -> None:
     held = min(max(duration_ns, 0), HOP_NS_MAX)
     signals[j]["hop_low_ns"][hop] = held & 0xFFFFFFFF
     signals[j]["hop_high_ns"][hop] = held >> 32
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def write_signal(
     rules: np.ndarray,
     winner: int,

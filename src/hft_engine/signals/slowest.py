@@ -30,7 +30,7 @@ def _insert(table: np.ndarray, signals: np.ndarray, predictions: np.ndarray, i: 
     store_release(table, STAMP, table[STAMP] + 1)
 
 
-@kernel(inline="always")
+@kernel(forceinline=True)
 def keep(table: np.ndarray, signals: np.ndarray, predictions: np.ndarray, i: int) -> None:
     """``signals[0]``, which ``predictions[i]`` caused and which is published, if it is one of the slowest."""
     if RECORDING:
