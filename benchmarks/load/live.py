@@ -5,7 +5,8 @@
 
 The rate is raised until a stage is lapped or ever more waits (the search of ``load.overload``). Once with the model of
 100 trees x 31 leaves on every tick, once with it on bars alone. Beside it, the same load into a client that does
-nothing but ``recv``: what the load process and the loopback can bring.
+nothing but ``recv``: what the load process and the loopback can bring; and what one core could take of it on bars if
+nothing were between its parts: that ``recv``, the scanner and the indicators, each alone on the same ticks.
 """
 
 import socket
@@ -22,12 +23,16 @@ from benchmarks.load import overload, overload_load
 from benchmarks.load.engine_run import Scratch
 from benchmarks.load.overload_load import EVENTS, Phase
 from benchmarks.load.venue import expect, venue_process
+from benchmarks.micro.decode import Stream, rate
+from benchmarks.micro.indicators import CHUNK, Stage
 from hft_engine.config.schema import Config
+from hft_engine.feed.simulator.symbols import market_symbols
 
 Evaluated = Literal["ticks", "bars"]
 TARGETS: dict[Evaluated, float] = {"ticks": 600_000.0, "bars": 5_000_000.0}
 BARE_RATE = 1e9  # more than any socket brings
 RECEIVE_BYTES = 1 << 16
+PARTS_TICKS, PARTS_ROUNDS = 24_000, 10
 
 
 def configuration(url: str, model: Path, evaluate: Evaluated) -> Config:
@@ -57,13 +62,25 @@ def bare_rate(ticks: int) -> float:
         assert client.sock is not None
         _drain(client.sock, until_quiet=True)
         channel.send([Phase("bare", BARE_RATE, ticks / BARE_RATE)])
-        t0_ns = int(expect(channel))
+        t0_ns, _ = expect(channel)
         time.sleep(max(0.0, (t0_ns - time.monotonic_ns()) / 1e9))
         _drain(client.sock, until_quiet=False, shared=np.frombuffer(shared, np.int64), ticks=ticks)
         elapsed_s = (time.monotonic_ns() - t0_ns) / 1e9
         expect(channel)
         client.close(timeout=0)
     return ticks / elapsed_s
+
+
+def parts_rate(bare: float, seconds: float) -> float:
+    """Ticks a second of recv, scanner and indicators one after the other, each as fast as it is alone."""
+    rows = workload.alternating_ticks(PARTS_TICKS, 100_000.0, instruments=workload.INSTRUMENTS)
+    rows["venue_sequence"] = 0
+    symbols = market_symbols(workload.INSTRUMENTS)
+    scan = rate(Stream(workload.frames_of(symbols, rows, EVENTS)).run, len(rows), seconds)
+    stage = Stage(workload.INSTRUMENTS, on_bars=True)
+    chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+    stage_ns = min(sum(map(stage.spend, chunks)) for _ in range(PARTS_ROUNDS)) / len(rows)
+    return 1.0 / (1.0 / bare + 1.0 / scan + stage_ns / 1e9)
 
 
 def _drain(sock: socket.socket, until_quiet: bool, shared: Any = None, ticks: int = 0) -> None:
@@ -96,12 +113,14 @@ def main() -> int:
     finally:
         scratch.remove()
     bare = ("the same load into a bare recv", runs["bare recv"])
-    for evaluate, name in (
-        ("ticks", "pipeline_live_ticks_per_s"),
-        ("bars", "pipeline_live_on_bars_ticks_per_s"),
+    parts = [parts_rate(each, report.opts.seconds(1.0, 0.4)) for each in runs["bare recv"]]
+    alone = ("recv, scanner and indicators, each alone", parts)
+    for evaluate, name, reference in (
+        ("ticks", "pipeline_live_ticks_per_s", bare),
+        ("bars", "pipeline_live_on_bars_ticks_per_s", alone),
     ):
         target = TARGETS[evaluate]  # type: ignore[index]
-        report.add(name, runs[f"model on {evaluate}"], "1/s", bare, target, more_is_better=True)
+        report.add(name, runs[f"model on {evaluate}"], "1/s", reference, target, more_is_better=True)
     report.note(
         f"live: {EVENTS} ticks a frame, {workload.INSTRUMENTS} instruments; every tick is accounted for."
     )

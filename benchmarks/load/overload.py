@@ -18,7 +18,11 @@ every ring published = seen + lapped + waiting; the benchmark fails otherwise.
 ``compact`` and ``dedicated`` have the defaults of the configuration. ``compact_short`` is ``compact`` with rings of
 1,024 feature and prediction records instead of 16,384: a lapped reader is never further behind than its ring is long.
 ``compact_conflated`` is ``compact`` with ``inference.conflate_above``: of a pile of features each instrument's newest
-is predicted, the others are left out, counted and written into the session.
+is predicted, the others are left out, counted and written into the session. ``compact_shedding`` is ``compact`` with
+``feed.shed_after_ms``: a socket that was not empty for so long is emptied, what waited in it counted and left out, so
+that nothing piles up at the venue. Its instruments are gapped then, and have no signals until ``health.gapped_hold_ms``
+and ``recover_ms`` are over, 0.4 s here. Which tick of the schedule a signal is of, the venue's time tells there, to
+the millisecond.
 """
 
 import itertools
@@ -40,7 +44,7 @@ from benchmarks.load.overload_load import EVENTS, Phase
 from benchmarks.load.overload_watch import HOT, Look, Watch
 from benchmarks.load.tick_to_signal import SETUPS, configuration, throughput_tuning
 from benchmarks.load.venue import expect, venue_process
-from hft_engine.config.schema import Config, RingsConfig, WaitName
+from hft_engine.config.schema import Config, HealthConfig, RingsConfig, WaitName
 
 FACTORS = (1.2, 2.0, 5.0)
 CALM = 0.5  # of the capacity: normal load
@@ -55,6 +59,8 @@ WINDOWS = 3  # in a row: back to normal
 DRAIN_S = 30.0
 RECOVERY_MS, GROWTH_MB = 1_000.0, 8.0  # targets
 CONFLATE_ABOVE = 2_048  # features, about 2 ms of work
+SHED_AFTER_MS = 100
+SOON_FIT = HealthConfig(gapped_hold_ms=300, recover_ms=100)
 SHORT = RingsConfig(features=1_024, predictions=1_024)
 
 
@@ -66,15 +72,17 @@ class Variant:
     wait: WaitName
     rings: RingsConfig = field(default_factory=RingsConfig)
     conflate_above: int = 0
+    shed_after_ms: int = 0
 
 
 VARIANTS = {
     "compact": Variant("compact", "spin"),
     "compact_short": Variant("compact", "spin", SHORT),
     "compact_conflated": Variant("compact", "spin", conflate_above=CONFLATE_ABOVE),
+    "compact_shedding": Variant("compact", "spin", shed_after_ms=SHED_AFTER_MS),
     "dedicated": Variant("dedicated", "yield"),
 }
-QUICK = ("compact",)
+QUICK = ("compact", "compact_shedding")
 
 
 @dataclass(frozen=True)
@@ -93,11 +101,12 @@ QUICK_LENGTHS = Lengths(0.4, 1.0, 2.0, 1.5)
 
 @dataclass(frozen=True)
 class Part:
-    """A phase as it was played: its first tick's number, when that was due, time between frames, ns."""
+    """A phase as it was played: its first tick's number, when that was due, and by the venue's time, ns."""
 
     phase: Phase
     first: int
     t0_ns: int
+    venue_ns: int = 0
 
     @property
     def end_ns(self) -> int:
@@ -107,6 +116,18 @@ class Part:
         frames = (ticks - self.first) // EVENTS
         due: np.ndarray = self.t0_ns + (frames * (EVENTS * 1e9 / self.phase.rate)).astype(np.int64)
         return due
+
+    def dated(self, signals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(signals of ticks that the venue dates within the phase, when they were due to the millisecond)."""
+        since = signals["ts_venue_ns"] - self.venue_ns
+        rows = signals[(since >= 0) & (since < self.end_ns - self.t0_ns)]
+        return rows, self.t0_ns + rows["ts_venue_ns"] - self.venue_ns
+
+    def numbered(self, signals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(signals of the phase's ticks, when they were due), where every tick of the schedule came to the ring."""
+        since = signals["source_sequence"] - self.first
+        rows = signals[(since >= 0) & (since < self.phase.ticks)]
+        return rows, self.due_ns(rows["source_sequence"])
 
     def offered(self, until_ns: int) -> int:
         """Ticks due by then."""
@@ -270,9 +291,10 @@ class Session:
 
     def _start(self, phases: list[Phase]) -> tuple[Part, ...]:
         self._channel.send(phases)
-        t0_ns, parts = int(expect(self._channel)), []
+        t0_ns, venue_ns = expect(self._channel)
+        begin_ns, parts = t0_ns, []
         for phase in phases:
-            parts.append(Part(phase, self._first, t0_ns))
+            parts.append(Part(phase, self._first, t0_ns, venue_ns + t0_ns - begin_ns))
             self._first, t0_ns = self._first + phase.ticks, parts[-1].end_ns
         return tuple(parts)
 
@@ -285,7 +307,10 @@ class Session:
             if look.taken >= self._first and all(reader.lag == 0 for reader in look.readers):
                 return
             if time.monotonic() > deadline:
-                raise RuntimeError(f"{self._first - look.taken} ticks were not taken in {DRAIN_S:.0f} s")
+                behind = ", ".join(f"{each.role} {each.lag} {each.ring}" for each in look.readers if each.lag)
+                raise RuntimeError(
+                    f"in {DRAIN_S:.0f} s {self._first - look.taken} ticks were not taken; behind: {behind or 'nobody'}"
+                )
             time.sleep(0.01)
 
     def _check(self) -> None:
@@ -311,7 +336,13 @@ def engine_configuration(variant: Variant, url: str, model: Path) -> Config:
     return msgspec.structs.replace(
         config,
         # The load answers no pings, and between two phases it waits until all is stored.
-        feed=msgspec.structs.replace(config.feed, quiet_after_ms=20_000, dead_after_ms=29_000),
+        feed=msgspec.structs.replace(
+            config.feed,
+            quiet_after_ms=20_000,
+            dead_after_ms=29_000,
+            shed_after_ms=variant.shed_after_ms,
+            health=SOON_FIT if variant.shed_after_ms else HealthConfig(),
+        ),
         engine=msgspec.structs.replace(config.engine, actors=actors),
         inference=msgspec.structs.replace(config.inference, conflate_above=variant.conflate_above),
         signals=msgspec.structs.replace(config.signals, cooldown_ms=COOLDOWN_MS),
@@ -344,15 +375,20 @@ def run_once(variant: Variant, model: Path, lengths: Lengths, factors: Sequence[
         capacity = session.capacity(lengths.probe)
         played = [session.burst(factor, capacity, lengths) for factor in factors]
         shown, signals = zip(factors, played, strict=True), watch.signals()
-        return Run(capacity, [burst_of(factor, parts, watch.looks, signals) for factor, parts in shown])
+        sheds = variant.shed_after_ms > 0
+        return Run(
+            capacity, [burst_of(factor, parts, watch.looks, signals, sheds) for factor, parts in shown]
+        )
 
 
-def burst_of(factor: float, parts: tuple[Part, ...], looks: list[Look], signals: np.ndarray) -> Burst:
-    sources, columns = signals["source_sequence"], []
+def burst_of(
+    factor: float, parts: tuple[Part, ...], looks: list[Look], signals: np.ndarray, sheds: bool = False
+) -> Burst:
+    columns = []
     for part in parts:
-        rows = signals[(sources >= part.first) & (sources < part.first + part.phase.ticks)]
+        rows, due_ns = part.dated(signals) if sheds else part.numbered(signals)
         at = rows["ts_publish_ns"]
-        columns.append(np.stack([at, at - part.due_ns(rows["source_sequence"]), at - rows["ts_mono_ns"]]))
+        columns.append(np.stack([at, at - due_ns, at - rows["ts_mono_ns"]]))
     delivered = np.concatenate(columns, axis=1)
     delivered = delivered[:, np.argsort(delivered[0], kind="stable")]
     end_ns = parts[-1].end_ns + WINDOW_NS

@@ -30,7 +30,6 @@ BLOCK_TICKS = 48_000  # a multiple of EVENTS, and of TURNS * instruments for the
 BURST = 64  # frames in one system call at most
 NAP_NS = 20_000
 _DIGITS = 13  # of the venue's milliseconds
-_START_MS = workload.START_NS // 1_000_000
 _send, _NO_SIGNAL = venue._send, venue._NO_SIGNAL
 
 
@@ -85,7 +84,7 @@ def _offer(
     frames: int,
     t0_ns: int,
     period_ns: float,
-    venue_ms: int,
+    venue_ns: int,
     sent: np.ndarray,
 ) -> bool:
     """Send ``frames`` frames, frame j at t0_ns + j * period_ns, going on in the block where ``sent`` (ticks, read by
@@ -101,7 +100,7 @@ def _offer(
         at = (first + j) % block
         count = min(due - j, BURST, block - at)
         for i in range(at, at + count):
-            _date(text, times[i], venue_ms + int((j + i - at) * period_ns) // 1_000_000)
+            _date(text, times[i], (venue_ns + int((j + i - at) * period_ns)) // 1_000_000)
         begin, end = offsets[at], offsets[at + count]
         while begin < end:
             done = _send(fd, text[begin:].ctypes, end - begin, _NO_SIGNAL)
@@ -118,22 +117,22 @@ def _now() -> int:
     return mono_ns()
 
 
-def play(fd: int, block: Block, phases: list[Phase], t0_ns: int, venue_ms: int, sent: np.ndarray) -> bool:
+def play(fd: int, block: Block, phases: list[Phase], t0_ns: int, venue_ns: int, sent: np.ndarray) -> bool:
     """One phase after the other, without a pause. Returns whether the peer took all."""
     for phase in phases:
         frames, period_ns = phase.ticks // EVENTS, EVENTS * 1e9 / phase.rate
-        arguments = (frames, t0_ns, period_ns, venue_ms, sent)
+        arguments = (frames, t0_ns, period_ns, venue_ns, sent)
         if not _offer(fd, block.text, block.offsets, block.times, *arguments):
             return False
         t0_ns += int(frames * period_ns)
-        venue_ms += int(frames * period_ns) // 1_000_000
+        venue_ns += int(frames * period_ns)
     return True
 
 
 def serve(instruments: int, shared: Any, parent_pid: int, channel: Connection) -> None:
     """The life of the load process: says its port, then "subscribed"; then, for each list of phases it is told,
-    when the first is due (CLOCK_MONOTONIC, ns), and when all is sent whether the peer took it. ``shared``: one
-    word, the ticks sent so far."""
+    when the first is due (CLOCK_MONOTONIC, ns) and the venue's time of it (ns), and when all is sent whether the peer
+    took it. ``shared``: one word, the ticks sent so far."""
     die_with_parent(parent_pid)
     fine_timers()
     venue.keep_apart()
@@ -149,6 +148,6 @@ def serve(instruments: int, shared: Any, parent_pid: int, channel: Connection) -
         began_ns = int(_now())
         while phases := channel.recv():
             t0_ns = int(_now()) + venue.LEAD_NS // 10
-            channel.send(t0_ns)
-            venue_ms = _START_MS + (t0_ns - began_ns) // 1_000_000
-            channel.send(play(peer.fileno(), block, phases, t0_ns, venue_ms, sent))
+            venue_ns = workload.START_NS + t0_ns - began_ns
+            channel.send((t0_ns, venue_ns))
+            channel.send(play(peer.fileno(), block, phases, t0_ns, venue_ns, sent))

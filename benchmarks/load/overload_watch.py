@@ -48,7 +48,8 @@ class Reader:
 class Look:
     """The engine at one instant. Memory: of its actors' processes, MB, at most MEMORY_EVERY looks old.
 
-    ``taken``: ticks of the venue on the ring; the feed's own, which tell of the data's health, are none.
+    ``taken``: ticks of the venue on the ring, and those that were shed or repeated others; the feed's own, which tell
+    of the data's health, are none.
     """
 
     ns: int
@@ -57,9 +58,10 @@ class Look:
     readers: tuple[Reader, ...]
     private_mb: float
     shared_mb: float
+    shed: int = 0
 
     def lost(self, roles: tuple[str, ...] = HOT) -> int:
-        return sum(reader.lapped for reader in self.readers if reader.role in roles)
+        return self.shed + sum(reader.lapped for reader in self.readers if reader.role in roles)
 
     def lag(self, roles: tuple[str, ...] = HOT) -> int:
         return sum(reader.lag for reader in self.readers if reader.role in roles)
@@ -120,8 +122,13 @@ class Watch:
                 seen, lapped = int(words[layout.R_SEEN]), int(words[layout.R_LAPPED])
                 reader = Reader(ring, role, view.published, seen, lapped, int(words[layout.R_POSITION]))
                 readers.append(reader)
-        taken = self._views["ticks"].published - self._feed.counters()["health_ticks"]
-        return Look(time.monotonic_ns(), int(self.sent[0]), taken, tuple(readers), *self._mb)
+        counters = self._feed.counters()
+        # Of ticks that are alike in the same millisecond, what lies between them may have been shed: then one is left.
+        not_on_ring = counters["shed"] + counters["duplicates"]
+        taken = self._views["ticks"].published - counters["health_ticks"] + not_on_ring
+        return Look(
+            time.monotonic_ns(), int(self.sent[0]), taken, tuple(readers), *self._mb, counters["shed"]
+        )
 
     def signals(self) -> np.ndarray:
         """All signals so far (SIGNAL_DTYPE), by the venue's ticks."""

@@ -37,7 +37,7 @@ TOLERANCE = 1e-6  # of prices about 100: talipp seeds its ATR with one range mor
 class Stage:
     """The stage on rings of its own."""
 
-    def __init__(self, instruments: int, chunk: int = CHUNK) -> None:
+    def __init__(self, instruments: int, chunk: int = CHUNK, on_bars: bool = False) -> None:
         self._ring = Ring.private("ticks", TICK_DTYPE, 4 * chunk, ("indicators",))
         self._features = Ring.private("features", FEATURE_DTYPE, 16_384)
         bars = Ring.private("bars", BAR_DTYPE, 16_384)
@@ -52,6 +52,7 @@ class Stage:
             self._counts,
             latencies,
             CHUNK,
+            on_bars,
         )
 
     def spend(self, rows: np.ndarray) -> int:

@@ -214,14 +214,14 @@ class Pair:
 class Line(Side):
     """The engine's end of a socket: compiled code reads, the decoder takes what that leaves. Close it."""
 
-    def __init__(self, capacity: int = 4096, scans: bool = True) -> None:
+    def __init__(self, capacity: int = 4096, scans: bool = True, shed_after_ns: int = 0) -> None:
         super().__init__(True, capacity)
         assert self.scanner is not None
         self.ours, self.theirs = socket.socketpair()
         self.ours.setblocking(False)
         self.frames = FrameReader(FRAME_BYTES_MAX)
         self.frames.words[StreamWord.FD] = self.ours.fileno()
-        self.wire = Wire(self.scanner, self.frames, encrypted=False, scans=scans)
+        self.wire = Wire(self.scanner, self.frames, False, scans, shed_after_ns)
         self.controls: list[bytes] = []
 
     def take_turn(self) -> None:

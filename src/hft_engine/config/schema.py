@@ -139,6 +139,8 @@ class FeedConfig(_Section, frozen=True):
     quarantine_bytes_max: Positive = 16_000_000
     # contiguous: the venue numbers each channel of an instrument without gaps of its own, so each missing one is known
     sequence: Literal["increasing", "contiguous"] = "increasing"
+    # A socket not found empty for so long is emptied: market data that wait there are counted and left out. 0 = never
+    shed_after_ms: NonNegative = 0
     scanner: bool = True  # plain frames by compiled code; False: all by the general decoder
     reconnect: ReconnectConfig = ReconnectConfig()
     health: HealthConfig = HealthConfig()

@@ -102,6 +102,9 @@ class FeedActor(BaseActor):
         self.turn_ns = TURN_NS if all(line.is_live for line in self._lines) else DIALING_TURN_NS
         now_ns = time.monotonic_ns()
         self._health.tend(self._lines, now_ns)
+        for line in self._lines:
+            if line.has_shed():
+                self._health.missed(self._lines, line, now_ns)
         if now_ns >= self._sync_due_ns:
             self._sync(now_ns)
 

@@ -49,6 +49,10 @@ class StreamWord(IntEnum):
     TS_RECV_NS = 7
     TS_MONO_NS = 8
     BYTES_READ = 9
+    FULL_SINCE_NS = (
+        10  # CLOCK_MONOTONIC of the first of all reads since then that left more behind; 0: it was empty
+    )
+    SHEDS = 11  # 1: that was so long ago that what waits is left out
 
 
 _BEGIN, _END, _FRAGMENTED = (int(word) for word in (StreamWord.BEGIN, StreamWord.END, StreamWord.FRAGMENTED))

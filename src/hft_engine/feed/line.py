@@ -28,6 +28,7 @@ from hft_engine.runtime.actor import ActorContext, FatalError
 FRAMES_MAX = 64  # messages that Python takes at a time
 WORK_NS_MAX = 800_000  # and for how long; one message over it still leaves the cycle near a millisecond
 REFUSAL_EVERY_NS = 60_000_000_000  # refused events are counted each, one is told with its reason
+SHED_EVERY_NS = 10_000_000_000  # between two words about events that were left out
 JOIN_S = 0.2  # for a dialer's thread at stop; it is a daemon and may outlive us by its time-outs
 
 COUNTED = (  # what ``Line.counts`` gives
@@ -48,6 +49,7 @@ COUNTED = (  # what ``Line.counts`` gives
     "gap_ms",
     "second_copies",
     "repeated_copies",
+    "shed",
 )
 _ANNOUNCED = (FeedState.CONNECTING, FeedState.AUTHENTICATING, FeedState.SUBSCRIBING, FeedState.STOPPED)
 
@@ -97,6 +99,8 @@ class Line:
         self._stage = TickStage(ticks, self.decoder.rows, *histograms, arbiter)
         self.scanner = Scanner(ticks, self.decoder, venue.venue_id, *histograms, arbiter)
         self._left_out = 0  # of the decoder's rows, because another line had brought them
+        self._shed = self._shed_told = 0  # events that its owner, and people, know of
+        self._shed_due_ns = 0
         self.wire = self._no_wire = Wire(self.scanner, FrameReader(0), encrypted=False, scans=False)
         self._last_frame_ns = last_data_ns
         # Jitter must differ between programs that lose the venue together: seeded by the system.
@@ -156,6 +160,20 @@ class Line:
         asked = (self.decoder.instruments.find(symbol) for symbol in self.session.symbols)
         return {found for found in asked if found is not None} | set(self.decoder.ids.values())
 
+    def has_shed(self) -> bool:
+        """Whether events were left out since the last time, and what comes now is taken again."""
+        shed = self.scanner.left_out
+        if shed == self._shed or self.wire.sheds:
+            return False
+        self._shed = shed
+        now_ns = time.monotonic_ns()
+        if now_ns >= self._shed_due_ns:
+            self._shed_due_ns = now_ns + SHED_EVERY_NS
+            more = f"for {self._config.shed_after_ms} ms more came than this machine takes"
+            self._tell(f"{more}: {shed - self._shed_told:,} events were left out", fault=True)
+            self._shed_told = shed
+        return True
+
     # ---- what its owner counts
 
     @property
@@ -193,6 +211,7 @@ class Line:
             session.gap_ns_total // 1_000_000,
             0 if source is None else source.second,
             0 if source is None else source.repeated,
+            scanner.left_out,
         )
 
     # ---- messages
@@ -206,8 +225,13 @@ class Line:
                 message = connection.next_message()
                 if message is not None:
                     self._handle(connection, message)
-            elif not (connection.encrypted and connection.read()):
+            elif not connection.encrypted:
                 break  # a plain socket is read by compiled code
+            else:
+                found = connection.read()
+                self.wire.look_behind(empty=not found)
+                if not found:
+                    break
             self.wire.unblock()
             left = left - 1 if time.monotonic_ns() < deadline_ns else 0
         if connection is self._connection:
@@ -272,7 +296,8 @@ class Line:
             if self.tap is not None:
                 self.tap.opened()
             scans = self._venue.scans and self._config.scanner
-            self.wire = Wire(self.scanner, connection.frames, connection.encrypted, scans)
+            shed_after_ns = self._config.shed_after_ms * 1_000_000
+            self.wire = Wire(self.scanner, connection.frames, connection.encrypted, scans, shed_after_ns)
             self._apply(self.session.opened(time.monotonic_ns()))
 
     def _apply(self, actions: list[Action]) -> None:

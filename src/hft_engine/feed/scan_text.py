@@ -42,7 +42,7 @@ def byte_at(text: np.ndarray, at: int) -> int:
 
 
 @kernel(inline="always")
-def _zero_bytes(word: int) -> int:
+def zero_bytes(word: int) -> int:
     """The high bit of each zero byte; marks above the first may be wrong."""
     return (word - _ONES) & ~word & _HIGH
 
@@ -52,8 +52,8 @@ def packed_text(text: np.ndarray, at: int) -> tuple[int, int]:
     """Up to 8 plain characters of a string, packed, the first lowest; ends at what is not plain."""
     word = load_word(text, at)
     less = (word - _SPACES) & ~word & _HIGH
-    strange = _zero_bytes(word ^ _BACKSLASHES) | _zero_bytes(word ^ _DELETES) | (word & _HIGH)
-    ends = _zero_bytes(word ^ _QUOTATIONS) | less | strange
+    strange = zero_bytes(word ^ _BACKSLASHES) | zero_bytes(word ^ _DELETES) | (word & _HIGH)
+    ends = zero_bytes(word ^ _QUOTATIONS) | less | strange
     if ends == 0:
         return at + 8, word
     bits = trailing_zeros(ends) - 7

@@ -56,13 +56,14 @@ from hft_engine.feed.scan_text import (
     identity,
     packed_text,
     skip,
+    zero_bytes,
 )
 from hft_engine.kernel import kernel
 from hft_engine.records import TICK_DTYPE
 from hft_engine.shm.histogram import new_counts
 from hft_engine.shm.ring import Ring, claim, publish, write_record
 from hft_engine.wiring import wire, wired, wired_rows
-from hft_engine.words import load_word
+from hft_engine.words import load_word, trailing_zeros
 
 _OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST = (ord(sign) for sign in "{}[]")
 _TRADE, _QUOTE, _BAR_SECOND, _BAR_MINUTE = (int(kind) for kind in EventKind)
@@ -70,7 +71,8 @@ _T, _Q, _A, _AM = (int.from_bytes(name, "little") for name in (b'T"', b'Q"', b'A
 _EV = int.from_bytes(b'{"ev":"', "little")
 _EV_BITS = 56
 _HEAD, _SLOTS, _BELLS, _TABLES, _FIELDS, _TALLY, _LATENCY, _DELAY, _ARBITER = range(9)  # of the wiring
-_ROWS, _DROPPED, _MESSAGES, _BYTES, _LAST_NS = range(5)  # the tally
+_ROWS, _DROPPED, _MESSAGES, _BYTES, _LAST_NS, _LEFT_OUT = range(6)  # the tally
+_OPENINGS = int.from_bytes(b"{" * 8, "little", signed=True)
 # fmt: off
 _DECIMAL, _COUNT, _SMALL, _STAMP, _SYMBOL, _ID, _CODES, _CODE, _INDICATORS, _DECIMAL_TEXT = (
     int(reader) for reader in (
@@ -201,8 +203,8 @@ def scan(wiring: np.ndarray, text: np.ndarray, ts_recv_ns: int, ts_mono_ns: int)
     ``text`` uint8[]: whatever lies behind it ends with a zero that still belongs to its buffer.
 
     ``wiring``: ring header, slots, doorbells, the decoder's ``RowTables``, field table, tally (rows published, events
-    dropped as duplicates, messages, bytes, CLOCK_MONOTONIC of the last), histograms of latency and of the venue's
-    delay, the line's ``arbiter.Source``.
+    dropped as duplicates, messages, bytes, CLOCK_MONOTONIC of the last, events left out), histograms of latency and
+    of the venue's delay, the line's ``arbiter.Source``.
     """
     head, slots = wired(wiring, _HEAD, np.int64), wired(wiring, _SLOTS, TICK_DTYPE)
     tables = wired(wiring, _TABLES, np.int64)
@@ -239,6 +241,31 @@ def scan(wiring: np.ndarray, text: np.ndarray, ts_recv_ns: int, ts_mono_ns: int)
     return kept
 
 
+@kernel()
+def leave_out(wiring: np.ndarray, text: np.ndarray, ts_mono_ns: int) -> int:
+    """Count the events of a message in place of ``scan``; REFUSED where anything in it is not market data."""
+    at, events = 0, 0
+    while at < len(text):
+        found = zero_bytes(load_word(text, at) ^ _OPENINGS)
+        if found == 0:
+            at += 8
+            continue
+        at += trailing_zeros(found) >> 3
+        if at < len(text):
+            at, _ = _kind(text, at)
+            if at < 0:
+                return REFUSED
+            events += 1
+    if events == 0:
+        return REFUSED
+    tally = wired(wiring, _TALLY, np.int64)
+    tally[_LEFT_OUT] += events
+    tally[_MESSAGES] += 1
+    tally[_BYTES] += len(text)
+    tally[_LAST_NS] = ts_mono_ns
+    return events
+
+
 @kernel(cache=True)
 def _scan_one(wiring: np.ndarray, text: np.ndarray, length: int, ts_recv_ns: int, ts_mono_ns: int) -> int:
     return scan(wiring, text[:length], ts_recv_ns, ts_mono_ns)
@@ -260,7 +287,7 @@ class Scanner:
         arbiter: np.ndarray = NO_SOURCE,
     ) -> None:
         self._tables = RowTables(decoder, venue_id)
-        self._tally = np.zeros(5, np.int64)
+        self._tally = np.zeros(6, np.int64)
         self._arrays = (
             ring.head, ring.slots, ring.bells, self._tables.wiring, field_table(), self._tally, latency,
             new_counts() if delay is None else delay, arbiter,
@@ -277,6 +304,11 @@ class Scanner:
     def duplicates(self) -> int:
         """Events left out because they had come before."""
         return int(self._tally[_DROPPED])
+
+    @property
+    def left_out(self) -> int:
+        """Events that were counted and nothing else (``leave_out``)."""
+        return int(self._tally[_LEFT_OUT])
 
     @property
     def messages(self) -> int:

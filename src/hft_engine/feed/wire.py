@@ -3,6 +3,10 @@
 What is plain in every respect - a whole text frame that the scanner takes - never meets the interpreter. Anything else
 (control frames, fragments, text the scanner refuses, an error) stays where it is, first in the stream, and BLOCKED
 asks for Python, which takes it in its turn: the order of messages is kept.
+
+Where more comes than the machine takes, the rest waits in the socket and at the venue, and everything is later and
+later, until the venue hangs up. With ``feed.shed_after_ms`` a socket that has not been found empty for so long is
+emptied without decoding: market data are counted and left out, all else is heeded.
 """
 
 import functools
@@ -15,7 +19,7 @@ from numba import carray
 from hft_engine.feed.decode import FrameDecoder
 from hft_engine.feed.frames import GUARD_BYTES, HEADER_BYTES, READ_BYTES, FrameReader, StreamWord
 from hft_engine.feed.scan_text import REFUSED, byte_at
-from hft_engine.feed.scanner import Scanner, scan
+from hft_engine.feed.scanner import Scanner, leave_out, scan
 from hft_engine.instruments import InstrumentTable
 from hft_engine.kernel import kernel
 from hft_engine.records import TICK_DTYPE
@@ -26,11 +30,22 @@ from hft_engine.shm.ring import Ring
 from hft_engine.shm.syscalls import receive_now, wait_readable
 from hft_engine.wiring import wire, wired
 
-_BEGIN, _END, _FRAGMENTED, _FD, _BLOCKED, _ERROR, _DRAINED, _TS_RECV, _TS_MONO, _BYTES_READ = (
-    int(word) for word in StreamWord
-)
+(
+    _BEGIN,
+    _END,
+    _FRAGMENTED,
+    _FD,
+    _BLOCKED,
+    _ERROR,
+    _DRAINED,
+    _TS_RECV,
+    _TS_MONO,
+    _BYTES_READ,
+    _FULL_SINCE,
+    _SHEDS,
+) = (int(word) for word in StreamWord)
 _SCANNER, _BUFFER, _WORDS, _OPTIONS = range(4)
-_CAPACITY, _LIMIT, _SCANS, _ENCRYPTED = range(4)  # options
+_CAPACITY, _LIMIT, _SCANS, _ENCRYPTED, _SHED_AFTER = range(5)  # options; the last in ns, 0 never
 _WHOLE_TEXT = 0x81
 _EAGAIN, _EINTR = 11, 4
 READS_MAX = 8  # a turn: what waits in the socket is late already, and what waits at the venue nobody counts
@@ -74,7 +89,9 @@ def _drain(wiring: np.ndarray) -> int:
             words[_BLOCKED] = 1
             break
         text = buffer[place : place + length]
-        if scan(scanner, text, words[_TS_RECV], words[_TS_MONO]) == REFUSED:
+        if words[_SHEDS] != 0 and leave_out(scanner, text, words[_TS_MONO]) != REFUSED:
+            pass
+        elif scan(scanner, text, words[_TS_RECV], words[_TS_MONO]) == REFUSED:
             words[_BLOCKED] = 1
             break
         words[_BEGIN] = place + length
@@ -96,18 +113,31 @@ def _make_room(words: np.ndarray, buffer: np.ndarray, capacity: int) -> int:
     return min(READ_BYTES, capacity - end)
 
 
+@kernel(inline="always")
+def _look_behind(words: np.ndarray, empty: bool, shed_after_ns: int) -> None:
+    """After a read: whether it left the socket empty, and if not, for how long none has."""
+    if empty:
+        words[_FULL_SINCE] = words[_SHEDS] = 0
+    elif words[_FULL_SINCE] == 0:
+        words[_FULL_SINCE] = words[_TS_MONO]
+    elif shed_after_ns > 0 and words[_TS_MONO] - words[_FULL_SINCE] > shed_after_ns:
+        words[_SHEDS] = 1
+
+
 @kernel()
-def _read(words: np.ndarray, buffer: np.ndarray, capacity: int) -> bool:
+def _read(words: np.ndarray, buffer: np.ndarray, capacity: int, shed_after_ns: int) -> bool:
     space = _make_room(words, buffer, capacity)
     count = receive_now(words[_FD], buffer.ctypes.data + words[_END], space)
     if count <= 0:
         if count not in (-_EAGAIN, -_EINTR):
             words[_ERROR], words[_BLOCKED] = -count if count < 0 else -1, 1
+        _look_behind(words, True, shed_after_ns)
         return False
     words[_TS_RECV], words[_TS_MONO] = utc_ns(), mono_ns()
     words[_END] += count
     words[_BYTES_READ] += count
     words[_DRAINED] = count < space
+    _look_behind(words, count < space, shed_after_ns)
     return True
 
 
@@ -132,7 +162,8 @@ def pump(wiring: np.ndarray, reads: int) -> int:
         words[_DRAINED] = 0
         return 0
     taken = 0
-    while reads > 0 and _read(words, wired(wiring, _BUFFER, np.uint8), options[_CAPACITY]):
+    buffer, shed_after_ns = wired(wiring, _BUFFER, np.uint8), options[_SHED_AFTER]
+    while reads > 0 and _read(words, buffer, options[_CAPACITY], shed_after_ns):
         taken += _drain(wiring)
         reads = 0 if words[_DRAINED] != 0 or words[_BLOCKED] != 0 else reads - 1
     return taken
@@ -170,11 +201,18 @@ def native_entry_of_all() -> Any:
 
 
 class Wire:
-    """A connection bound to a scanner. ``call``: for ``runtime.chain``; it waits on the socket."""
+    """A connection bound to a scanner. ``call``: for ``runtime.chain``; it waits on the socket.
 
-    def __init__(self, scanner: Scanner, frames: FrameReader, encrypted: bool, scans: bool) -> None:
-        options = np.array([len(frames.buffer) - GUARD_BYTES, frames.limit, scans, encrypted], np.int64)
+    ``shed_after_ns``: a socket that was not empty for so long is emptied, its market data left out; 0 never.
+    """
+
+    def __init__(
+        self, scanner: Scanner, frames: FrameReader, encrypted: bool, scans: bool, shed_after_ns: int = 0
+    ) -> None:
+        capacity = len(frames.buffer) - GUARD_BYTES
+        options = np.array([capacity, frames.limit, scans, encrypted, shed_after_ns], np.int64)
         self._words = frames.words.data
+        self._shed_after_ns = shed_after_ns
         self._scanner = scanner  # its arrays are in the wiring
         self._arrays = (scanner.wiring, frames.buffer, frames.words, options)
         self._wiring = wire(self._arrays)
@@ -188,6 +226,21 @@ class Wire:
     def block(self) -> None:
         """What comes next is Python's to take."""
         self._words[_BLOCKED] = 1
+
+    @property
+    def sheds(self) -> bool:
+        """Whether what comes next is left out, if it is market data."""
+        return self._words[_SHEDS] != 0
+
+    def look_behind(self, empty: bool) -> None:
+        """After a read of the socket by Python: whether it held nothing more."""
+        words = self._words
+        if empty:
+            words[_FULL_SINCE] = words[_SHEDS] = 0
+        elif words[_FULL_SINCE] == 0:
+            words[_FULL_SINCE] = words[_TS_MONO]
+        elif 0 < self._shed_after_ns < words[_TS_MONO] - words[_FULL_SINCE]:
+            words[_SHEDS] = 1
 
     def unblock(self) -> int:
         """Python has taken its part: go on with what lies in the buffer. Returns messages taken."""

@@ -35,6 +35,7 @@ _LOSSES = (
     "unjournaled",
     "holes",
     "lapped",
+    "shed",
     "suppressed",
     "cooldown",
     "weak",

@@ -34,7 +34,7 @@ def _played(block: Block, phases: list[Phase]) -> tuple[bytes, int]:
     reader.start()
     with theirs:
         with ours:
-            assert play(ours.fileno(), block, phases, time.monotonic_ns(), 1_760_000_400_000, sent)
+            assert play(ours.fileno(), block, phases, time.monotonic_ns(), 1_760_000_400_000_000_000, sent)
         reader.join()
     return bytes(came), int(sent[0])
 
@@ -97,6 +97,15 @@ def test_normal_is_back_when_its_latency_is() -> None:
     assert burst.normal_ns == 1 * MS
     assert 300.0 <= burst.recovery_ms <= 500.0
     assert burst.percentile_ms(99.0) == pytest.approx(50.0, abs=1.0)
+
+
+def test_what_was_shed_is_lost_and_the_venues_time_says_when_a_signal_was_due() -> None:
+    assert Look(0, 10, 10, (), 0.0, 0.0, shed=3).lost() == 3
+    part = Part(Phase("", 1_000.0, 1.0), first=500, t0_ns=7 * S, venue_ns=90 * S)
+    signals = np.zeros(3, SIGNAL_DTYPE)
+    signals["ts_venue_ns"] = [90 * S - MS, 90 * S + 5 * MS, 91 * S]
+    rows, due = part.dated(signals)
+    assert (len(rows), due.tolist()) == (1, [7 * S + 5 * MS])
 
 
 def test_an_engine_that_stays_late_has_not_recovered_while_it_was_watched() -> None:

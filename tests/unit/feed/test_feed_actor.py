@@ -6,6 +6,7 @@ import logging
 import socket
 import ssl
 import threading
+import time
 from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from hft_engine.config.schema import Config, FeedConfig, ReconnectConfig
 from hft_engine.feed.actor import DIALING_TURN_NS, FRAMES_MAX, FeedActor, warm
 from hft_engine.feed.states import FEED_STATES
 from hft_engine.instruments import InstrumentTable
-from hft_engine.records import TICK_DTYPE, TickKind
+from hft_engine.records import TICK_DTYPE, HealthCause, TickKind
 from hft_engine.runtime.actor import ActorContext, FatalError
 from hft_engine.runtime.chain import Chain
 from hft_engine.runtime.limits import TURN_NS
@@ -308,6 +309,48 @@ def test_an_encrypted_venues_ticks_reach_the_ring(
         bench.until_state("live")
         bench.actor.on_stop()
     assert bench.ticks()["price"].tolist() == [100.0 + i for i in range(900)]
+
+
+def health_causes(bench: Bench) -> np.ndarray:
+    slots = bench.ring.slots
+    return slots["health_cause"][slots["kind"] == TickKind.HEALTH]
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_more_than_the_machine_takes_is_counted_told_and_makes_gaps(
+    tmp_path: Path,
+    certificate: Path,
+    tls_server: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+    encrypted: bool,
+) -> None:
+    monkeypatch.setenv("WEBSOCKET_CLIENT_CA_BUNDLE", str(certificate / "cert.pem"))
+    calm = threading.Event()
+
+    def venue(client: socket.socket) -> None:
+        admit(client)
+        flood = b"".join(
+            frame(json.dumps([trade(i) for i in range(n, n + 50)], separators=(",", ":")).encode())
+            for n in range(0, 50_000, 50)
+        )
+        client.sendall(flood)
+        calm.wait(WAIT_S)
+        client.sendall(frame(json.dumps([trade(60_000)], separators=(",", ":")).encode()))
+        until_left(client)
+
+    with serving(venue, tls_server if encrypted else None) as server:
+        bench = Bench(server.url, tmp_path, ring_capacity=65_536, shed_after_ms=1).start()
+        bench.until_state("live")
+        wait_for(lambda: server.accepted, "the venue's flood")
+        time.sleep(0.2)  # the socket fills while nobody reads
+        bench.until(lambda: bench.count("events") + bench.count("shed") == 50_000, "all is taken or counted")
+        calm.set()
+        bench.until(lambda: bench.count("events") + bench.count("shed") == 50_001, "the next one")
+        bench.until(lambda: HealthCause.CONNECTION in health_causes(bench), "a gap")
+        bench.actor.on_stop()
+    assert bench.count("shed") > 0
+    assert bench.count("losses") == 0, "the connection stays"
+    assert any("events were left out" in text for text in bench.events)
 
 
 @pytest.mark.parametrize("compiled", [True, False])

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from hft_engine.feed.frames import READ_BYTES, FrameError, FrameReader, Opcode, StreamWord
-from hft_engine.feed.wire import READS_MAX
+from hft_engine.feed.wire import READS_MAX, Wire
 from hft_engine.runtime.chain import Chain
 from hft_engine.shm.doorbell import new_bells
 from support.decoders import FRAME_BYTES_MAX, SOCKET_STAMPS, Line
@@ -115,6 +115,84 @@ def test_one_turn_takes_more_than_one_read_brings(side: Line) -> None:
     assert side.wire.pump() == 0  # the read before had taken all there was
     assert side.wire.pump() == 120
     assert side.ring.published == 1_201
+
+
+BACKLOG_READS = 3
+STATUS = b'[{"ev":"status","status":"success","message":"subscribed to: T.AAPL"}]'
+
+
+def backlog() -> list[bytes]:
+    """Messages for more than BACKLOG_READS reads, a venue's word and a ping among the last of them."""
+    text = plain(*range(10))
+    count = BACKLOG_READS * READ_BYTES // len(frame(text)) + 20
+    return [frame(text)] * (count - 10) + [frame(STATUS), frame(b"beat", 9)] + [frame(text)] * 10
+
+
+def test_a_socket_that_is_not_found_empty_is_emptied_and_what_waited_is_counted() -> None:
+    side = Line(shed_after_ns=1)
+    side.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    side.receive(frame(plain(0)))  # now the symbol is known
+    messages = backlog()
+    side.receive(b"".join(messages))
+    assert side.scanner is not None
+    market = 10 * (len(messages) - 2)
+    taken = side.ring.published - 1 + side.scanner.duplicates
+    assert side.scanner.left_out > 10 * READ_BYTES // len(messages[0]), "a whole read of them"
+    assert taken + side.scanner.left_out == market, "each is on the ring or counted"
+    assert side.decoder.statuses and side.controls == [b"beat"], "what is no market data is heeded"
+    assert not side.wire.sheds
+    side.receive(frame(plain(77)))
+    assert side.ring.slots[side.ring.published - 1 & 4095]["price"] == 177.25, "then all is as before"
+    side.close()
+
+
+def test_nothing_is_left_out_unless_asked_for() -> None:
+    side = Line()
+    side.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    side.receive(b"".join(backlog()))
+    assert side.scanner is not None
+    assert side.scanner.left_out == 0
+    side.close()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        STATUS,
+        b'[{"ev":"T","sym":"AAPL"},{"ev":"status","status":"success"}]',
+        b'[{"ev":"T","sym":"AAPL","x":{"ev":"T"}},{"ev":"LULD","T":"AAPL"}]',
+        b'{"T":"t"}',
+        b"[]",
+        b"",
+    ],
+)
+def test_only_market_data_are_left_out(text: bytes) -> None:
+    side = Line(shed_after_ns=1)
+    side.frames.words[StreamWord.SHEDS] = 1
+    stream = frame(text)
+    side.frames.space()[: len(stream)] = stream
+    side.frames.filled(len(stream))
+    side.wire.unblock()
+    assert side.wire.blocked or not text, "Python takes it"
+    assert side.scanner is not None and side.scanner.left_out == 0
+    side.close()
+
+
+def test_an_encrypted_stream_sheds_until_python_finds_it_empty() -> None:
+    side = Line()
+    assert side.scanner is not None
+    wire = Wire(side.scanner, side.frames, encrypted=True, scans=True, shed_after_ns=50)
+    side.decode(plain(0))
+    for number, read_ns in ((1, 100), (2, 150), (3, 151), (4, 152)):
+        stream = frame(plain(number))
+        side.frames.space()[: len(stream)] = stream
+        side.frames.filled(len(stream))
+        side.frames.words[StreamWord.TS_MONO_NS] = read_ns
+        wire.look_behind(empty=number == 4)
+        wire.unblock()
+    assert side.ring.slots["price"][: side.ring.published].tolist() == [100.25, 101.25, 102.25, 104.25]
+    assert side.scanner.left_out == 1
+    side.close()
 
 
 def test_the_end_of_the_stream_is_told(side: Line) -> None:

@@ -99,6 +99,13 @@ class HealthWatch:
             self._untold = False
             self._tell(now_ns)
 
+    def missed(self, links: Sequence[Link], link: Link, now_ns: int) -> None:
+        """Some of what this line brought just now was left out."""
+        if link in self._live:
+            ids, venue = self._ids(links, link), self._venue_ids.index(link.venue_id)
+            self.monitor.lose(ids, venue)
+            self.monitor.regain(ids, venue, now_ns, time.time_ns())
+
     def subscribed(self, before: Iterable[str], now: Iterable[str]) -> None:
         """The symbols of all lines are others now."""
         wanted, held = set(now), set(before)

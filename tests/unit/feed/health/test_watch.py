@@ -98,6 +98,15 @@ def test_a_lost_line_takes_along_what_no_other_brings(tmp_path: Path) -> None:
     assert bench.watch.present()[PRESENT.index("health_stale")] == 3
 
 
+def test_what_a_line_left_out_is_a_gap_of_its_instruments(tmp_path: Path) -> None:
+    bench, lines = Bench(tmp_path), [Line(0, 1), Line(2)]
+    bench.trade(0, 1, 2)
+    bench.watch.tend(lines, time.monotonic_ns())
+    bench.watch.missed(lines, lines[0], time.monotonic_ns())
+    bench.watch.tend(lines, time.monotonic_ns())
+    assert bench.states() == [HealthState.GAPPED, HealthState.GAPPED, HealthState.LIVE]
+
+
 def test_health_ticks_are_on_the_ring_and_what_is_worst_is_told_and_kept(tmp_path: Path) -> None:
     bench, line = Bench(tmp_path), Line()
     bench.trade(0, 1)
