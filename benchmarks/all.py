@@ -1,4 +1,7 @@
-"""Runs every benchmark, one after the other: their tables, one table of all figures, one JSON object last."""
+"""Runs every benchmark, one after the other: their tables, one table of all figures, one JSON object last.
+
+``--full`` is three runs of each, but for what would take an hour alone (``OF_FULL``).
+"""
 
 import argparse
 import json

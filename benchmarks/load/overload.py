@@ -95,7 +95,7 @@ class Lengths:
     after: float
 
 
-FULL_LENGTHS = Lengths(1.0, 2.0, 10.0, 3.0)
+FULL_LENGTHS = Lengths(0.5, 2.0, 10.0, 3.0)
 QUICK_LENGTHS = Lengths(0.4, 1.0, 2.0, 1.5)
 
 
