@@ -5,6 +5,7 @@ import os
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 
 from hft_engine.persistence.feature_sample import FLUSH_RECORDS
@@ -18,13 +19,19 @@ def sampled(engine: Engine) -> int:
     return int(engine.status()["counters"]["persistence"].get("sampled_features", 0))
 
 
+def kill(engine: Engine, role: str) -> None:
+    """The role's process, once status names one that is there: the one before it may just have been killed."""
+    wait_for(lambda: psutil.pid_exists(engine.pid_of(role)), f"a process of {role}", 30)
+    os.kill(engine.pid_of(role), signal.SIGKILL)
+
+
 def test_live_vectors_are_computed_again_to_the_last_bit(tmp_path: Path) -> None:
     settings = ("persistence.feature_sample=2", "simulator.ticks_per_s=3000")
     with demo(tmp_path, *settings) as engine:
         for more in (2_000, 5_000):
             wait_for(lambda wanted=more: sampled(engine) > wanted, f"{more} vectors", 90)
             for role in ("indicators", "persistence"):
-                os.kill(engine.pid_of(role), signal.SIGKILL)
+                kill(engine, role)
         wait_for(lambda: sampled(engine) > 8_000, "vectors after the deaths", 90)
     told = hft("parity", "--json", *engine.options, timeout_s=200)
     assert told.returncode == 0, told.stdout + told.stderr

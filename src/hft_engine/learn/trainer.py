@@ -5,6 +5,7 @@ comes in its time. The work itself is that of ``learn.worker``, which lives from
 once. Its log is ``logs/model_trainer.log``.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -20,7 +21,9 @@ WORKER = "hft_engine.learn.worker"
 REGISTRY = "models"  # below the data directory
 TOLD_EVERY_S = 2.0  # progress, in the log
 _READ_BYTES = 65_536
-_KILLED_S = 1.0
+_KILLED_S = (
+    2.5  # the kernel frees what a training took, and on a busy machine that takes more than one second
+)
 _LAST_LINES = 3  # of what a worker that died had to say
 
 
@@ -60,7 +63,10 @@ class Worker:
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.wait(_KILLED_S)
+        with contextlib.suppress(
+            subprocess.TimeoutExpired
+        ):  # it is dying; whoever is its parent then takes it up
+            self._process.wait(_KILLED_S)
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             assert stream is not None
             stream.close()
