@@ -1,14 +1,16 @@
 """What would only fail once processes run is looked at before any is started: the person waits for nothing."""
 
+import multiprocessing
 import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
 from hft_engine.config.load import require_known_features
 from hft_engine.config.schema import Config
 from hft_engine.engine import StartError, feature_schema
-from hft_engine.execution.loading import load_strategy
-from hft_engine.inference.model_set import load_set
+from hft_engine.indicators.features import FeatureSchema
 from hft_engine.persistence.journal.zstd_file import zstandard
 
 SYNTHETIC = "synthetic"  # the simulator's own generator instead of a file
@@ -26,10 +28,26 @@ def check(config: Config) -> None:
     _check_compression(config)
     _check_learning(config)
     schema = feature_schema(config)
-    models = load_set(config.inference, schema)
-    require_known_features(config, (*schema.names, *models.names))
+    require_known_features(config, (*schema.names, *_output_names(config, schema)))
+
+
+def _output_names(config: Config, schema: FeatureSchema) -> tuple[str, ...]:
+    """Of the models, each read once. In a process that ends with it, where the compiler that this takes is not loaded
+    anyway: a supervisor that had it would keep 60 MB."""
+    if "numba" in sys.modules:
+        return _looked_through(config, schema)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+        return pool.submit(_looked_through, config, schema).result()
+
+
+def _looked_through(config: Config, schema: FeatureSchema) -> tuple[str, ...]:
+    from hft_engine.execution.loading import load_strategy
+    from hft_engine.inference.model_set import load_set
+
+    names = load_set(config.inference, schema).names
     if config.execution is not None:
         load_strategy(config.execution.strategy)
+    return tuple(names)
 
 
 def _check_source(config: Config) -> None:

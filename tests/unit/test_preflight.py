@@ -47,3 +47,31 @@ def test_the_demo_goes_without_its_trainer_and_says_so() -> None:
     assert demo.returncode == 0, demo.stderr
     assert "hft-engine[learn]" in demo.stdout + demo.stderr
     assert "live: False" in demo.stdout
+
+
+def fresh_interpreter(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_who_starts_an_engine_and_looks_at_its_models_keeps_no_compiler() -> None:
+    said = fresh_interpreter(
+        "import sys, hft_engine.starting\n"
+        "from hft_engine import preflight\n"
+        "from hft_engine.config.schema import Config, InferenceConfig\n"
+        "from hft_engine.engine import feature_schema\n"
+        "from hft_engine.inference.errors import ModelError\n"
+        "config = Config(inference=InferenceConfig(model='no-such-model.txt'))\n"
+        "print(preflight._output_names(Config(), feature_schema(Config())))\n"
+        "try:\n"
+        "    preflight._output_names(config, feature_schema(config))\n"
+        "except ModelError as error:\n"
+        "    print(error)\n"
+        "print('numba' in sys.modules)\n"
+    )
+    names, trouble, compiler = said.split("\n")
+    assert (names, compiler) == ("()", "False")
+    assert "no-such-model.txt" in trouble

@@ -1,15 +1,19 @@
 """What every venue's decoder has in common: staging rows, instrument ids, counts, what was refused and why."""
 
 from struct import Struct as Layout
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from hft_engine.feed.events import Status
-from hft_engine.feed.repeats import Repeats
 from hft_engine.feed.scan_tables import SymbolTable
 from hft_engine.instruments import InstrumentTable
 from hft_engine.records import TICK_DTYPE, TickKind
+
+if (
+    TYPE_CHECKING
+):  # kernels: who only asks a venue for its rules, as the supervisor does, needs no compiler (60 MB)
+    from hft_engine.feed.repeats import Repeats
 
 ROW_BYTES = TICK_DTYPE.itemsize
 REASONS_MAX = 16  # per frame: enough to see what is wrong, bounded
@@ -61,7 +65,7 @@ class Decoder(Protocol):
     instruments: InstrumentTable
     ids: dict[str, int]  # symbol -> instrument id, in the order they were met
     symbols: SymbolTable  # the same for compiled code; shared with the scanner, as the next two
-    repeats: Repeats
+    repeats: "Repeats"
     events: int
     rejected: int
     frames_rejected: int
@@ -110,6 +114,8 @@ class RowDecoder:
     )
 
     def __init__(self, instruments: InstrumentTable, venue_id: int, rows_max: int) -> None:
+        from hft_engine.feed.repeats import Repeats
+
         self.buffer = bytearray(rows_max * ROW_BYTES)
         self.rows: np.ndarray = np.frombuffer(self.buffer, TICK_DTYPE)
         self.words = {kind: int(kind) | venue_id << VENUE_SHIFT for kind in TickKind}

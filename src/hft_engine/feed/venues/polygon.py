@@ -5,15 +5,18 @@ sessions. Nothing here keeps state.
 """
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from hft_engine.config.schema import FeedConfig
-from hft_engine.feed.decode import FrameDecoder
 from hft_engine.feed.events import Status
 from hft_engine.feed.venues.base import Meaning, Verdict
 from hft_engine.feed.venues.polygon_hosts import address, delayed_url, host_problem
 from hft_engine.instruments import InstrumentTable
+
+if TYPE_CHECKING:  # kernels, which a supervisor that asks a venue for its rules does without
+    from hft_engine.feed.decode import FrameDecoder
 
 PAIRS_PER_MESSAGE_MAX = 500  # keeps a subscribe message of long option symbols under 16 KiB
 _SUBSCRIBED = "subscribed to: "
@@ -66,7 +69,9 @@ class Polygon:
             return f"feed.channels: {self.name} has no {absent[0]}; it has {', '.join(self.channels)}"
         return host_problem(self.url(config), config.channels)
 
-    def decoder(self, instruments: InstrumentTable, config: FeedConfig) -> FrameDecoder:
+    def decoder(self, instruments: InstrumentTable, config: FeedConfig) -> "FrameDecoder":
+        from hft_engine.feed.decode import FrameDecoder
+
         return FrameDecoder(instruments, self.venue_id, config.frame_bytes_max)
 
     def auth_text(self, api_key: str) -> str:
