@@ -32,8 +32,11 @@ def check(config: Config) -> None:
 
 
 def _output_names(config: Config, schema: FeatureSchema) -> tuple[str, ...]:
-    """Of the models, each read once. In a process that ends with it, where the compiler that this takes is not loaded
-    anyway: a supervisor that had it would keep 60 MB."""
+    """Of the models, each read once; the strategy is looked at as well.
+
+    In a process that ends with it, where the compiler that this takes is not loaded anyway: a supervisor that had it
+    would keep 60 MB.
+    """
     if "numba" in sys.modules:
         return _looked_through(config, schema)
     with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:

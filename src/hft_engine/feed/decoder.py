@@ -10,9 +10,7 @@ from hft_engine.feed.scan_tables import SymbolTable
 from hft_engine.instruments import InstrumentTable
 from hft_engine.records import TICK_DTYPE, TickKind
 
-if (
-    TYPE_CHECKING
-):  # kernels: who only asks a venue for its rules, as the supervisor does, needs no compiler (60 MB)
+if TYPE_CHECKING:  # kernels: a supervisor, which only asks a venue for its rules, needs no compiler
     from hft_engine.feed.repeats import Repeats
 
 ROW_BYTES = TICK_DTYPE.itemsize

@@ -49,9 +49,7 @@ class StreamWord(IntEnum):
     TS_RECV_NS = 7
     TS_MONO_NS = 8
     BYTES_READ = 9
-    FULL_SINCE_NS = (
-        10  # CLOCK_MONOTONIC of the first of all reads since then that left more behind; 0: it was empty
-    )
+    FULL_SINCE_NS = 10  # CLOCK_MONOTONIC of the first read since the socket was last found empty; 0: it is
     SHEDS = 11  # 1: that was so long ago that what waits is left out
 
 
