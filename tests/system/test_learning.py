@@ -147,11 +147,11 @@ def test_a_candidate_that_hangs_its_scoring_is_refused_and_nothing_live_changes(
     monkeypatch.setenv("HFT_FAULT_POINTS", "shadow.score:stop")
     with demo(tmp_path, *ONLY_SHADOW, learning=True) as engine:
         wait_for(lambda: entries(engine, TASK)[1].status == "refused", "the refusal", 120)
-        assert "ended the process" in registry.changes(TASK, candidate.version)[-1].reason
+        # Not how often it was started again: a machine that starves it for three seconds kills it once more.
+        assert "ended the process 2 times" in registry.changes(TASK, candidate.version)[-1].reason
         status = engine.status()
         assert entries(engine, TASK)[0].status == "live"
-        restarted = {actor["role"]: actor["restarts"] for actor in status["actors"] if actor["restarts"]}
-        assert restarted == {"shadow": 2}
+        assert {actor["role"] for actor in status["actors"] if actor["restarts"]} == {"shadow"}
         assert status["counters"]["inference"]["swaps"] == 1
         before = engine.status()["signals"]["published"]
         engine.wait_for_signals(before)
