@@ -19,6 +19,7 @@ from hft_engine.runtime import linux
 
 READY_FD = "HFT_READY_FD"
 STOP_TIMEOUT_S = 15.0  # after the starter was interrupted
+NEWLINE = "\x1e"  # of a text, in its one line in the pipe
 LIVE_TIMEOUT_S = 15.0  # after "ready": a feed that is not live by then is reported, not waited for
 
 
@@ -38,7 +39,7 @@ class Notifier:
     def line(self, text: str) -> None:
         if self._fd >= 0:
             try:
-                os.write(self._fd, (text + "\n").encode())
+                os.write(self._fd, (text.replace("\n", NEWLINE) + "\n").encode())
             except BrokenPipeError:
                 self.close()
 
@@ -109,7 +110,7 @@ def _follow(process: "subprocess.Popen[bytes]", fd: int, say: Callable[[str], No
         if line == "trying":
             return 0, "ready"
         if line.startswith("say "):
-            say(line[4:])
+            say(line[4:].replace(NEWLINE, "\n"))
         if line.startswith("ready"):
             deadline.start(LIVE_TIMEOUT_S)
     if deadline.left_s() == 0.0 and process.poll() is None:

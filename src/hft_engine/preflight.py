@@ -22,13 +22,18 @@ def check(config: Config) -> None:
     Raises StartError, FeatureError, ExtensionError, ConfigError, StrategyError, ModelError, JournalError, each naming
     the key or the file and the remedy.
     """
-    for key in ("data_dir", "log_dir"):
-        _check_folder(f"engine.{key}", Path(getattr(config.engine, key)))
+    check_folders(config)
     _check_source(config)
     _check_compression(config)
     _check_learning(config)
     schema = feature_schema(config)
     require_known_features(config, (*schema.names, *_output_names(config, schema)))
+
+
+def check_folders(config: Config) -> None:
+    """Makes them where they are missing. Raises StartError."""
+    for key in ("data_dir", "log_dir"):
+        _check_folder(f"engine.{key}", Path(getattr(config.engine, key)))
 
 
 def _output_names(config: Config, schema: FeatureSchema) -> tuple[str, ...]:

@@ -93,9 +93,12 @@ def _watch_live(run: engine.Run, notifier: Notifier) -> bool:
 
 
 def detached(config: Config, arguments: Sequence[str], overrides: Sequence[str], say: Say) -> int:
-    """Start in the background; returns when the feed is live (0), not live yet (0, saying so), or it failed."""
+    """Start in the background; returns when the feed is live (0), not live yet (0, saying so), or it failed.
+
+    All else that can be wrong before anything runs is looked at, and said, by the process that is started.
+    """
     log_dir = Path(config.engine.log_dir)
-    preflight.check(config)
+    preflight.check_folders(config)
     lock = DataLock(Path(config.engine.data_dir))  # refuse a second start at once, in so many words
     lock.release()
     started = time.monotonic()

@@ -141,7 +141,7 @@ def _read(words: np.ndarray, buffer: np.ndarray, capacity: int, shed_after_ns: i
     return True
 
 
-@kernel(cache=True)
+@kernel()
 def pump(wiring: np.ndarray, reads: int) -> int:
     """Take what the buffer holds, or what up to ``reads`` reads of the socket bring. Returns messages taken, or
     ATTENTION.
@@ -169,17 +169,7 @@ def pump(wiring: np.ndarray, reads: int) -> int:
     return taken
 
 
-def _call(wiring: Any, words: int, reader: int, argument: int) -> int:
-    return pump(carray(wiring, (words,)), argument)
-
-
-@functools.cache
-def native_entry() -> Any:
-    """The stage's C function, for ``runtime.chain``."""
-    return entry(_call)
-
-
-@kernel(cache=True)
+@kernel()
 def pump_all(wirings: np.ndarray, reads: int) -> int:
     """``pump`` of several connections in turn; ``wirings``: theirs, wired. Returns messages taken, or ATTENTION."""
     taken, attention = 0, False
@@ -190,14 +180,14 @@ def pump_all(wirings: np.ndarray, reads: int) -> int:
     return ATTENTION if attention else taken
 
 
-def _call_all(wirings: Any, words: int, reader: int, argument: int) -> int:
+def _call(wirings: Any, words: int, reader: int, argument: int) -> int:
     return pump_all(carray(wirings, (words,)), argument)
 
 
 @functools.cache
-def native_entry_of_all() -> Any:
-    """The C function of a stage of several connections."""
-    return entry(_call_all)
+def native_entry() -> Any:
+    """The stage's C function, for ``runtime.chain``: of one connection or several."""
+    return entry(_call)
 
 
 class Wire:
@@ -215,8 +205,8 @@ class Wire:
         self._shed_after_ns = shed_after_ns
         self._scanner = scanner  # its arrays are in the wiring
         self._arrays = (scanner.wiring, frames.buffer, frames.words, options)
-        self._wiring = wire(self._arrays)
-        self.call = NativeCall(native_entry().address, self._wiring, 0, READS_MAX, int(frames.words[_FD]))
+        self.wiring = wire(self._arrays)
+        self.call = _call_of([self], int(frames.words[_FD]))
 
     @property
     def blocked(self) -> bool:
@@ -245,11 +235,11 @@ class Wire:
     def unblock(self) -> int:
         """Python has taken its part: go on with what lies in the buffer. Returns messages taken."""
         self._words[_BLOCKED] = 0
-        return max(0, int(pump(self._wiring, 0)))
+        return max(0, self.call.run(0))
 
     def pump(self) -> int:
         """What is in the socket, up to READS_MAX reads, from Python. Returns messages taken."""
-        return max(0, int(pump(self._wiring, READS_MAX)))
+        return max(0, self.call.run())
 
 
 class Wires:
@@ -257,18 +247,19 @@ class Wires:
 
     def __init__(self, wires: Sequence[Wire], fd: int) -> None:
         self._wires = tuple(wires)  # their arrays are in the wiring
-        self._wiring = wire([each.call.wiring for each in wires])
-        self.call = NativeCall(native_entry_of_all().address, self._wiring, 0, READS_MAX, fd)
+        self.call = _call_of(self._wires, fd)
 
     def pump(self) -> int:
         """What is in the sockets, from Python. Returns messages taken."""
-        return max(0, int(pump_all(self._wiring, READS_MAX)))
+        return max(0, self.call.run())
+
+
+def _call_of(wires: Sequence[Wire], fd: int) -> NativeCall:
+    return NativeCall(native_entry().address, wire([each.wiring for each in wires]), 0, READS_MAX, fd)
 
 
 def warm() -> None:
     """Compile (or load from the cache) the kernels, with the types of a live run."""
     decoder = FrameDecoder(InstrumentTable.private(2), 0, 64)
     scanner = Scanner(Ring.private("warm", TICK_DTYPE, 8), decoder, 0, new_counts())
-    alone = Wire(scanner, FrameReader(64), encrypted=False, scans=True)
-    alone.pump()
-    Wires([alone], -1).pump()
+    Wire(scanner, FrameReader(64), encrypted=False, scans=True).pump()

@@ -205,7 +205,7 @@ def _batch(
     return i - begin, bar_count
 
 
-@kernel(cache=True)
+@kernel()
 def duty(wiring: np.ndarray, reader: int, limit: int) -> int:
     """Take up to ``limit`` ticks through the stage; returns how many, or ATTENTION. Never waits.
 
@@ -339,7 +339,7 @@ class IndicatorStage:
 
     def run(self) -> int:
         """Take up what is there, at most ``ticks_max``. Returns how many ticks, or 1 where the schedule moved on."""
-        done = int(duty(*self._arguments))
+        done = self.native().run()
         if done != ATTENTION:
             return done
         self._schedule.reach()

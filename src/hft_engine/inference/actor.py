@@ -87,7 +87,7 @@ class InferenceActor(BaseActor):
         self._swaps.close()
 
     def do_work(self) -> int:
-        done = int(duty(*self._in_use.arguments))
+        done = self.native().run()
         self.tend()
         return abs(done)  # ATTENTION: what stopped the kernel is dealt with, so there is more
 
@@ -326,6 +326,5 @@ def warm() -> None:
     predictions = Ring.private("predictions", PREDICTION_DTYPE, 8)
     counters = np.zeros(len(COUNTERS), np.int64)
     arrays = _arrays(features, predictions, make_set([]), 0.0, new_counts(), counters, Schedule().gate)
-    duty(wire(arrays), 0, 0)
-    native_entry()
+    NativeCall(native_entry().address, wire(arrays), 0).run()
     touch_entry()

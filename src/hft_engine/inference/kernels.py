@@ -60,7 +60,7 @@ _HEADER, _COLUMNS, _NODES, _BITS, _POINTS, _ROW, _LIMITS, _STRANGE_ABOVE = range
 _HISTOGRAM, _COUNTERS, _SPARE, _GATE = range(13, len(WIRES))
 
 
-@kernel(cache=True)
+@kernel()
 def duty(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
     """Handles what feature records there are, at most RECORDS_MAX; returns how many, or ATTENTION.
 
@@ -100,7 +100,7 @@ def _see(wiring, reader, deadline_ns):  # type: ignore[no-untyped-def]
     return _predict_each(wiring, reader, deadline_ns)
 
 
-@kernel(cache=True)
+@kernel()
 def keep_warm(wiring):  # type: ignore[no-untyped-def]
     """The newest record through the model once more, for the caches' sake; the result is thrown away."""
     header, columns = wired(wiring, _HEADER, HEADER_DTYPE), wired(wiring, _COLUMNS, COLUMN_DTYPE)

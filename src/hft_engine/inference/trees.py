@@ -85,13 +85,13 @@ def _evaluate_member(member, nodes, bits, points, row, at, outputs, out):  # typ
 def touch(header, columns, nodes, bits, points, row, values, out):  # type: ignore[no-untyped-def]
     """Brings the models back into the caches: every line of their nodes, as far as TOUCHED_MAX, then one evaluation.
 
-    ``out`` is the caller's to throw away.
+    ``out`` is the caller's to throw away; what was read is written there, else nothing would be read.
     """
     total = _NO
     for i in range(_NO, min(np.uint64(len(nodes)), _TOUCHED_MAX), _NODES_A_LINE):
         total |= np.uint64(nodes[i].child)
     evaluate(header, columns, nodes, bits, points, row, values, out)
-    return total  # so that the loads are not optimised away
+    out[0] += total
 
 
 @kernel()

@@ -2,7 +2,7 @@
 
 A process whose actors all offer a ``NativeCall`` comes back to Python only every ``TURN_NS`` (``runtime.limits``), for
 heartbeat and control messages, or when a stage asks for it; no interpreter stands between a record and the next
-stage. What an actor does is the same kernel that its ``do_work`` calls.
+stage. An actor's ``do_work`` calls the same compiled entry (``NativeCall.run``): a stage is compiled once.
 """
 
 from collections.abc import Sequence
@@ -62,6 +62,11 @@ class NativeCall(NamedTuple):
     fd: int = -1
     touch: int = 0
 
+    def run(self, argument: int | None = None) -> int:
+        """One call, from Python. Returns records, or ATTENTION. ``argument``: instead of its own."""
+        given = self.argument if argument is None else argument
+        return int(_run(self.address, self.wiring, self.reader, given))
+
 
 def entry(call: Any) -> Any:
     """The C function of ``call(wiring, words, reader, argument) -> records (or ATTENTION)``; its ``address`` goes into
@@ -80,6 +85,11 @@ def _call_stage(typingctx: Any, address: Any, wiring: Any, words: Any, reader: A
 
 
 _stage: Any = intrinsic(_call_stage)
+
+
+@kernel(cache=True)
+def _run(address: int, wiring: np.ndarray, reader: int, argument: int) -> int:
+    return _stage(address, wiring.ctypes.data, len(wiring), reader, argument)  # type: ignore[no-any-return]
 
 
 @kernel(forceinline=True)

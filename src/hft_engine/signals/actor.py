@@ -98,7 +98,7 @@ def _take(slots: np.ndarray, sequence: int, rules: np.ndarray, scratch: np.ndarr
     return still_holds(slots, sequence)
 
 
-@kernel(cache=True)
+@kernel()
 def duty(wiring: np.ndarray, reader: int) -> int:
     """One duty cycle; returns the predictions handled, or ATTENTION. ``wiring``: the arrays of ``_WIRES``."""
     in_head, in_slots = wired(wiring, _IN_HEAD, np.int64), wired(wiring, _IN, PREDICTION_DTYPE)
@@ -211,7 +211,7 @@ class SignalsActor(BaseActor):
         self._done = checkpoint.memory[DONE : DONE + 1]  # records of ticks below it are decided
 
     def do_work(self) -> int:
-        done = int(duty(self._wiring, self._reader))
+        done = self.native().run()
         self.tend()
         return abs(done)  # ATTENTION: what stopped the kernel is dealt with, so there is more
 
@@ -320,5 +320,4 @@ def warm() -> None:
     arrays = _arrays(
         source, target, rules, checkpoint, counts, hist, hist, slowest, snapshots, Schedule().gate
     )
-    duty(wire(arrays), 0)
-    native_entry()
+    NativeCall(native_entry().address, wire(arrays), 0).run()
