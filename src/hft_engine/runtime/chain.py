@@ -89,7 +89,7 @@ _stage: Any = intrinsic(_call_stage)
 
 @kernel(cache=True)
 def _run(address: int, wiring: np.ndarray, reader: int, argument: int) -> int:
-    return _stage(address, wiring.ctypes.data, len(wiring), reader, argument)  # type: ignore[no-any-return]
+    return _stage(address, wiring.ctypes.data, len(wiring), reader, argument)
 
 
 @kernel(forceinline=True)
