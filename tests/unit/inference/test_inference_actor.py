@@ -16,7 +16,7 @@ from hft_engine.config.schema import Config, InferenceConfig
 from hft_engine.inference import actor as actor_module
 from hft_engine.inference import recent
 from hft_engine.inference.actor import InferenceActor, warm
-from hft_engine.inference.kernels import RECORDS_MAX, keep_warm
+from hft_engine.inference.kernels import RECORDS_MAX
 from hft_engine.inference.model import compile_model, load_model, write_model
 from hft_engine.inference.trees import predict
 from hft_engine.instruments import InstrumentTable
@@ -361,12 +361,14 @@ def test_counters_are_those_of_the_kernel() -> None:
 def test_keeping_warm_changes_no_result_and_no_counter(bench: Callable[..., Bench], model: Path) -> None:
     b = bench(model=model)
     rows = feature_rows(50)
-    keep_warm(b.actor.native().wiring)  # before the first record
+    call = b.actor.native()
+    keep_warm = call._replace(address=call.touch)
+    keep_warm.run()  # before the first record
     b.features.publish_rows(rows[:20])
     before = b.run()
     seen = b.predictions.slots.tobytes(), b.predictions.head.tobytes(), b.features.head.tobytes()
     counters = b.stats.counters()
-    keep_warm(b.actor.native().wiring)
+    keep_warm.run()
     assert (b.predictions.slots.tobytes(), b.predictions.head.tobytes(), b.features.head.tobytes()) == seen
     assert b.stats.counters() == counters
     b.features.publish_rows(rows[20:])

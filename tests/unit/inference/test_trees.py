@@ -1,5 +1,8 @@
 """The compiled traversal against ``Booster.predict``, on every node type and objective."""
 
+import mmap
+from pathlib import Path
+
 import lightgbm
 import numpy as np
 import pytest
@@ -14,12 +17,18 @@ from boosters import (
     text_of,
     training_rows,
 )
+from numba import njit
 
 from hft_engine.inference.lightgbm_text import parse_model
 from hft_engine.inference.tables import LANES, ColumnMode, build_tables
-from hft_engine.inference.trees import predict
+from hft_engine.inference.trees import TOUCHED_MAX, predict, touch
 
 SEED = 20_261
+
+
+@njit
+def _touch_and_forget(header, columns, nodes, bits, points, row, values, out):  # type: ignore[no-untyped-def]
+    touch(header, columns, nodes, bits, points, row, values, out)
 
 
 @pytest.mark.parametrize(
@@ -209,3 +218,31 @@ def test_a_fraction_between_minus_one_and_zero_is_category_zero_as_in_lightgbm()
     assert len(set(expected)) > 1  # category 0 is told apart
     tables = build_tables(parse_model(model.model_to_string().encode(), "m"), range(1))
     assert [float(predict(tables, row)[0]) for row in edges] == expected.tolist()
+
+
+def _resident_kb(array: np.ndarray) -> int:
+    """Of the mapping that ``array`` lies in: what this process has read or written."""
+    inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        first = line.split()[0]
+        if "-" in first:
+            begin, end = (int(part, 16) for part in first.split("-"))
+            inside = begin <= array.ctypes.data < end
+        elif inside and first == "Rss:":
+            return int(line.split()[1])
+    raise AssertionError("no such mapping")
+
+
+def test_touching_reads_every_line_though_nobody_asks_for_what_it_read() -> None:
+    rows = training_rows(SEED)
+    tables = build_tables(
+        parse_model(text_of(booster(rows, label_of(rows, SEED), trees=1)), "booster"), (*range(FEATURES),)
+    )
+    memory = mmap.mmap(-1, TOUCHED_MAX * tables.nodes.itemsize)
+    nodes = np.frombuffer(memory, tables.nodes.dtype)
+    before = (tables.bits, tables.points, tables.row, rows[0], np.zeros(1))
+    _touch_and_forget(tables.header, tables.columns, tables.nodes, *before)  # compiled
+    nodes[: len(tables.nodes)] = tables.nodes
+    assert _resident_kb(nodes) < 16
+    _touch_and_forget(tables.header, tables.columns, nodes, *before)
+    assert _resident_kb(nodes) == len(memory) >> 10
