@@ -6,7 +6,8 @@ and which computes 14 features more; and TA-Lib's functions asked anew over a wi
 keeps no state. The values are compared. The stage does more than any of them: 46 features, bars, rings.
 
 Then the stage again with 10 to 10,000 instruments that all do the same: 200 ticks a second each, in turn, so that every
-tick finds another instrument's state than the tick before it.
+tick finds another instrument's state than the tick before it. What of the difference is the machine's: the cache lines
+that these ticks need of their rows, asked for ahead, read and written, and nothing else done.
 """
 
 import functools
@@ -14,12 +15,16 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from numba import njit
 
 from benchmarks import harness, workload
 from benchmarks.micro import indicator_peers as peers
 from hft_engine.indicators import step
+from hft_engine.indicators.calls import prefetch_lines
 from hft_engine.indicators.features import BUILT_IN_FEATURES
 from hft_engine.indicators.stage import IndicatorStage
+from hft_engine.indicators.state import STATE_DTYPE, WINDOW_MAX
+from hft_engine.memory import LINE_BYTES, private_bytes
 from hft_engine.records import BAR_DTYPE, FEATURE_DTYPE, TICK_DTYPE, TickKind
 from hft_engine.shm import histogram
 from hft_engine.shm.ring import Ring
@@ -30,6 +35,11 @@ CROWDS = (10, 100, 1_000, 10_000)
 CROWD_PERIOD_NS = 5_000_000  # between an instrument's ticks
 CROWD_WARM = 120  # ticks of an instrument before it is timed: 40 trades, as much as its longest window
 CROWD_CHUNK = 4_096
+LINE_WORDS, ROW_WORDS = LINE_BYTES // 8, STATE_DTYPE.itemsize // 8
+# Lines of a row: what every tick reads (its head, the values), what a trade reads and writes besides (builders, sums,
+# logs), and seven of three windows of WINDOW_MAX doubles.
+TICK_LINES, TRADE_LINES, WINDOW_LINES = 10, 12, 7
+BARE_AHEAD = 8  # as the stage
 TARGET_NS = 150.0
 TOLERANCE = 1e-6  # of prices about 100: talipp seeds its ATR with one range more, which fades away
 
@@ -115,6 +125,47 @@ class Crowd:
         return ticks
 
 
+@njit(nogil=True)
+def _bare_pass(words, first, count, instruments):  # type: ignore[no-untyped-def]
+    base, window, windows = words.ctypes.data, WINDOW_MAX // LINE_WORDS, TICK_LINES + TRADE_LINES
+    for i in range(first, first + count):
+        ahead = i + BARE_AHEAD
+        row = base + ahead % instruments * ROW_WORDS * 8
+        prefetch_lines(row, TICK_LINES)
+        if ahead // instruments % 3 == 0:
+            prefetch_lines(row + TICK_LINES * LINE_BYTES, TRADE_LINES)
+            for k in range(WINDOW_LINES):
+                line = windows + k % 3 * window + (ahead // instruments // LINE_WORDS + k) % window
+                prefetch_lines(row + line * LINE_BYTES, 1)
+        at = i % instruments * ROW_WORDS
+        total = 1
+        for line in range(TICK_LINES):
+            total += words[at + line * LINE_WORDS]
+        words[at] = words[at + LINE_WORDS] = total
+        if i // instruments % 3 == 0:
+            for line in range(TICK_LINES, TICK_LINES + TRADE_LINES):
+                words[at + line * LINE_WORDS] += total
+            for k in range(WINDOW_LINES):
+                line = windows + k % 3 * window + (i // instruments // LINE_WORDS + k) % window
+                words[at + line * LINE_WORDS] += total
+
+
+class Bare:
+    """The cache lines that a crowd's ticks need of their rows, and nothing done with them."""
+
+    def __init__(self, instruments: int) -> None:
+        self._instruments, self._taken = instruments, 0
+        self._words = private_bytes(instruments * STATE_DTYPE.itemsize).view(np.int64)
+        self.run(CROWD_WARM * instruments)
+
+    def run(self, count: int) -> float:
+        """Nanoseconds a tick of the next ``count``."""
+        before = time.perf_counter_ns()
+        _bare_pass(self._words, self._taken, count, self._instruments)
+        self._taken += count
+        return (time.perf_counter_ns() - before) / count
+
+
 def crowd_pattern(count: int) -> np.ndarray:
     """Ticks of one instrument: a trade, two quotes, and so on, so that any stretch has the same share of each."""
     _, ticks = workload.market_ticks(2 * count, instruments=1)
@@ -183,13 +234,21 @@ def crowds(report: harness.Report, ticks: int) -> None:
     pattern = crowd_pattern(3_000)
     report.progress("warming the crowds ...")
     made = {count: Crowd(count, pattern) for count in CROWDS}
-    runs = report.interleave({f"{count:,}": functools.partial(made[count].run, ticks) for count in CROWDS})
+    bare = {count: Bare(count) for count in (CROWDS[0], CROWDS[-1])}
+    runs = report.interleave(
+        {f"{count:,}": functools.partial(made[count].run, ticks) for count in CROWDS}
+        | {f"{count:,}, bare": functools.partial(bare[count].run, ticks) for count in bare}
+    )
     fewest = (f"{CROWDS[0]} instruments", runs[f"{CROWDS[0]:,}"])
     for count in CROWDS:
         limit = 1.3 * harness.Measured(tuple(fewest[1])).median if count == CROWDS[-1] else None
         report.add(
             f"indicators_per_tick_{count}_instruments_ns", runs[f"{count:,}"], "ns", fewest, target=limit
         )
+    few, many = (runs[f"{count:,}, bare"] for count in bare)
+    report.add(
+        f"indicators_bare_lines_{CROWDS[-1]}_instruments_ns", many, "ns", (f"the same, {CROWDS[0]}", few)
+    )
 
 
 def asked_anew(report: harness.Report, count: int) -> tuple[str, list[float]] | None:
