@@ -51,6 +51,7 @@ class FeedActor(BaseActor):
     role = "feed"
     counters = (*_PRESENT, *COUNTED, "lost_by_all", "quarantined", "quarantine_dropped", *watch.COUNTED)
     histograms = ("feed", "venue_to_socket")
+    turn_ns = DIALING_TURN_NS  # of the first turn, before ``tend``: it begins with dialling
 
     def on_start(self, ctx: ActorContext) -> None:
         self._ctx = ctx

@@ -380,6 +380,7 @@ def test_compiled_turns_are_short_while_a_thread_dials(tmp_path: Path) -> None:
 
     with serving(venue) as server:
         bench = Bench(server.url, tmp_path, compiled=True).start()
+        assert bench.actor.turn_ns == DIALING_TURN_NS, "the first one, too"
         bench.cycle()
         assert bench.actor.turn_ns == DIALING_TURN_NS
         bench.until(lambda: bench.count("events") == 1)
