@@ -138,6 +138,7 @@ class PersistenceActor(BaseActor):
             work += self._checkpoints.tend(now_ns)
         if self._sampler is not None:
             work += self._sampler.tend()
+        self.more = work >= BATCH_ROWS
         return work
 
     def on_control(self, message: object) -> object:

@@ -131,7 +131,7 @@ class Actor(Protocol):
     ``on_control``: the reply, or a ``concurrent.futures.Future`` of it where it takes longer than a duty cycle may.
 
     ``tend``: what is left to Python where ``native`` does the work, called between compiled turns. ``more``: whether,
-    after a cycle that did work, there may be some left that ``wait_fd`` would not tell. ``turn_ns``: how long compiled
+    after a cycle that did work, the next follows at once: there may be some left. ``turn_ns``: how long compiled
     turns may be as things stand, where no stage asks for Python.
     """
 

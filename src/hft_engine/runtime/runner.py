@@ -214,8 +214,10 @@ class Runner:
             if not (work and self._fd_actor.more):  # type: ignore[union-attr]
                 self._fd_wait.idle(fd)
         elif self._ring_wait is not None:
-            # A prompt wait ends at once when there is more, and costs less than a cycle that finds nothing.
-            if not work or self._ring_wait.prompt:
+            # A prompt wait ends at once when there is more, and costs less than a cycle that finds nothing. Who naps
+            # and has taken all there was gathers first: a cycle for each few records would never end.
+            gathers = self._ring_wait.gathers and not any(run.actor.more for run in self._runs)
+            if not work or self._ring_wait.prompt or gathers:
                 self._ring_wait.idle()
         elif not work:
             nap()

@@ -124,6 +124,7 @@ class RingWait:
         # Only on gating rings can there be input and still nothing to do: the ring downstream is full.
         self._gated = [item for item in inputs if item.ring.head[layout.W_GATING]]
         self.prompt = mode in ("spin", "yield", "park") and not self._gated
+        self.gathers = mode == "nap" and not self._gated
 
     def idle(self) -> None:
         """Called after a duty cycle without work."""

@@ -122,6 +122,29 @@ def test_stop_drains_what_upstream_had_published(rings: dict[str, Ring]) -> None
     assert actor.stopped
 
 
+@pytest.mark.parametrize(
+    ("mode", "more", "gating", "work", "waits"),
+    [
+        ("nap", False, False, 3, 1),
+        ("nap", False, False, 0, 1),
+        ("nap", True, False, 3, 0),
+        ("nap", False, True, 3, 0),  # a writer waits for us
+        ("sleep", False, False, 3, 0),
+    ],
+)
+def test_who_naps_and_took_all_there_was_gathers_before_the_next_cycle(
+    mode: str, more: bool, gating: bool, work: int, waits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring = Ring.private("in", DTYPE, 64, ["copier"], gating=gating)
+    actor = Copier()
+    actor.more = more
+    runner = Runner([ActorRun(actor, context({"in": ring}))], [Input(ring, 0)], mode, ring.bells, 0)
+    waited: list[str] = []
+    monkeypatch.setattr(RingWait, "idle", lambda wait: waited.append(mode))
+    runner._idle(work)
+    assert len(waited) == waits
+
+
 def test_commands_are_answered(rings: dict[str, Ring]) -> None:
     port = Port(
         Command(1, Ping()),
