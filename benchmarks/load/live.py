@@ -6,7 +6,8 @@
 The rate is raised until a stage is lapped or ever more waits (the search of ``load.overload``). Once with the model of
 100 trees x 31 leaves on every tick, once with it on bars alone. Beside it, the same load into a client that does
 nothing but ``recv``: what the load process and the loopback can bring; and what one core could take of it on bars if
-nothing were between its parts: that ``recv``, the scanner and the indicators, each alone on the same ticks.
+nothing were between its parts: that ``recv``, the scanner, the indicators and the model on the bars that they give,
+each alone on the same ticks.
 """
 
 import socket
@@ -23,10 +24,13 @@ from benchmarks.load import overload, overload_load
 from benchmarks.load.engine_run import Scratch
 from benchmarks.load.overload_load import EVENTS, Phase
 from benchmarks.load.venue import expect, venue_process
+from benchmarks.micro import inference
 from benchmarks.micro.decode import Stream, rate
 from benchmarks.micro.indicators import CHUNK, Stage
 from hft_engine.config.schema import Config
 from hft_engine.feed.simulator.symbols import market_symbols
+from hft_engine.inference.lightgbm_text import parse_model
+from hft_engine.inference.tables import build_tables
 
 Evaluated = Literal["ticks", "bars"]
 TARGETS: dict[Evaluated, float] = {"ticks": 600_000.0, "bars": 5_000_000.0}
@@ -71,16 +75,30 @@ def bare_rate(ticks: int) -> float:
     return ticks / elapsed_s
 
 
-def parts_rate(bare: float, seconds: float) -> float:
-    """Ticks a second of recv, scanner and indicators one after the other, each as fast as it is alone."""
+def parts_rate(bare: float, seconds: float, model_ns: float) -> float:
+    """Ticks a second of recv, scanner, indicators and model one after the other, each as fast as it is alone.
+
+    ``model_ns``: of a row, which is a bar.
+    """
     rows = workload.alternating_ticks(PARTS_TICKS, 100_000.0, instruments=workload.INSTRUMENTS)
     rows["venue_sequence"] = 0
     symbols = market_symbols(workload.INSTRUMENTS)
     scan = rate(Stream(workload.frames_of(symbols, rows, EVENTS)).run, len(rows), seconds)
-    stage = Stage(workload.INSTRUMENTS, on_bars=True)
-    chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
-    stage_ns = min(sum(map(stage.spend, chunks)) for _ in range(PARTS_ROUNDS)) / len(rows)
-    return 1.0 / (1.0 / bare + 1.0 / scan + stage_ns / 1e9)
+    stage, length_ns = Stage(workload.INSTRUMENTS, on_bars=True), int(np.ptp(rows["ts_venue_ns"])) + 1
+    spent_ns = []
+    for _ in range(PARTS_ROUNDS):
+        chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+        spent_ns.append(sum(map(stage.spend, chunks)))
+        rows["ts_venue_ns"] += length_ns  # the same market, later: what is late is cheaper
+    bars = stage.published / (PARTS_ROUNDS * len(rows))
+    return 1e9 / (1e9 / bare + 1e9 / scan + min(spent_ns) / len(rows) + bars * model_ns)
+
+
+def model_row_ns(text: str) -> float:
+    """Nanoseconds of one row through the model, in compiled code; the mean, as a rate has it."""
+    tables = build_tables(parse_model(text.encode(), "the benchmark's"), range(len(workload.MODEL_FEATURES)))
+    rows = workload.model_rows(20_000)
+    return float(inference.compiled(inference.traverse, inference.context_of(tables), rows).spent.mean())
 
 
 def _drain(sock: socket.socket, until_quiet: bool, shared: Any = None, ticks: int = 0) -> None:
@@ -100,7 +118,7 @@ def main() -> int:
     scratch = Scratch()
     try:
         model = scratch.disk / "model.txt"
-        workload.train_model(model, workload.model_rows(20_000))
+        text = workload.train_model(model, workload.model_rows(20_000))
         report.sense_jitter()
         runs = report.interleave(
             {
@@ -113,8 +131,9 @@ def main() -> int:
     finally:
         scratch.remove()
     bare = ("the same load into a bare recv", runs["bare recv"])
-    parts = [parts_rate(each, report.opts.seconds(1.0, 0.4)) for each in runs["bare recv"]]
-    alone = ("recv, scanner and indicators, each alone", parts)
+    model_ns = model_row_ns(text)
+    parts = [parts_rate(each, report.opts.seconds(1.0, 0.4), model_ns) for each in runs["bare recv"]]
+    alone = ("recv, scanner, indicators and model, each alone", parts)
     for evaluate, name, reference in (
         ("ticks", "pipeline_live_ticks_per_s", bare),
         ("bars", "pipeline_live_on_bars_ticks_per_s", alone),

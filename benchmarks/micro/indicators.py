@@ -73,6 +73,11 @@ class Stage:
             pass
         return time.perf_counter_ns() - before
 
+    @property
+    def published(self) -> int:
+        """Feature records."""
+        return self._features.published
+
     def expect(self, ticks: int) -> None:
         """Raises RuntimeError unless so many ticks gave as many feature records."""
         done = int(self._counts[step.N_TICKS])

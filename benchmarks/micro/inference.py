@@ -65,7 +65,7 @@ def _each_row(kernel, context, rows, out, spent, idle):  # type: ignore[no-untyp
 
 
 @njit(nogil=True)
-def _ours(context, row, out):  # type: ignore[no-untyped-def]
+def traverse(context, row, out):  # type: ignore[no-untyped-def]
     header, columns, nodes, bits, points, scratch = context
     evaluate(header, columns, nodes, bits, points, scratch, row, out)
 
@@ -110,8 +110,8 @@ def compiled(kernel: Any, context: tuple[Any, ...], rows: np.ndarray, idle: int 
 def touched(tables: Tables, rows: np.ndarray) -> Run:
     """Ours after 10 ms of spinning in which the model was touched."""
     out, spent = np.zeros((len(rows), 1)), np.zeros(len(rows), np.int64)
-    _each_row_touched(_context(tables), rows[:1], out[:1], spent)
-    _each_row_touched(_context(tables), rows, out, spent)
+    _each_row_touched(context_of(tables), rows[:1], out[:1], spent)
+    _each_row_touched(context_of(tables), rows, out, spent)
     return Run(spent, out[:, 0])
 
 
@@ -137,7 +137,7 @@ def peer_from_python(peer: peers.Peer, rows: np.ndarray, idle: int = _AWAKE) -> 
 
 def ours_from_python(tables: Tables, rows: np.ndarray, idle: int = _AWAKE) -> Run:
     out = np.zeros((len(rows), 1))
-    arguments = [(*_context(tables), row, result) for row, result in zip(rows, out, strict=True)]
+    arguments = [(*context_of(tables), row, result) for row, result in zip(rows, out, strict=True)]
     return Run(from_python(evaluate, arguments, idle), out[:, 0])
 
 
@@ -169,7 +169,7 @@ def _depth_note(booster: Any, trees: Trees, rows: np.ndarray) -> str:
     return f"inference: rows meet {mean:.1f} decisions a tree; its deepest leaf is behind {deepest:.1f}, on average."
 
 
-def _context(tables: Tables) -> tuple[np.ndarray, ...]:
+def context_of(tables: Tables) -> tuple[np.ndarray, ...]:
     return tables.header, tables.columns, tables.nodes, tables.bits, tables.points, tables.row
 
 
@@ -188,7 +188,7 @@ def contenders(
     }
     found = report.gather(makers)
     all_: dict[str, Contender] = {
-        OURS: lambda rows, idle: compiled(_ours, _context(tables), rows, idle),
+        OURS: lambda rows, idle: compiled(traverse, context_of(tables), rows, idle),
         **{name: functools.partial(_in_compiled_code, peer) for name, peer in found.items()},
         PYTHON: functools.partial(ours_from_python, tables),
         **{_ctypes(name): functools.partial(peer_from_python, peer) for name, peer in found.items()},
@@ -294,7 +294,7 @@ def learnable(report: harness.Report, rows: np.ndarray) -> None:
         tables = build_tables(ensemble, range(rows.shape[1]))
         peer = stack.enter_context(peers.FastConfig(model, rows.shape[1])).peer()
         both: dict[str, Contender] = {
-            OURS: lambda given, idle: compiled(_ours, _context(tables), given, idle),
+            OURS: lambda given, idle: compiled(traverse, context_of(tables), given, idle),
             C_API: functools.partial(_in_compiled_code, peer),
         }
         runs = measure(report, both, rows)

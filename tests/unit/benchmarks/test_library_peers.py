@@ -61,7 +61,7 @@ def test_every_way_to_ask_the_model_gives_what_booster_predict_gives(
     with FastConfig(path, rows.shape[1]) as fast:
         peer = fast.peer()
         runs = [
-            inference.compiled(inference._ours, inference._context(tables), few),
+            inference.compiled(inference.traverse, inference.context_of(tables), few),
             inference.ours_from_python(tables, few),
             inference.compiled(peer.kernel, peer.context, few),
             inference.peer_from_python(peer, few),
