@@ -6,7 +6,7 @@ from typing import Any
 
 from numba import _dynfunc, njit, typeof
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import CompilerBase, DefaultPassBuilder, Flags
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import LoweringPass, register_pass
 from numba.core.registry import CPUDispatcher
 from numba.core.typed_passes import NativeLowering
@@ -66,7 +66,7 @@ class _MakeCallable(LoweringPass):  # type: ignore[misc]
         super().__init__()
 
     def run_pass(self, state: Any) -> bool:
-        lowered, library = state["cr"], state.library
+        lowered, library = state["cr"], state["library"]
         name = lowered.fndesc.qualname
         key = _dynfunc.make_function(lowered.fndesc.lookup_module(), name, name, 0, lowered.env, (library,))
         state.targetctx.insert_user_function(key, lowered.fndesc, [library])
@@ -75,28 +75,10 @@ class _MakeCallable(LoweringPass):  # type: ignore[misc]
         return True
 
 
-class _StackedFlags(Flags):  # type: ignore[misc]
-    """What numba looks implementations of operators up by, among others: a hundred thousand comparisons of 30 options,
-    a seventh of the time. One object for all kernels with the same options is equal to itself at once.
-    """
-
-    __eq__, __hash__ = object.__eq__, object.__hash__
-
-
-_stacked: dict[str, _StackedFlags] = {}  # by what they say
-
-
-class _PartFlags(Flags):  # type: ignore[misc]
-    """``copy``: what the compiler stacks while it works on a kernel."""
-
-    def copy(self) -> _StackedFlags:
-        return _stacked.setdefault(self.summary(), _StackedFlags(self))
-
-
 class _PartCompiler(CompilerBase):  # type: ignore[misc]
     def define_pipelines(self) -> list[Any]:
         state = self.state
-        state.library = _PartLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        state["library"] = _PartLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
         state.flags.no_compile = True
         passes = DefaultPassBuilder.define_nopython_pipeline(state)
         passes.add_pass_after(_MakeCallable, NativeLowering)
