@@ -63,6 +63,7 @@ class FeedActor(BaseActor):
         self._base[: len(_PRESENT)] = 0
         self._synced = 0  # messages that the counters know of
         self._sync_due_ns = 0
+        self._shown_state = int(FeedState.STOPPED)  # as the counters show it
         path = ctx.data_dir / "quarantine" / f"{ctx.run_id}.jsonl"
         self._quarantine = Quarantine(path, feed.quarantine_bytes_max)
         self._ticks = ctx.ring("ticks")
@@ -106,6 +107,7 @@ class FeedActor(BaseActor):
         for line in self._lines:
             if line.has_shed():
                 self._health.missed(self._lines, line, now_ns)
+        self._ctx.let_through()
         if now_ns >= self._sync_due_ns:
             self._sync(now_ns)
 
@@ -253,19 +255,24 @@ class FeedActor(BaseActor):
         changed = self._health.dirty or any(line.dirty for line in self._lines)
         if at_once or changed or messages != self._synced:
             lines = self._lines
+            if at_once or changed:
+                self._shown_state = int(self._state)
             missing = sum(line.session.acks_missing for line in lines)
             last_ns = max(line.last_frame_ns for line in lines)
-            present = (int(self._state), missing, last_ns, *self._health.present())
-            counted = np.sum([line.counts() for line in lines], axis=0)
+            present = (self._shown_state, missing, last_ns, *self._health.present())
+            counted = map(sum, zip(*(line.counts() for line in lines), strict=True))
             lost = sum(arbiter.lost for arbiter in self._arbiters.values())
             quarantine = self._quarantine
             rest = (lost, quarantine.kept, quarantine.dropped, *self._health.counted())
-            self._counters[:] = self._base + np.array((*present, *counted, *rest), np.int64)
+            now = (*present, *counted, *rest)
+            self._ctx.let_through()
+            self._counters[:] = self._base + np.array(now, np.int64)
             self._synced = messages
             self._health.dirty = False
             for line in lines:
                 line.dirty = False
         self._sync_due_ns = now_ns + SYNC_NS
+        self._ctx.let_through()
         self._rows.write(self._lines, now_ns, at_once)
 
 

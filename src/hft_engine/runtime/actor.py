@@ -61,6 +61,7 @@ class ActorContext:
     history_dir: Path | None = None  # of the session that is replayed; None: ``session_dir``
     _events: EventLog | None = None
     open_ticks: "OpenTickLog | None" = None  # the run's journal, for a reader that the ring has lapped
+    let_through: Callable[[], None] = field(default=lambda: None)  # see ``Actor.tend``
 
     def ring(self, name: str) -> "Ring":
         """Raises KeyError for a ring that the topology does not give this role."""
@@ -130,9 +131,10 @@ class Actor(Protocol):
 
     ``on_control``: the reply, or a ``concurrent.futures.Future`` of it where it takes longer than a duty cycle may.
 
-    ``tend``: what is left to Python where ``native`` does the work, called between compiled turns. ``more``: whether,
-    after a cycle that did work, the next follows at once: there may be some left. ``turn_ns``: how long compiled
-    turns may be as things stand, where no stage asks for Python.
+    ``tend``: what is left to Python where ``native`` does the work, called between compiled turns. Records wait for it:
+    between two parts that need not be one it calls ``ctx.let_through``, in which the process's compiled stages take
+    what has come. ``more``: whether, after a cycle that did work, the next follows at once: there may be some left.
+    ``turn_ns``: how long compiled turns may be as things stand, where no stage asks for Python.
     """
 
     role: str

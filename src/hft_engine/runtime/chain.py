@@ -33,6 +33,7 @@ from hft_engine.shm.doorbell import new_bells
 from hft_engine.shm.syscalls import wait_readable
 from hft_engine.wiring import wire, wired, wired_rows
 
+LET_THROUGH_NS = 100_000  # Python gets on with what is left to it, however much comes
 TURN_RECORDS = 16_384  # of one stage in a turn at most: laps are looked at before they are too many
 _SPIN, _YIELD, _PARK = (MODES.index(name) for name in ("spin", "yield", "park"))
 ATTENTION = -1  # what a stage returns that needs Python now
@@ -144,8 +145,11 @@ def _rest_on(fd: int, mode: int, left_ns: int) -> None:
 
 
 @kernel(cache=True)
-def _turn(wiring: np.ndarray, bell: int, mode: int, gated: bool, fd: int, turn_ns: int) -> None:
-    """Passes over the stages, and waits, for ``turn_ns``. ``wiring``: stages, inputs, doorbells, report."""
+def _turn(wiring: np.ndarray, bell: int, mode: int, gated: bool, fd: int, turn_ns: int) -> bool:
+    """Passes over the stages, and waits, for ``turn_ns``. ``wiring``: stages, inputs, doorbells, report.
+
+    Returns whether a stage asks for Python.
+    """
     stages, inputs = wired_rows(wiring, 0, _COLUMNS), wired_rows(wiring, 1, INPUT_WORDS)
     bells, report = wired(wiring, 2, np.int64), wired(wiring, 3, np.int64)
     now_ns = mono_ns()
@@ -159,7 +163,7 @@ def _turn(wiring: np.ndarray, bell: int, mode: int, gated: bool, fd: int, turn_n
         if now_ns - before_ns > CYCLE_LONG_NS:
             report[_LONG] += 1
         if attention:
-            break
+            return True
         if work != 0:
             if mode != _RETURN and max(report[_WORK:]) >= TURN_RECORDS:
                 break
@@ -172,6 +176,7 @@ def _turn(wiring: np.ndarray, bell: int, mode: int, gated: bool, fd: int, turn_n
             touch_ns = now_ns + TOUCH_NS
         _rest(inputs, bells, bell, mode, gated, fd, min(until_ns, touch_ns))
         now_ns = mono_ns()
+    return False
 
 
 class Chain:
@@ -190,6 +195,8 @@ class Chain:
         self._mode = MODES.index(mode)
         self._gated = any(bool(ring.head[layout.W_GATING]) for ring in self._rings)
         self._fd = -1
+        self._asked = False  # a stage waits for Python: until it was dealt with nothing is let through
+        self._unheard = False  # it asked in ``let_through``
         self.use(calls)
 
     def use(self, calls: Sequence[NativeCall]) -> None:
@@ -205,9 +212,16 @@ class Chain:
     def turn(self, turn_ns: int = TURN_NS) -> list[int]:
         """Run for ``turn_ns``. Returns cycles, longest cycle in ns, long cycles, then the work of each stage.
 
-        A stage that asks for Python counts as one more: what it asks for is dealt with, so there is more to do.
+        A stage that asks for Python counts as one more: what it asks for is dealt with, so there is more to do. What
+        ``let_through`` did since the last turn is in it; where a stage asked for Python then, nothing is run.
         """
         return self._run(self._mode, turn_ns)
+
+    def let_through(self) -> None:
+        """Take what is there now, and no longer than LET_THROUGH_NS; not after a stage has asked for Python."""
+        if not self._asked:
+            self._asked = _turn(self._wiring, self._bell, _RETURN, self._gated, self._fd, LET_THROUGH_NS)
+            self._unheard = self._asked
 
     def drain(self) -> list[int]:
         """``turn``, but it ends when no stage has anything left to do; where there is more work than for TURN_NS,
@@ -215,9 +229,12 @@ class Chain:
         return self._run(_RETURN, TURN_NS)
 
     def _run(self, mode: int, turn_ns: int) -> list[int]:
-        self._report[:] = 0
-        _turn(self._wiring, self._bell, mode, self._gated, self._fd, turn_ns)
+        if self._unheard:
+            self._unheard = False
+        else:
+            self._asked = _turn(self._wiring, self._bell, mode, self._gated, self._fd, turn_ns)
         report: list[int] = self._report.tolist()
+        self._report[:] = 0
         return report
 
 

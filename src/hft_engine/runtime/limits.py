@@ -6,8 +6,8 @@ from hft_engine.config.schema import FeedConfig, SupervisorConfig
 
 CYCLE_LONG_NS = ladders.CYCLE_MS * 1_000_000
 CONTROL_POLL_NS = 50_000_000  # how often a busy actor looks at its control socket
-# In compiled code at most this long. Python takes 100-500 us then, cold as it is, and ticks wait for it: less than one
-# in a hundred.
+# In compiled code at most this long. Python takes 200-600 us then, cold as it is, in parts of 10-60 us between which
+# ticks pass (``Actor.tend``).
 TURN_NS = 100_000_000
 SUPERVISOR_POLL_MS = 50
 STOP_DRAIN_S = 2.0  # what an actor may take to drain and flush on an ordered stop

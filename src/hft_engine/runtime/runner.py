@@ -178,7 +178,15 @@ class Runner:
         calls = _calls(self._runs)
         if self._bells is None or len(calls) < len(self._runs):
             return None
-        return Chain(calls, self._inputs, self._bells, self._bell, self._mode)
+        chain = Chain(calls, self._inputs, self._bells, self._bell, self._mode)
+
+        def let_through() -> None:
+            chain.use(_calls(self._runs))  # a model may have been swapped since the turn began
+            chain.let_through()
+
+        for run in self._runs:
+            run.ctx.let_through = let_through
+        return chain
 
     @functools.cached_property
     def _neighbours(self) -> list[tuple[list[ActorRun], Chain | None]]:
@@ -200,6 +208,7 @@ class Runner:
         now_ns = time.monotonic_ns()
         for run, work in zip(runs, works, strict=True):
             run.beat(now_ns, cycles, cycle_ns_max, long_cycles, work)
+            run.ctx.let_through()
             run.actor.tend()
         return sum(works)
 

@@ -58,6 +58,7 @@ class Bench:
         self.actor = FeedActor()
         self.compiled = compiled
         self._chain: Chain | None = None
+        self.let_through = 0
         self.stats.declare(self.actor.counters, self.actor.histograms)
         self._instruments = InstrumentTable.private(64)
 
@@ -75,6 +76,7 @@ class Bench:
             data_dir=self.folder,
             log_dir=self.folder,
             emit=lambda _kind, text: self.events.append(text),
+            let_through=self._let_through,
         )
 
     def start(self) -> "Bench":
@@ -94,6 +96,12 @@ class Bench:
         self._chain.use([self.actor.native()])
         self._chain.turn(1_000_000)
         self.actor.tend()
+
+    def _let_through(self) -> None:
+        self.let_through += 1
+        if self._chain is not None:
+            self._chain.use([self.actor.native()])
+            self._chain.let_through()
 
     def until_state(self, name: str) -> None:
         self.until(lambda: self.state == name, name)
@@ -170,6 +178,21 @@ def test_ticks_reach_the_ring_in_order_with_stamps_and_latency(
     assert (bench.count("events"), bench.count("rejected"), bench.count("acks")) == (300, 0, 2)
     assert bench.count("frames") == 103
     assert bench.count("bytes") > 0
+
+
+def test_no_tick_waits_for_all_that_python_has_to_do_between_turns(tmp_path: Path) -> None:
+    def venue(client: socket.socket) -> None:
+        admit(client)
+        until_left(client)
+
+    with serving(venue) as server:
+        bench = Bench(server.url, tmp_path, compiled=True).start()
+        bench.until_state("live")
+        bench.cycle()
+        before = bench.let_through
+        bench.cycle()
+        assert bench.let_through - before >= 3
+        bench.actor.on_stop()
 
 
 @pytest.mark.parametrize("scanner", [True, False])

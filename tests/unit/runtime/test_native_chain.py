@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numba import carray, njit
 
-from hft_engine.runtime.chain import TOUCH_NS, Chain, NativeCall, entry
+from hft_engine.runtime.chain import ATTENTION, TOUCH_NS, Chain, NativeCall, entry
 from hft_engine.runtime.wait import Input
 from hft_engine.shm.ring import Ring, advance, claim, poll_into, publish, room
 from hft_engine.wiring import wire, wired
@@ -46,7 +46,13 @@ def call_count(wiring: Any, words: int, reader: int, amount: int) -> int:
     return 0
 
 
+def call_ask(wiring: Any, words: int, reader: int, amount: int) -> int:
+    wiring[0] += 1
+    return ATTENTION
+
+
 ENTRY = entry(call_add)
+ASK = entry(call_ask)
 NOTHING, ALWAYS, COUNT = entry(call_nothing), entry(call_always), entry(call_count)
 
 
@@ -93,6 +99,33 @@ def test_drain_ends_when_nothing_is_left_whatever_the_wait_mode() -> None:
     assert cycles == 4  # eight records a cycle, and one that found nothing
     assert chain.drain()[-2:] == [0, 0]
     assert keep_first and keep_second
+
+
+def test_what_is_let_through_is_passed_on_at_once_and_told_with_the_next_turn() -> None:
+    rings = three_rings()
+    call, keep = stage(rings[0], rings[1], 1)
+    chain = Chain([call], [Input(rings[0], 0)], rings[0].bells, 0, "park")
+    rings[0].publish_rows(np.zeros(20, DTYPE))
+    while rings[1].lag(0) < 20:  # a busy machine may take the whole time away
+        chain.let_through()
+    assert chain.turn(0)[3:] == [20]
+    assert chain.turn(0)[3:] == [0]
+    assert keep
+
+
+def test_who_asked_for_python_while_letting_through_is_not_called_again_before_it_was_heard() -> None:
+    ring, called = three_rings()[0], np.zeros(1, np.int64)
+    chain = Chain([NativeCall(ASK.address, called, 0)], [Input(ring, 0)], ring.bells, 0, "spin")
+    chain.let_through()
+    chain.let_through()
+    assert called[0] == 1
+    assert chain.turn(1_000_000)[3:] == [1]  # told, for ``tend``, and not called
+    chain.let_through()  # by a ``tend`` before its own
+    assert called[0] == 1
+    assert chain.turn(1_000_000)[3:] == [1]
+    assert called[0] == 2
+    chain.let_through()
+    assert called[0] == 2
 
 
 def test_changed_call_holds_from_the_next_turn_on() -> None:

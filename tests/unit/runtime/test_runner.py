@@ -4,6 +4,7 @@ import logging
 import time
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from hft_engine.config.schema import Config
 from hft_engine.instruments import InstrumentTable
 from hft_engine.runtime.actor import ActorContext, BaseActor, ControlError
+from hft_engine.runtime.chain import NativeCall, entry
 from hft_engine.runtime.messages import Command, Ping, Reply, SetLogLevel, Stop, Subscribe
 from hft_engine.runtime.runner import ActorRun, ControlPort, Runner
 from hft_engine.runtime.wait import Input, RingWait
@@ -207,3 +209,47 @@ def test_a_reply_that_comes_later_is_sent_when_it_is_there(rings: dict[str, Ring
         (2, True, "", {"tick": 7}),
         (1, False, "no such file", None),
     ]
+
+
+class Thinker(BaseActor):
+    """Compiled, and in its ``tend`` asks for what came meanwhile; from then on it offers another call."""
+
+    role = "thinker"
+
+    def __init__(self) -> None:
+        self.words = np.zeros(2, np.int64)
+        self.calls = [NativeCall(COUNTED.address, self.words, 0, step) for step in (1, 100)]
+        self.seen: list[int] = []
+
+    def on_start(self, ctx: ActorContext) -> None:
+        self.ctx = ctx
+
+    def do_work(self) -> int:
+        return 0
+
+    def native(self) -> NativeCall:
+        return self.calls[0]
+
+    def tend(self) -> None:
+        del self.calls[:-1]  # as where a model was swapped
+        before = int(self.words[0])
+        self.ctx.let_through()
+        self.seen.append(int(self.words[0]) - before)
+
+
+def call_counted(wiring: Any, words: int, reader: int, step: int) -> int:
+    wiring[0] += step
+    return 0
+
+
+COUNTED = entry(call_counted)
+
+
+def test_who_tends_lets_through_what_came_by_the_stages_as_they_are_by_then(rings: dict[str, Ring]) -> None:
+    actor = Thinker()
+    bells = rings["in"].bells
+    runner = Runner([ActorRun(actor, context(rings))], [], "spin", bells, 0)
+    runner._stop_requested = lambda: len(actor.seen) == 2
+    runner.start()
+    runner.run()
+    assert actor.seen == [100, 100]

@@ -80,6 +80,7 @@ class HealthWatch:
         live = {link for link in links if link.is_live}
         if live != self._live:
             self._turn(links, live, now_ns)
+        self._ctx.let_through()
         count = self.monitor.watch(self._ring.slots, self._ring.published, now_ns, time.time_ns())
         if count:
             rows = self.monitor.rows[:count]
@@ -87,9 +88,11 @@ class HealthWatch:
                 self._ring.publish_rows(rows)
             self._unwritten = self._untold = self.dirty = True
             self._tell_gaps(rows, now_ns)
+        self._ctx.let_through()
         if now_ns >= self._look_due_ns:
             self._look_due_ns = now_ns + REPAIR_LOOK_NS
             self._look()
+            self._ctx.let_through()
         self._fill(now_ns)
         if self._unwritten and now_ns >= self._write_due_ns:
             self._write_due_ns = now_ns + WRITTEN_EVERY_NS
