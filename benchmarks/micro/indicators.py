@@ -51,6 +51,8 @@ class Stage:
         self._ring = Ring.private("ticks", TICK_DTYPE, 4 * chunk, ("indicators",))
         self._features = Ring.private("features", FEATURE_DTYPE, 16_384)
         bars = Ring.private("bars", BAR_DTYPE, 16_384)
+        for ring in (self._ring, self._features, bars):
+            ring.slots.view(np.uint8).fill(0)  # an engine has touched its rings before the first tick
         self._counts, latencies = np.zeros(len(step.COUNTERS), np.int64), histogram.new_counts()
         self._stage = IndicatorStage(
             workload.INDICATORS,
