@@ -37,6 +37,7 @@ from hft_engine.records import TICK_DTYPE, HealthChannel, HealthState
 from hft_engine.wiring import wire, wired
 
 _CELLS, _DUE, _BOARDS, _VENUES, _LIMITS, _NOW, _SUSPECTS, _ROWS, _COUNTS = range(9)
+_NONE = np.zeros(0, SUSPECT_DTYPE)
 
 
 @kernel(cache=True)
@@ -157,6 +158,8 @@ class HealthMonitor:
 
     def suspects(self) -> np.ndarray:
         """SUSPECT_DTYPE[n]: windows found since the last time; they are forgotten with it."""
+        if self._now[N_SUSPECTS] == 0:
+            return _NONE
         found = self._suspects[: self._now[N_SUSPECTS]].copy()
         self._now[N_SUSPECTS] = 0
         return found

@@ -135,7 +135,8 @@ class HealthWatch:
         found = self.monitor.suspects()
         if len(found):
             self._repairer.suspect(found, self._venue_ids)
-        self._repairer.tend(time.time_ns() - int(self.monitor.delay_ns(0) or 0))
+        if self._repairer.asks:
+            self._repairer.tend(time.time_ns() - int(self.monitor.delay_ns(0) or 0))
 
     def _fill(self, now_ns: int) -> None:
         """One portion of what was answered."""

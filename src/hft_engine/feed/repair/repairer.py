@@ -56,6 +56,11 @@ class Repairer:
         if url is not None and repair.spans:
             self._worker = _worker(url, config)
 
+    @property
+    def asks(self) -> bool:
+        """Whether there is a place to ask."""
+        return self._worker is not None
+
     def suspect(self, found: np.ndarray, venue_ids: Sequence[int]) -> None:
         """SUSPECT_DTYPE[n] of the monitor, whose venues have these ids: to the second, as bars are asked for."""
         if self._worker is None:
