@@ -21,14 +21,14 @@ from hft_engine.feed.scan_tables import (
     flag_table,
     mask,
 )
-from hft_engine.feed.scan_text import REFUSED, packed_text
+from hft_engine.feed.scan_text import QUOTATION, QUOTATIONS, REFUSED, byte_at, packed_text, zero_bytes
 from hft_engine.kernel import kernel
 from hft_engine.records import TICK_DTYPE
 from hft_engine.wiring import wire, wired
-from hft_engine.words import copy_record, leading_zeros
+from hft_engine.words import copy_record, leading_zeros, load_word, trailing_zeros
 
 ROWS, WORDS, FLOATS, BLANKS, SYMBOLS, FLAGS, REPEATS = range(7)  # of the wiring
-_MS_MAX = ((1 << 63) - 1) // 1_000_000  # below the unit's own bound: beyond it nanoseconds overflow
+MS_MAX = ((1 << 63) - 1) // 1_000_000  # below the unit's own bound: beyond it nanoseconds overflow
 _NEEDED, _NEEDED_ONE = np.array(NEEDED), np.array(NEEDED_ONE)
 _DS, _DV, _DAV = mask("ds"), mask("dv"), mask("dav")
 _TRADE, _QUOTE = int(EventKind.TRADE), int(EventKind.QUOTE)
@@ -36,7 +36,7 @@ _TRADE, _QUOTE = int(EventKind.TRADE), int(EventKind.QUOTE)
 _LEAST, _MOST, _TIMES, _PLUS = (np.zeros(len(Reader), np.int64) for _ in range(4))
 _WHOLE = [Reader.COUNT, Reader.SMALL, Reader.CODE, Reader.STAMP]
 _LEAST[Reader.STAMP] = MS_MIN
-_MOST[_WHOLE] = (1 << 63) - 1, 0xFFFF, CODE_MAX, _MS_MAX
+_MOST[_WHOLE] = (1 << 63) - 1, 0xFFFF, CODE_MAX, MS_MAX
 _TIMES[_WHOLE] = 1, 1, 1, 1_000_000
 _PLUS[Reader.CODE] = 1
 
@@ -86,6 +86,20 @@ def put_codes(tables: np.ndarray, base: int, word: int, packed: int) -> bool:
     return True
 
 
+@kernel(inline="always")
+def _id_of(tables: np.ndarray, first: int, second: int, third: int) -> int:
+    """The id of a symbol by its text, REFUSED for one that is not known."""
+    symbols = wired(tables, SYMBOLS, np.int64)
+    places = len(symbols) // SYMBOL_WORDS
+    slot = (((first ^ second ^ third) * HASH) >> leading_zeros(places)) & (places - 1)
+    while symbols[slot * SYMBOL_WORDS + 3] != 0:
+        base = slot * SYMBOL_WORDS
+        if symbols[base] == first and symbols[base + 1] == second and symbols[base + 2] == third:
+            return symbols[base + 3] - 1
+        slot = (slot + 1) & (places - 1)
+    return REFUSED
+
+
 @kernel()
 def instrument(tables: np.ndarray, text: np.ndarray, at: int) -> tuple[int, int]:
     """(place behind a symbol's characters, its id); REFUSED as place for one that is not known."""
@@ -95,16 +109,26 @@ def instrument(tables: np.ndarray, text: np.ndarray, at: int) -> tuple[int, int]
     if at - start == 8:
         at, second = packed_text(text, at)
         at, third = packed_text(text, at)
-    symbols = wired(tables, SYMBOLS, np.int64)
-    places = len(symbols) // SYMBOL_WORDS
-    bits = 63 - leading_zeros(places)
-    slot = (((first ^ second ^ third) * HASH) >> (63 - bits)) & (places - 1)
-    while symbols[slot * SYMBOL_WORDS + 3] != 0:
-        base = slot * SYMBOL_WORDS
-        if symbols[base] == first and symbols[base + 1] == second and symbols[base + 2] == third:
-            return at, symbols[base + 3] - 1
-        slot = (slot + 1) & (places - 1)
-    return REFUSED, 0
+    found = _id_of(tables, first, second, third)
+    return (at if found >= 0 else REFUSED), found
+
+
+@kernel(forceinline=True)
+def symbol(tables: np.ndarray, text: np.ndarray, at: int) -> tuple[int, int]:
+    """(place behind a quoted symbol, its id); REFUSED as place for one that is not known."""
+    if byte_at(text, at) != QUOTATION:
+        return REFUSED, 0
+    at += 1
+    word = load_word(text, at)
+    ends = zero_bytes(word ^ QUOTATIONS)
+    if ends == 0:
+        at, found = instrument(tables, text, at)
+        return (at + 1 if at >= 0 and byte_at(text, at) == QUOTATION else REFUSED), found
+    # What is in the table is plain, so what equals it is; but for zeros behind it, which would be no text.
+    bits = trailing_zeros(ends) - 7
+    found = _id_of(tables, word & ((1 << bits) - 1), 0, 0)
+    at += bits >> 3
+    return (at + 1 if found >= 0 and byte_at(text, at - 1) != 0 else REFUSED), found
 
 
 @kernel()

@@ -94,6 +94,13 @@ def slot_of(word: int, bits: int) -> int:
     return ((word * HASH) & _WRAP) >> (63 - bits) & ((1 << bits) - 1)
 
 
+def key_of(name: str) -> tuple[int, int, int, int]:
+    """A field's key as it stands before the value: (a word, which of its bits count, its length, its bit in "seen")."""
+    key = b',"%s":' % name.encode()
+    assert len(key) <= 8, name
+    return word_of(key), (1 << 8 * len(key)) - 1, len(key), mask(name)
+
+
 FIELDS_MAX = 1 + max(len(fields) for fields in FIELDS)  # the first stands for an event's begin
 KIND_WORDS = FIELDS_MAX * FIELD_WORDS
 
@@ -104,9 +111,7 @@ def field_table() -> np.ndarray:
     table[:, :, KEY] = 1  # with no bit of the mask: not to be found
     for kind, (entries, fields) in enumerate(zip(table, FIELDS, strict=True)):
         for i, (name, where) in enumerate(fields.items(), 1):
-            key = b',"%s":' % name.encode()
-            assert len(key) <= 8, name
-            entries[i, :NEXT] = word_of(key), (1 << 8 * len(key)) - 1, len(key), *where, _BITS[name]
+            entries[i, :NEXT] = *key_of(name)[:3], *where, _BITS[name]
         places = np.arange(len(fields) + 1)
         entries[places, NEXT] = kind * KIND_WORDS + (places % len(fields) + 1) * FIELD_WORDS
     return table.reshape(-1)

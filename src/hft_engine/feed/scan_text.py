@@ -30,8 +30,9 @@ def _everywhere(byte: int) -> int:
 
 
 _ONES, _HIGH = _everywhere(0x01), _everywhere(0x80)
-_QUOTATIONS, _BACKSLASHES, _DELETES = _everywhere(QUOTATION), _everywhere(_BACKSLASH), _everywhere(0x7F)
+QUOTATIONS, _BACKSLASHES, _DELETES = _everywhere(QUOTATION), _everywhere(_BACKSLASH), _everywhere(0x7F)
 _SPACES, _ZEROS, _TO_TEN = _everywhere(0x20), _everywhere(_ZERO), _everywhere(0x80 - 10)
+_LAST_MARK = 71  # where the high bit of a ninth byte would be
 _PAIRS, _FOURS = 0x00FF00FF00FF00FF, 0x0000FFFF0000FFFF
 
 
@@ -53,7 +54,7 @@ def packed_text(text: np.ndarray, at: int) -> tuple[int, int]:
     word = load_word(text, at)
     less = (word - _SPACES) & ~word & _HIGH
     strange = zero_bytes(word ^ _BACKSLASHES) | zero_bytes(word ^ _DELETES) | (word & _HIGH)
-    ends = zero_bytes(word ^ _QUOTATIONS) | less | strange
+    ends = zero_bytes(word ^ QUOTATIONS) | less | strange
     if ends == 0:
         return at + 8, word
     bits = trailing_zeros(ends) - 7
@@ -67,9 +68,9 @@ def _other_bytes(word: int) -> int:
 
 
 @kernel(inline="always")
-def _number(word: int, length: int) -> int:
-    """The number of the first 0 to 7 digits of a word of text ^ _ZEROS."""
-    return _eight_digits((word << 8) << (56 - 8 * length))
+def _aligned(word: int, bits: int) -> int:
+    """The first 1 to 7 bytes of a word as its last ones, zeros before them; ``bits``: the mark of the byte behind."""
+    return word << (_LAST_MARK - bits)
 
 
 @kernel(inline="always")
@@ -87,18 +88,29 @@ def _digits(text: np.ndarray, at: int, value: int) -> tuple[int, int]:
         others = _other_bytes(word)
         if others != 0:
             length = trailing_zeros(others) >> 3
-            return at + length, value * _TENS[length] + _number(word, length)
+            number = _eight_digits((word << 8) << (56 - 8 * length))  # of no digit, too
+            return at + length, value * _TENS[length] + number
         value = value * 100_000_000 + _eight_digits(word)
         at += 8
 
 
 @kernel(forceinline=True)
 def count(text: np.ndarray, at: int) -> tuple[int, int]:
-    end, value = _digits(text, at, 0)
-    length = end - at
-    if length == 0 or length > _DIGITS_MAX or (length > 1 and byte_at(text, at) == _ZERO):
+    word = load_word(text, at) ^ _ZEROS
+    others = _other_bytes(word)
+    if others == 0:
+        return _long_count(text, at)
+    bits = trailing_zeros(others)
+    length = bits >> 3
+    if length == 0 or (word & 0xFF == 0 and length > 1):
         return REFUSED, 0
-    return end, value
+    return at + length, _eight_digits(_aligned(word, bits))
+
+
+@kernel()
+def _long_count(text: np.ndarray, at: int) -> tuple[int, int]:
+    end, value = _digits(text, at, 0)
+    return (end if byte_at(text, at) != _ZERO and end - at <= _DIGITS_MAX else REFUSED), value
 
 
 @kernel(forceinline=True)
@@ -108,17 +120,20 @@ def decimal(text: np.ndarray, at: int) -> tuple[int, float]:
     behind = others & (others - 1)  # the second byte that is no digit, where the first one is a dot
     if behind == 0:
         return _long_decimal(text, at)
-    whole = trailing_zeros(others) >> 3
-    if whole == 0 or (whole > 1 and word & 0xFF == 0):
+    bits = trailing_zeros(others)
+    whole = bits >> 3
+    if whole == 0 or (word & 0xFF == 0 and whole > 1):
         return REFUSED, 0.0
-    if (word >> (8 * whole)) & 0xFF != _DOT ^ _ZERO:
-        return at + whole, np.float64(_number(word, whole))
-    length = (trailing_zeros(behind) >> 3) - 1
-    if length == whole:
+    if (word >> (bits - 7)) & 0xFF != _DOT ^ _ZERO:
+        return at + whole, np.float64(_eight_digits(_aligned(word, bits)))
+    end = trailing_zeros(behind)
+    decimals = ((end - bits) >> 3) - 1
+    if decimals == 0:
         return REFUSED, 0.0
-    low = (1 << (8 * whole)) - 1
-    units = _number((word & low) | ((word >> 8) & ~low), length)  # the dot taken out
-    return at + length + 1, np.float64(units) / _POWERS[length - whole]
+    word = _aligned(word, end)
+    fraction = -1 << (64 - 8 * decimals)
+    units = _eight_digits((word & fraction) | ((word << 8) & ~fraction))  # the dot taken out
+    return at + (end >> 3), np.float64(units) / _POWERS[np.uint64(decimals)]
 
 
 @kernel()
@@ -135,7 +150,7 @@ def _long_decimal(text: np.ndarray, at: int) -> tuple[int, float]:
             return REFUSED, 0.0
     if length + decimals > _DIGITS_MAX or units >= _EXACT_BELOW:
         return REFUSED, 0.0
-    return end, np.float64(units) / _POWERS[decimals]
+    return end, np.float64(units) / _POWERS[np.uint64(decimals)]
 
 
 @kernel()

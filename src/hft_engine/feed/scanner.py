@@ -23,11 +23,12 @@ from hft_engine.feed.scan_rows import (
     RowTables,
     begin_row,
     complete,
-    instrument,
     put_codes,
+    symbol,
     whole_number,
     without_duplicates,
 )
+from hft_engine.feed.scan_straight import new_stamp, quote, trade
 from hft_engine.feed.scan_tables import (
     BIT,
     FIELD_WORDS,
@@ -70,11 +71,13 @@ _TRADE, _QUOTE, _BAR_SECOND, _BAR_MINUTE = (int(kind) for kind in EventKind)
 _T, _Q, _A, _AM = (int.from_bytes(name, "little") for name in (b'T"', b'Q"', b'A"', b'AM"'))
 _EV = int.from_bytes(b'{"ev":"', "little")
 _EV_BITS = 56
-_HEAD, _SLOTS, _BELLS, _TABLES, _FIELDS, _TALLY, _LATENCY, _DELAY, _ARBITER = range(9)  # of the wiring
+_HEAD, _SLOTS, _BELLS, _TABLES, _FIELDS, _TALLY, _LATENCY, _DELAY, _ARBITER, _STAMP = range(
+    10
+)  # of the wiring
 _ROWS, _DROPPED, _MESSAGES, _BYTES, _LAST_NS, _LEFT_OUT = range(6)  # the tally
 _OPENINGS = int.from_bytes(b"{" * 8, "little", signed=True)
 # fmt: off
-_DECIMAL, _COUNT, _SMALL, _STAMP, _SYMBOL, _ID, _CODES, _CODE, _INDICATORS, _DECIMAL_TEXT = (
+_DECIMAL, _COUNT, _SMALL, _TIME, _SYMBOL, _ID, _CODES, _CODE, _INDICATORS, _DECIMAL_TEXT = (
     int(reader) for reader in (
         Reader.DECIMAL, Reader.COUNT, Reader.SMALL, Reader.STAMP, Reader.SYMBOL, Reader.ID, Reader.CODES,
         Reader.CODE, Reader.INDICATORS, Reader.DECIMAL_TEXT,
@@ -84,24 +87,14 @@ _DECIMAL, _COUNT, _SMALL, _STAMP, _SYMBOL, _ID, _CODES, _CODE, _INDICATORS, _DEC
 
 
 @kernel(inline="always")
-def _symbol(tables: np.ndarray, text: np.ndarray, at: int) -> tuple[int, int]:
-    if byte_at(text, at) != QUOTATION:
-        return REFUSED, 0
-    at, found = instrument(tables, text, at + 1)
-    if at < 0 or byte_at(text, at) != QUOTATION:
-        return REFUSED, 0
-    return at + 1, found
-
-
-@kernel(inline="always")
 def _integer(tables: np.ndarray, text: np.ndarray, at: int, reader: int) -> tuple[int, int]:
     """Fields that end as bits of a word: (place, value)."""
-    if reader in (_COUNT, _SMALL, _CODE, _STAMP):
+    if reader in (_COUNT, _SMALL, _CODE, _TIME):
         at, value = count(text, at)
         taken, value = whole_number(reader, value)
         return (at if taken else REFUSED), value
     if reader == _SYMBOL:
-        return _symbol(tables, text, at)
+        return symbol(tables, text, at)
     if reader == _ID:
         return identity(text, at)
     if reader == _INDICATORS:
@@ -178,6 +171,12 @@ def _event(wiring: np.ndarray, text: np.ndarray, at: int, row: int, ts_recv_ns: 
         return REFUSED
     begin_row(tables, row, kind, ts_recv_ns, ts_mono_ns)
     seen, base, last = 0, row * ROW_WORDS, kind * KIND_WORDS
+    if kind == _QUOTE:
+        at, seen = quote(tables, text, at, base, wired(wiring, _STAMP, np.int64))
+    elif kind == _TRADE:
+        at, seen = trade(tables, text, at, base, wired(wiring, _STAMP, np.int64))
+    if at < 0:
+        return REFUSED
     while True:
         word = load_word(text, at)
         if word & 0xFF == _CLOSE:
@@ -290,7 +289,7 @@ class Scanner:
         self._tally = np.zeros(6, np.int64)
         self._arrays = (
             ring.head, ring.slots, ring.bells, self._tables.wiring, field_table(), self._tally, latency,
-            new_counts() if delay is None else delay, arbiter,
+            new_counts() if delay is None else delay, arbiter, new_stamp(),
         )  # fmt: skip
         self.wiring = wire(self._arrays)
         self._text = np.zeros(0, np.uint8)

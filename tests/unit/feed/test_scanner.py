@@ -185,6 +185,18 @@ def test_keys_are_found_in_any_order_and_none_twice(pair: Pair) -> None:
             assert not pair.take('[{"ev":"Q",' + ",".join([*order, '"bx":4']) + "}]")
 
 
+def test_a_stamp_like_the_last_one_is_the_same_time_and_one_that_begins_like_it_is_not(pair: Pair) -> None:
+    last, other, short = "1651684192462", "1651684192463", "165168419246"
+
+    def frame(*stamps: str) -> str:
+        return "[" + ",".join(TRADE.replace(last, stamp) for stamp in stamps) + "]"
+
+    assert pair.take(frame(last, last, other, other, last, short, short, other))
+    for longer in (other + "0", other + ".0", other + "e0", other + '"'):
+        assert pair.take(frame(other))
+        assert not pair.take(frame(longer))
+
+
 def _values(draw: st.DrawFn, text: str) -> str:
     event = json.loads(text)
     keys = draw(st.permutations([key for key in event if key != "ev"]))
