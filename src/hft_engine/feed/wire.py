@@ -48,7 +48,9 @@ _SCANNER, _BUFFER, _WORDS, _OPTIONS = range(4)
 _CAPACITY, _LIMIT, _SCANS, _ENCRYPTED, _SHED_AFTER = range(5)  # options; the last in ns, 0 never
 _WHOLE_TEXT = 0x81
 _EAGAIN, _EINTR = 11, 4
-READS_MAX = 8  # a turn: what waits in the socket is late already, and what waits at the venue nobody counts
+# A pass: its text and rows lie in a second-level cache until the stages behind have had them. Not one: what waits in
+# the socket is late already, and what waits at the venue nobody counts.
+READS_MAX = 2
 _INCOMPLETE, _NOT_PLAIN = -1, -2
 
 

@@ -1,9 +1,9 @@
 """The indicator stage over rings: ticks in, feature records and bars out. One compiled entry for live and offline.
 
 Features go out in batches of at most ``BATCH_MAX``, so that under a burst the first tick does not wait for the
-last. While no more than ``patience`` ticks wait, the stage takes as few in a turn as the stage behind it, so that in a
-process with it a burst waits in the tick ring, which is deep, and costs nothing. When more wait, it runs ahead: then
-features are lost, of which the next is as good, and not ticks, without which bars are wrong.
+last. While no more than ``patience`` ticks wait, a turn ends with as many features as the stage behind takes in one,
+so that in a process with it a burst waits in the tick ring, which is deep, and costs nothing. When more wait, it runs
+ahead: then features are lost, of which the next is as good, and not ticks, without which bars are wrong.
 """
 
 import copy
@@ -40,9 +40,8 @@ from hft_engine.shm.ring import Ring, advance, claim, poll_into, position_of, pu
 from hft_engine.wiring import wire, wired
 
 BATCH_MAX = 16  # features made visible at once: bounds what a burst adds to the latency of its first tick
-SCRATCH_TICKS = (
-    128  # copied out of the ring at once: 16 KiB, half of a first-level cache; taken in a turn with patience
-)
+SCRATCH_TICKS = 128  # copied out of the ring at once: 16 KiB, half of a first-level cache
+FEATURES_A_TURN = 128  # with patience; no more than the stage behind takes in one (``inference.kernels``)
 DUE_MAX = 32  # bars closed by event time before they are made visible
 BARS_CAPACITY_MIN = 16  # room for one tick's bars in the half of the ring that may be claimed at once
 _ROW_AHEAD, _WINDOWS_AHEAD = 8, 4  # ticks before their own that the memory of an instrument is asked for
@@ -220,11 +219,18 @@ def duty(wiring: np.ndarray, reader: int, limit: int) -> int:
     done: Any = np.int64(0)  # a bare 0 is a type of its own: _batch would be compiled for it, too
     gate = wired(wiring, _GATE, np.int64)
     patience = wired(wiring, _PARAMETERS, PARAMETERS_DTYPE)[0].patience
+    counts = wired(wiring, _COUNTS, np.int64)
+    features_before = counts[step.N_FEATURES]
     while done < limit:
         position = position_of(ticks_head, reader)
         if is_due(gate, position, position):
             return ATTENTION if done == 0 else done
-        wanted = min(limit - done, len(scratch), gate[NEXT_RECORD] - position)
+        space = len(scratch)
+        if waiting(ticks_head, reader) < patience:
+            space = min(space, FEATURES_A_TURN - (counts[step.N_FEATURES] - features_before))
+            if space <= 0:
+                break
+        wanted = min(limit - done, space, gate[NEXT_RECORD] - position)
         polled = poll_into(ticks_head, ticks_slots, reader, scratch, min(wanted, room(features_head, wanted)))
         taken: Any = np.int64(0)
         if gate[SKIPPING] != 0:
@@ -246,7 +252,7 @@ def duty(wiring: np.ndarray, reader: int, limit: int) -> int:
                 wired(wiring, _EXTENSIONS, np.float64),
                 wired(wiring, _CLOCK, np.int64),
                 wired(wiring, _PARAMETERS, PARAMETERS_DTYPE)[0],
-                wired(wiring, _COUNTS, np.int64),
+                counts,
                 wired(wiring, _LATENCIES, np.int64),
                 wired(wiring, _CONTROL, np.int64),
                 wired(wiring, _MARKS, np.int64),
@@ -256,7 +262,7 @@ def duty(wiring: np.ndarray, reader: int, limit: int) -> int:
             advance(ticks_head, reader, count)
             taken += count
             done += count
-        if polled < wanted or waiting(ticks_head, reader) < patience:
+        if polled < wanted:
             break
     return done
 

@@ -12,6 +12,7 @@ from hft_engine.indicators import stage
 from hft_engine.indicators.actor import PATIENCE_SHARE, TICKS_MAX, IndicatorsActor, warm
 from hft_engine.indicators.features import feature_schema
 from hft_engine.indicators.offline import compute
+from hft_engine.indicators.stage import FEATURES_A_TURN
 from hft_engine.instruments import InstrumentTable
 from hft_engine.records import BAR_DTYPE, FEATURE_DTYPE, TICK_DTYPE, BarFlag, BarKind
 from hft_engine.runtime.actor import Actor, ActorContext, FatalError
@@ -115,15 +116,26 @@ def test_evaluated_on_bars_an_instrument_gives_a_record_at_its_first_tick_from_e
     assert without_stamps(got_bars) == bars.tobytes()
 
 
-@pytest.mark.parametrize(("conflate_above", "taken"), [(0, [512, 128, 128, 128]), (100, [1_408])])
-def test_a_burst_waits_in_the_tick_ring_while_it_has_room_unless_features_are_to_pile_up(
-    tmp_path: Path, conflate_above: int, taken: list[int]
+@pytest.mark.parametrize(
+    ("inference", "taken"),
+    [
+        (InferenceConfig(), [512, 131, 129, 128]),
+        (InferenceConfig(evaluate="bars"), [512, 302]),
+        (InferenceConfig(conflate_above=100), [1_408]),
+    ],
+)
+def test_a_burst_waits_in_the_tick_ring_while_it_has_room_unless_features_are_few_or_to_pile_up(
+    tmp_path: Path, inference: InferenceConfig, taken: list[int]
 ) -> None:
-    inference = InferenceConfig(conflate_above=conflate_above)
     bench = Bench(tmp_path, gating=False, features=8_192, bars=512, inference=inference).start()
     bench.ticks.publish_rows(market(1_408, 40, seed=3))
     assert bench.ticks.capacity // PATIENCE_SHARE == 1_024
-    assert [bench.actor.do_work() for _ in taken] == taken
+    features = []
+    for ticks in taken:
+        before = bench.features.published
+        assert bench.actor.do_work() == ticks
+        features.append(bench.features.published - before)
+    assert set(features[1:]) <= {FEATURES_A_TURN}
 
 
 def test_a_slow_reader_of_bars_in_a_replay_stops_the_stage_and_loses_nothing(tmp_path: Path) -> None:
