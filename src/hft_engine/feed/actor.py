@@ -94,6 +94,9 @@ class FeedActor(BaseActor):
     def native(self) -> NativeCall:
         return self._stage.bind(self._lines).call
 
+    def glance(self) -> None:
+        self._health.observe(time.monotonic_ns())
+
     def tend(self) -> None:
         more = False
         for line in self._lines:

@@ -67,6 +67,9 @@ class IndicatorsActor(BaseActor):
     def native(self) -> NativeCall:
         return self._stage.native()
 
+    def glance(self) -> None:
+        self._laps.tend()
+
     def tend(self) -> None:
         self._snapshots.tend()
         self._laps.tend()

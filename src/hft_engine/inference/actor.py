@@ -91,6 +91,9 @@ class InferenceActor(BaseActor):
         self.tend()
         return abs(done)  # ATTENTION: what stopped the kernel is dealt with, so there is more
 
+    def glance(self) -> None:
+        self._laps.tend()
+
     def tend(self) -> None:
         self._laps.tend()
         self._swaps.tend()

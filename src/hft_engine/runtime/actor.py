@@ -149,6 +149,7 @@ class Actor(Protocol):
     def on_stop(self) -> None: ...
     def wait_fd(self) -> int | None: ...
     def native(self) -> "NativeCall | None": ...
+    def glance(self) -> None: ...
     def tend(self) -> None: ...
 
 
@@ -172,6 +173,9 @@ class BaseActor:
 
     def native(self) -> "NativeCall | None":
         """``do_work`` as a compiled call; the same object until it changes. None: only through Python."""
+        return None
+
+    def glance(self) -> None:
         return None
 
     def tend(self) -> None:

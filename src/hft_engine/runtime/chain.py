@@ -34,7 +34,8 @@ from hft_engine.shm.syscalls import wait_readable
 from hft_engine.wiring import wire, wired, wired_rows
 
 LET_THROUGH_NS = 100_000  # Python gets on with what is left to it, however much comes
-TURN_RECORDS = 16_384  # of one stage in a turn at most: laps are looked at before they are too many
+# Of one stage in a turn at most: the actors look at what came (``glance``) while it lies in a second-level cache.
+TURN_RECORDS = 8_192
 _SPIN, _YIELD, _PARK = (MODES.index(name) for name in ("spin", "yield", "park"))
 ATTENTION = -1  # what a stage returns that needs Python now
 _RETURN = len(MODES)  # no wait mode: the turn ends where there is nothing left to do
@@ -216,6 +217,10 @@ class Chain:
         ``let_through`` did since the last turn is in it; where a stage asked for Python then, nothing is run.
         """
         return self._run(self._mode, turn_ns)
+
+    def is_full(self, report: Sequence[int]) -> bool:
+        """Whether a turn ended because it had brought TURN_RECORDS, and no stage asked for Python."""
+        return not self._asked and max(report[_WORK:]) >= TURN_RECORDS
 
     def let_through(self) -> None:
         """Take what is there now, and no longer than LET_THROUGH_NS; not after a stage has asked for Python."""

@@ -9,6 +9,7 @@ CONTROL_POLL_NS = 50_000_000  # how often a busy actor looks at its control sock
 # In compiled code at most this long. Python takes 200-600 us then, cold as it is, in parts of 10-60 us between which
 # ticks pass (``Actor.tend``).
 TURN_NS = 100_000_000
+TEND_NS = 20_000_000  # turns that end sooner because so much came leave Python its part (``tend``) no oftener
 SUPERVISOR_POLL_MS = 50
 STOP_DRAIN_S = 2.0  # what an actor may take to drain and flush on an ordered stop
 SUPERVISOR_EXIT_S = ladders.SUPERVISOR_EXIT_MS / 1e3

@@ -14,7 +14,7 @@ import numpy as np
 
 from hft_engine.runtime.actor import Actor, ActorContext, BaseActor, ControlError
 from hft_engine.runtime.chain import Chain, NativeCall
-from hft_engine.runtime.limits import CONTROL_POLL_NS, CYCLE_LONG_NS, STOP_DRAIN_S
+from hft_engine.runtime.limits import CONTROL_POLL_NS, CYCLE_LONG_NS, STOP_DRAIN_S, TEND_NS
 from hft_engine.runtime.messages import Command, Event, Ping, Reply, SetLogLevel, Stop
 from hft_engine.runtime.wait import FdWait, Input, RingWait, nap
 from hft_engine.shm import layout
@@ -96,6 +96,7 @@ class Runner:
         self._stop_requested = stop_requested
         self._stopping = False
         self._control_due_ns = 0
+        self._tend_due_ns = 0
         self._later: list[tuple[str, int, Future[object]]] = []  # role, command id, the reply to come
         self._inputs, self._mode, self._bells, self._bell = inputs, mode, bells, bell
         self._ring_wait = RingWait(mode, inputs, bells, bell) if bells is not None and inputs else None
@@ -199,17 +200,29 @@ class Runner:
 
     def _turn(self, chain: Chain) -> None:
         chain.use(_calls(self._runs))
-        self._tell(self._runs, chain.turn(min(run.actor.turn_ns for run in self._runs)))
+        report = chain.turn(min(run.actor.turn_ns for run in self._runs))
+        now_ns = time.monotonic_ns()
+        if chain.is_full(report) and now_ns < self._tend_due_ns:
+            self._beat(self._runs, report, now_ns)
+            for run in self._runs:
+                run.actor.glance()
+        else:
+            self._tend_due_ns = now_ns + TEND_NS
+            self._tell(self._runs, report)
         self._serve_control_if_due(time.monotonic_ns())
 
     def _tell(self, runs: Sequence[ActorRun], report: Sequence[int]) -> int:
         """What a chain of these actors did; returns the work done."""
-        cycles, cycle_ns_max, long_cycles, *works = report
-        now_ns = time.monotonic_ns()
-        for run, work in zip(runs, works, strict=True):
-            run.beat(now_ns, cycles, cycle_ns_max, long_cycles, work)
+        work = self._beat(runs, report, time.monotonic_ns())
+        for run in runs:
             run.ctx.let_through()
             run.actor.tend()
+        return work
+
+    def _beat(self, runs: Sequence[ActorRun], report: Sequence[int], now_ns: int) -> int:
+        cycles, cycle_ns_max, long_cycles, *works = report
+        for run, work in zip(runs, works, strict=True):
+            run.beat(now_ns, cycles, cycle_ns_max, long_cycles, work)
         return sum(works)
 
     def _serve_control_if_due(self, now_ns: int) -> None:

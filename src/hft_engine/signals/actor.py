@@ -215,6 +215,9 @@ class SignalsActor(BaseActor):
         self.tend()
         return abs(done)  # ATTENTION: what stopped the kernel is dealt with, so there is more
 
+    def glance(self) -> None:
+        self._laps.tend()
+
     def tend(self) -> None:
         self._snapshots.tend()
         self._laps.tend()

@@ -11,8 +11,9 @@ import pytest
 
 from hft_engine.config.schema import Config
 from hft_engine.instruments import InstrumentTable
+from hft_engine.runtime import runner as runner_module
 from hft_engine.runtime.actor import ActorContext, BaseActor, ControlError
-from hft_engine.runtime.chain import NativeCall, entry
+from hft_engine.runtime.chain import ATTENTION, TURN_RECORDS, NativeCall, entry
 from hft_engine.runtime.messages import Command, Ping, Reply, SetLogLevel, Stop, Subscribe
 from hft_engine.runtime.runner import ActorRun, ControlPort, Runner
 from hft_engine.runtime.wait import Input, RingWait
@@ -253,3 +254,52 @@ def test_who_tends_lets_through_what_came_by_the_stages_as_they_are_by_then(ring
     runner.start()
     runner.run()
     assert actor.seen == [100, 100]
+
+
+class Loaded(BaseActor):
+    """Compiled, and has more to do than a turn takes; notes what is left to Python."""
+
+    role = "loaded"
+
+    def __init__(self) -> None:
+        self.words = np.array([TURN_RECORDS], np.int64)
+        self.notes: list[str] = []
+
+    def on_start(self, ctx: ActorContext) -> None:
+        return None
+
+    def do_work(self) -> int:
+        return 0
+
+    def native(self) -> NativeCall:
+        return NativeCall(SAID.address, self.words, 0)
+
+    def glance(self) -> None:
+        self.notes.append("glance")
+        if self.notes.count("glance") == 3:
+            self.words[0] = ATTENTION
+
+    def tend(self) -> None:
+        self.notes.append("tend")
+
+
+def call_said(wiring: Any, words: int, reader: int, argument: int) -> int:
+    return wiring[0]
+
+
+SAID = entry(call_said)
+
+
+@pytest.mark.parametrize(
+    ("tend_ns", "notes"), [(1 << 62, ["tend", "glance", "glance", "glance", "tend"]), (0, ["tend"] * 5)]
+)
+def test_under_load_python_has_its_part_no_oftener_than_it_may_or_where_a_stage_asks(
+    rings: dict[str, Ring], monkeypatch: pytest.MonkeyPatch, tend_ns: int, notes: list[str]
+) -> None:
+    monkeypatch.setattr(runner_module, "TEND_NS", tend_ns)
+    actor = Loaded()
+    runner = Runner([ActorRun(actor, context(rings))], [], "spin", rings["in"].bells, 0)
+    runner._stop_requested = lambda: len(actor.notes) == len(notes)
+    runner.start()
+    runner.run()
+    assert actor.notes == notes

@@ -150,7 +150,8 @@ def _order(
 ) -> bool:
     """The tick's place among its channel's. Returns whether its cell is due."""
     instrument, stamp_ns = tick.instrument_id, tick.ts_venue_ns
-    is_late = stamp_ns < cell.last_venue_ns // _SECOND_NS * _SECOND_NS and tick.kind == _TRADE
+    is_late = stamp_ns < cell.last_venue_ns and tick.kind == _TRADE
+    is_late = is_late and stamp_ns < cell.last_venue_ns // _SECOND_NS * _SECOND_NS
     place = 0
     if tick.venue_sequence > 0:
         place = _number(cell, tick, venue.contiguous != 0, limits, counts)

@@ -81,13 +81,7 @@ class HealthWatch:
         if live != self._live:
             self._turn(links, live, now_ns)
         self._ctx.let_through()
-        count = self.monitor.watch(self._ring.slots, self._ring.published, now_ns, time.time_ns())
-        if count:
-            rows = self.monitor.rows[:count]
-            if self._publishes:
-                self._ring.publish_rows(rows)
-            self._unwritten = self._untold = self.dirty = True
-            self._tell_gaps(rows, now_ns)
+        self.observe(now_ns)
         self._ctx.let_through()
         if now_ns >= self._look_due_ns:
             self._look_due_ns = now_ns + REPAIR_LOOK_NS
@@ -101,6 +95,16 @@ class HealthWatch:
         if self._untold and now_ns >= self._told_due_ns:
             self._untold = False
             self._tell(now_ns)
+
+    def observe(self, now_ns: int) -> None:
+        """The ticks that came since the last time."""
+        count = self.monitor.watch(self._ring.slots, self._ring.published, now_ns, time.time_ns())
+        if count:
+            rows = self.monitor.rows[:count]
+            if self._publishes:
+                self._ring.publish_rows(rows)
+            self._unwritten = self._untold = self.dirty = True
+            self._tell_gaps(rows, now_ns)
 
     def missed(self, links: Sequence[Link], link: Link, now_ns: int) -> None:
         """Some of what this line brought just now was left out."""
