@@ -150,11 +150,18 @@ def _labels(rows: np.ndarray, learnable: bool, seed: int) -> np.ndarray:
     return (score + rng.normal(0.0, score.std(), len(rows)) > 0.0).astype(np.int64)
 
 
-def train_model(path: Path, rows: np.ndarray, learnable: bool = False, seed: int = 5) -> str:
+def train_model(
+    path: Path,
+    rows: np.ndarray,
+    learnable: bool = False,
+    seed: int = 5,
+    indicators: IndicatorConfig = INDICATORS,
+) -> str:
     """A binary model of TREES x LEAVES, another for each ``seed``, written with its metadata. Returns its text.
 
     Of random labels it learns rare rows: its trees are lopsided, most rows meet few decisions. Of ``learnable`` ones,
     which a noisy sum of the columns gives, it learns what a model in earnest does: more decisions a row.
+    ``indicators``: of the engine that it is for.
     """
     import lightgbm
 
@@ -172,18 +179,18 @@ def train_model(path: Path, rows: np.ndarray, learnable: bool = False, seed: int
     data = lightgbm.Dataset(rows, labels, feature_name=list(MODEL_FEATURES), free_raw_data=False)
     booster = lightgbm.train(settings, data, TREES)
     text = str(booster.model_to_string())
-    write_model(path, text, _metadata(len(rows), settings))
+    write_model(path, text, _metadata(len(rows), settings, indicators))
     return text
 
 
-def _metadata(rows: int, settings: dict[str, object]) -> ModelMetadata:
+def _metadata(rows: int, settings: dict[str, object], indicators: IndicatorConfig) -> ModelMetadata:
     import lightgbm
 
     return ModelMetadata(
         name="benchmark",
         version="1",
         sha256="",
-        feature_schema_hash=feature_schema(INDICATORS).hash,
+        feature_schema_hash=feature_schema(indicators).hash,
         features=MODEL_FEATURES,
         label="random",
         horizon="none",

@@ -66,13 +66,18 @@ class Block:
 
 
 @njit(nogil=True)
-def _date(text: np.ndarray, places: np.ndarray, ms: int) -> None:
+def _digits_of(ms: int, digits: np.ndarray) -> None:
+    for digit in range(_DIGITS - 1, -1, -1):
+        digits[digit] = 48 + ms % 10
+        ms //= 10
+
+
+@njit(nogil=True)
+def _date(text: np.ndarray, places: np.ndarray, digits: np.ndarray) -> None:
     """Write the time into every event of a frame."""
     for k in range(len(places)):
-        rest = ms
-        for digit in range(_DIGITS - 1, -1, -1):
-            text[places[k] + digit] = 48 + rest % 10
-            rest //= 10
+        for digit in range(_DIGITS):
+            text[places[k] + digit] = digits[digit]
 
 
 @njit(nogil=True)
@@ -90,6 +95,7 @@ def _offer(
     """Send ``frames`` frames, frame j at t0_ns + j * period_ns, going on in the block where ``sent`` (ticks, read by
     others) stands. Returns whether the peer took all."""
     block = len(offsets) - 1
+    digits, dated = np.zeros(_DIGITS, np.uint8), 0
     first = sent[0] // EVENTS
     j = 0
     while j < frames:
@@ -100,7 +106,11 @@ def _offer(
         at = (first + j) % block
         count = min(due - j, BURST, block - at)
         for i in range(at, at + count):
-            _date(text, times[i], (venue_ns + int((j + i - at) * period_ns)) // 1_000_000)
+            ms = (venue_ns + int((j + i - at) * period_ns)) // 1_000_000
+            if ms != dated:
+                _digits_of(ms, digits)
+                dated = ms
+            _date(text, times[i], digits)
         begin, end = offsets[at], offsets[at + count]
         while begin < end:
             done = _send(fd, text[begin:].ctypes, end - begin, _NO_SIGNAL)

@@ -1,8 +1,9 @@
 """Events a second from frame bytes to the tick ring on one core: parse, check, pack, publish.
 
 Frames of the demo's market (two quotes to a trade) with 1, 10 and 50 events. Beside it, on the same frames:
-``orjson.loads`` and ``json.loads`` (to dicts, no checks, no ring), the official polygon client's parsing, and msgspec
-alone with the types of our general path (to structs, types checked, no ring): what is left of it is ours.
+``orjson.loads`` and ``json.loads`` (to dicts, no checks, no ring), simdjson (C++, to its own tape: every number read,
+nothing taken out of it), the official polygon client's parsing, and msgspec alone with the types of our general path
+(to structs, types checked, no ring): what is left of it is ours.
 """
 
 import gc
@@ -109,6 +110,15 @@ def _each(parse: Callable[[bytes], object], frames: Sequence[bytes]) -> Callable
     return work
 
 
+def _simdjson(frames: Sequence[bytes]) -> Callable[[], None] | None:
+    """Langdale and Lemire, "Parsing gigabytes of JSON per second", VLDB 2019; None where it is not installed."""
+    try:
+        from simdjson import Parser
+    except ImportError:
+        return None
+    return _each(Parser().parse, frames)
+
+
 def _official(frames: Sequence[bytes]) -> Callable[[], None] | None:
     """The official client's way: json.loads, then a model object an event; None where it is not installed."""
     try:
@@ -159,6 +169,10 @@ def _measure(report: harness.Report, frames: list[bytes], count: int, events: in
     if events == HEADLINE_EVENTS:
         with_json = report.measure("json", lambda: rate(_each(json.loads, frames), count, seconds))
         report.add("decode_json_loads_per_s", with_json, "1/s", ("orjson.loads", with_orjson))
+        simdjson = _simdjson(frames)
+        if simdjson is not None:
+            with_simdjson = report.measure("simdjson", lambda: rate(simdjson, count, seconds))
+            report.add("decode_simdjson_per_s", with_simdjson, "1/s", ("ours, to the ring", ours))
         official = _official(frames)
         if official is not None:
             models = report.measure("official client", lambda: rate(official, count, seconds))

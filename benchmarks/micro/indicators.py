@@ -19,6 +19,7 @@ from numba import njit
 
 from benchmarks import harness, workload
 from benchmarks.micro import indicator_peers as peers
+from hft_engine.config.schema import IndicatorConfig
 from hft_engine.indicators import step
 from hft_engine.indicators.calls import prefetch_lines
 from hft_engine.indicators.features import BUILT_IN_FEATURES
@@ -47,7 +48,13 @@ TOLERANCE = 1e-6  # of prices about 100: talipp seeds its ATR with one range mor
 class Stage:
     """The stage on rings of its own."""
 
-    def __init__(self, instruments: int, chunk: int = CHUNK, on_bars: bool = False) -> None:
+    def __init__(
+        self,
+        instruments: int,
+        chunk: int = CHUNK,
+        on_bars: bool = False,
+        config: IndicatorConfig = workload.INDICATORS,
+    ) -> None:
         self._ring = Ring.private("ticks", TICK_DTYPE, 4 * chunk, ("indicators",))
         self._features = Ring.private("features", FEATURE_DTYPE, 16_384)
         bars = Ring.private("bars", BAR_DTYPE, 16_384)
@@ -55,7 +62,7 @@ class Stage:
             ring.slots.view(np.uint8).fill(0)  # an engine has touched its rings before the first tick
         self._counts, latencies = np.zeros(len(step.COUNTERS), np.int64), histogram.new_counts()
         self._stage = IndicatorStage(
-            workload.INDICATORS,
+            config,
             self._ring,
             0,
             self._features,
