@@ -50,7 +50,7 @@ _WHOLE_TEXT = 0x81
 _EAGAIN, _EINTR = 11, 4
 # A pass: its text and rows lie in a second-level cache until the stages behind have had them. Not one: what waits in
 # the socket is late already, and what waits at the venue nobody counts.
-READS_MAX = 2
+READS_MAX = 4
 _INCOMPLETE, _NOT_PLAIN = -1, -2
 
 
