@@ -71,9 +71,8 @@ _TRADE, _QUOTE, _BAR_SECOND, _BAR_MINUTE = (int(kind) for kind in EventKind)
 _T, _Q, _A, _AM = (int.from_bytes(name, "little") for name in (b'T"', b'Q"', b'A"', b'AM"'))
 _EV = int.from_bytes(b'{"ev":"', "little")
 _EV_BITS = 56
-_HEAD, _SLOTS, _BELLS, _TABLES, _FIELDS, _TALLY, _LATENCY, _DELAY, _ARBITER, _STAMP = range(
-    10
-)  # of the wiring
+# Of the wiring.
+_HEAD, _SLOTS, _BELLS, _TABLES, _FIELDS, _TALLY, _LATENCY, _DELAY, _ARBITER, _STAMP = range(10)
 _ROWS, _DROPPED, _MESSAGES, _BYTES, _LAST_NS, _LEFT_OUT = range(6)  # the tally
 _OPENINGS = int.from_bytes(b"{" * 8, "little", signed=True)
 # fmt: off

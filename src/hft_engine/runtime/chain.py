@@ -34,7 +34,8 @@ from hft_engine.shm.syscalls import wait_readable
 from hft_engine.wiring import wire, wired, wired_rows
 
 LET_THROUGH_NS = 100_000  # Python gets on with what is left to it, however much comes
-# Of one stage in a turn at most: the actors look at what came (``glance``) while it lies in a second-level cache.
+# Of one stage in a turn at most: the actors look at what came (``glance``) while it lies in a second-level cache, and
+# at laps before they are too many.
 TURN_RECORDS = 8_192
 _SPIN, _YIELD, _PARK = (MODES.index(name) for name in ("spin", "yield", "park"))
 ATTENTION = -1  # what a stage returns that needs Python now
