@@ -145,6 +145,16 @@ def load_word(typingctx: Any, text: Any, at: Any) -> Any:
 
 
 @intrinsic
+def as_float(typingctx: Any, bits: Any) -> Any:
+    """The float64 of these bits, a uint64."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], ir.DoubleType())
+
+    return types.float64(types.uint64), codegen
+
+
+@intrinsic
 def swapped_bytes(typingctx: Any, value: Any) -> Any:
     """An int64 with its bytes in the other order."""
 

@@ -12,10 +12,16 @@ from numpy.typing import NDArray
 from hft_engine.inference.tables import (
     CATEGORICAL,
     COLUMN_DTYPE,
+    FIRST_COLUMN,
     HEADER_DTYPE,
+    PLACE_BITS,
+    PLACE_MASK,
+    STEP,
     Tables,
     Transform,
     empty_tables,
+    node_words,
+    row_of,
 )
 
 Term = tuple[int, float, bool]  # index of an output, its weight, and whether one minus it counts
@@ -38,16 +44,14 @@ def join_tables(
         return empty_tables()
     columns, numbers = _shared_columns(members)
     header = np.concatenate([tables.header for tables in members])
-    nodes = np.concatenate([tables.nodes for tables in members])
+    nodes = node_words(sum(len(tables.nodes) for tables in members))
     points = [tables.points for tables in members]
     node, bit, point = 0, 0, 0
     for row, tables, number in zip(header, members, numbers, strict=True):
         own = nodes[node : node + len(tables.nodes)]
-        own["child"] += np.uint32(node)
-        sets = (own["column"] & CATEGORICAL) != 0
-        own["threshold"][sets] += bit
-        own["column"] = number[own["column"] & ~np.uint32(CATEGORICAL)] | (own["column"] & CATEGORICAL)
-        row["first_tree"], row["end_tree"] = node, node + row["end_tree"]
+        own[:] = tables.nodes
+        _move(own.reshape(-1, 2, STEP), node, bit, number)
+        row["first_root"] += node
         row["first_point"] = point
         node, bit, point = node + len(own), bit + len(tables.bits), point + len(tables.points)
     header["first_output"] = first_outputs
@@ -57,7 +61,17 @@ def join_tables(
     header["model_id"] = model_id
     header["set_outputs"] = np.max(header["first_output"] + header["output_count"])
     bits = np.concatenate([tables.bits for tables in members])
-    return Tables(header, columns, nodes, bits, np.concatenate(points), np.zeros(len(columns)))
+    return Tables(header, columns, nodes, bits, np.concatenate(points), row_of(columns))
+
+
+def _move(pairs: NDArray[np.uint64], node: int, bit: int, number: NDArray[np.uint64]) -> None:
+    """Nodes as they lie behind ``node`` words of others, their sets behind ``bit``, their columns by ``number``."""
+    thresholds, steps = pairs[:, 0], pairs[:, 1]
+    sets = (steps & np.uint64(CATEGORICAL)) != 0
+    thresholds.view(np.float64)[sets] += bit
+    place, child = steps & np.uint64(PLACE_MASK), steps >> np.uint64(2 * PLACE_BITS)
+    steps += number[place - np.uint64(FIRST_COLUMN)] - (place - np.uint64(FIRST_COLUMN))
+    steps[child != 0] += np.uint64(node << 2 * PLACE_BITS)
 
 
 def _ensemble_row(ensemble: Combined, first_point: int) -> NDArray:
@@ -67,11 +81,11 @@ def _ensemble_row(ensemble: Combined, first_point: int) -> NDArray:
     return row
 
 
-def _shared_columns(members: Sequence[Tables]) -> tuple[NDArray, list[NDArray[np.uint32]]]:
+def _shared_columns(members: Sequence[Tables]) -> tuple[NDArray, list[NDArray[np.uint64]]]:
     """(the columns of all, and for each member the number that each of its columns has among them)."""
     places: dict[tuple[float, int, int], int] = {}
     numbers = []
     for tables in members:
         rows = tables.columns.tolist()
-        numbers.append(np.array([places.setdefault(row, len(places)) for row in rows], np.uint32))
+        numbers.append(np.array([places.setdefault(row, len(places)) for row in rows], np.uint64))
     return np.array(list(places), COLUMN_DTYPE), numbers

@@ -8,9 +8,11 @@ left, the column holds the negated value, the threshold is negated, and the chil
 
 Decision rules: LightGBM ``include/LightGBM/tree.h``, ``NumericalDecision`` and ``CategoricalDecision``.
 
-Node order: the root of tree i is node i, so that no table of roots is needed; then siblings in pairs, so
-that a node needs one child index. A leaf is a node that always chooses itself (column 0 is minus infinity)
-and keeps its value in ``threshold``.
+Siblings lie in pairs, so that a node needs one child index; roots too, in the order of the trees, so that no
+table of roots is needed. A leaf is a node that always chooses its first child (column 0 is minus infinity), which
+is the root of the tree that the same lane walks next, LANES trees on: a lane never waits for a deeper tree beside
+it. Every node that is passed writes its threshold to its tree's place in the row; the last to do so is the leaf,
+whose threshold is its value.
 """
 
 from collections.abc import Sequence
@@ -37,8 +39,19 @@ from hft_engine.kernel import kernel
 # first and last. Of several outputs the results are scaled to sum to 1. None: outputs are as LightGBM has them.
 Calibration = tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]
 
-LANES = 8  # trees walked side by side; the table is filled up with empty trees to a multiple of it
-CATEGORICAL = 1 << 31  # bit of a node's ``column``
+LANES = 12  # trees walked side by side
+GROUP = 256  # trees whose leaves are gathered before they are added up; even, for roots lie in pairs
+NOWHERE = 0  # place in a row that is written and never read ...
+FIRST_LEAF = 1  # ... of the first tree's leaf in a group ...
+FIRST_COLUMN = FIRST_LEAF + GROUP  # ... of column 0
+STEP = 2  # words from a node's threshold to its step
+PAIR = 2 * STEP  # words of two siblings
+ROOTS = PAIR  # the first root, behind the pair of which node 0 is one
+PLACE_BITS = (
+    16  # of a step: where in the row the column is, where the threshold is written; the rest: the first child
+)
+CATEGORICAL = 1 << 15  # bit of a column's place in a step
+PLACE_MASK = CATEGORICAL - 1
 ZERO = float(np.float32(1e-35))  # LightGBM's kZeroThreshold: no further from zero than this is zero
 PROBABILITY_MIN = 1e-6  # log odds are those of probabilities at least so far from 0 and 1
 
@@ -56,6 +69,8 @@ class Transform(IntEnum):
     STACKED = 7  # an ensemble: the logistic of the weighted sum of their log odds
 
 
+_WORDS_A_LINE = 8
+_COLUMNS_MAX = CATEGORICAL - FIRST_COLUMN
 _PLAIN = ("regression", "regression_l1", "huber", "fair", "quantile", "mape", "lambdarank", "rank_xendcg")
 _TRANSFORMS = {
     "": Transform.NONE,
@@ -86,8 +101,8 @@ HEADER_DTYPE = np.dtype(
     [
         ("model_id", "<i8"),  # of the set, the same in each row; -1: no model
         ("set_outputs", "<u8"),  # of all members together, the same in each row
-        ("first_tree", "<u8"),
-        ("end_tree", "<u8"),  # ``first_tree`` and a multiple of LANES
+        ("first_root", "<u8"),  # in ``nodes``
+        ("trees", "<u8"),
         ("first_output", "<u8"),
         ("output_count", "<u8"),
         ("first_point", "<u8"),  # in ``points``
@@ -100,7 +115,7 @@ HEADER_DTYPE = np.dtype(
     ]
 )
 COLUMN_DTYPE = np.dtype([("sign", "<f8"), ("source", "<u4"), ("mode", "<u4")])
-NODE_DTYPE = np.dtype([("threshold", "<f8"), ("child", "<u4"), ("column", "<u4")])  # four a cache line
+NODE_DTYPE = np.dtype(np.uint64)  # words; see Tables
 
 
 class Tables(Struct, frozen=True, eq=False):
@@ -108,14 +123,17 @@ class Tables(Struct, frozen=True, eq=False):
 
     ``header``   HEADER_DTYPE, one row a member; an ensemble of members is a row without trees behind theirs.
     ``columns``  COLUMN_DTYPE; column 0 is the constant minus infinity.
-    ``nodes``    NODE_DTYPE. To ``child`` if ``row[column] <= threshold``, else to ``child + 1``. With
-                 CATEGORICAL set in ``column``: to ``child`` if the category in the column is a member of the
-                 set that begins at ``bits[threshold]``, else to ``child + 1``.
+    ``nodes``    uint64, four words a pair of siblings, two pairs a cache line: the thresholds of both, the bits of a
+                 float64, then the steps of both. A node is known by the index of its threshold; its step is STEP words
+                 on: PLACE_BITS for the column's place in the row, as many for the place that its threshold is written
+                 to, then the index of its first child. To that if ``row[column] <= threshold``, else to the one
+                 behind. With CATEGORICAL set: to the first if the category in the column is a member of the set that
+                 begins at ``bits[threshold]``. Node 0 is where a lane ends and stays; roots begin at ROOTS.
     ``bits``     uint32: of each set its number of words, then the words, lowest category first.
     ``points``   float64: of each calibration curve its number of points, then their x, then their y. Of an ensemble how
                  many outputs it combines, its intercept, then of each its index, its weight, and 1 where the
                  probability of no counts.
-    ``row``      float64 scratch, one value a column.
+    ``row``      float64 scratch: NOWHERE, the leaves of a group of trees, the columns.
     """
 
     header: NDArray
@@ -131,8 +149,20 @@ def empty_tables() -> Tables:
     header = np.zeros(1, HEADER_DTYPE)
     header["model_id"] = -1
     columns = np.zeros(1, COLUMN_DTYPE)
-    nodes = np.zeros(1, NODE_DTYPE)
-    return Tables(header, columns, nodes, np.zeros(1, np.uint32), np.zeros(1), np.zeros(1))
+    nodes = np.zeros(ROOTS, NODE_DTYPE)
+    return Tables(header, columns, nodes, np.zeros(1, np.uint32), np.zeros(1), row_of(columns))
+
+
+def row_of(columns: NDArray) -> NDArray[np.float64]:
+    """The scratch that these columns need."""
+    return np.zeros(FIRST_COLUMN + len(columns))
+
+
+def node_words(count: int) -> NDArray[np.uint64]:
+    """So many zeroed words from the beginning of a cache line on: no pair of siblings then lies in two."""
+    spare = np.zeros(count + _WORDS_A_LINE, NODE_DTYPE)
+    first = -(spare.ctypes.data // spare.itemsize) % _WORDS_A_LINE
+    return spare[first : first + count]
 
 
 def build_tables(
@@ -146,13 +176,13 @@ def build_tables(
 
     ``needs_all``: no output while a feature that it uses is NaN, where ``trees.evaluate`` is told what is missing; else
     NaN is taken as LightGBM does. ``calibration``: see ``Calibration``. Raises ValueError for an objective that
-    is not known, or a calibration that is none.
+    is not known, a calibration that is none, or more columns than a step can name.
     """
     nodes = _Nodes(ensemble.trees)
     columns, numbers = _columns(nodes, positions)
     header = np.zeros(1, HEADER_DTYPE)
     header["model_id"] = model_id
-    header["end_tree"] = nodes.lanes
+    header["first_root"], header["trees"] = ROOTS, len(ensemble.trees)
     header["set_outputs"] = header["output_count"] = ensemble.trees_per_iteration
     header["divisor"] = _divisor(ensemble)
     header["transform"] = transform_of(ensemble.objective)
@@ -162,7 +192,7 @@ def build_tables(
     if needs_all:
         header["needs"] = np.bitwise_or.reduce(np.uint64(1) << columns["source"][1:].astype(np.uint64))
     points = _points(calibration, ensemble.trees_per_iteration)
-    return Tables(header, columns, nodes.laid_out(numbers), nodes.bits, points, np.zeros(len(columns)))
+    return Tables(header, columns, nodes.laid_out(numbers), nodes.bits, points, row_of(columns))
 
 
 def _points(calibration: Calibration, outputs: int) -> NDArray[np.float64]:
@@ -199,7 +229,6 @@ class _Nodes:
     """
 
     def __init__(self, trees: Trees) -> None:
-        self.lanes = -(-len(trees) // LANES) * LANES
         self.trees = trees
         inner = np.diff(trees.first_node)
         tree_of = np.repeat(np.arange(len(trees)), inner)
@@ -222,38 +251,54 @@ class _Nodes:
         own = (trees.first_set[tree_of] + trees.threshold)[self.categorical].astype(np.int64)
         self.threshold[self.categorical] = sets[own]
 
-    def laid_out(self, columns: NDArray[np.uint32]) -> NDArray:
-        """NODE_DTYPE, each tree breadth first: near the root, near in memory. ``columns``: of each node."""
-        nodes = np.zeros(self.lanes + 2 * len(self.threshold), NODE_DTYPE)
-        waiting = np.empty((2, len(nodes)), np.int64)
+    def laid_out(self, columns: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """``Tables.nodes``, each tree breadth first: near the root, near in memory. ``columns``: of each node."""
+        trees = len(self.roots)
+        roots = trees + max(0, LANES - (trees - 1) % GROUP - 1) if trees else LANES  # each lane begins at one
+        nodes = node_words(ROOTS + STEP * (roots + roots % 2 + 2 * len(self.threshold)))
+        waiting = np.empty((2, 1 + 2 * len(self.threshold)), np.int64)
         children = self.first, self.second
-        lay_out(
-            self.lanes, self.roots, self.threshold, *children, columns, self.trees.leaf_value, waiting, nodes
-        )
+        bits = self.threshold.view(np.uint64), self.trees.leaf_value.view(np.uint64)
+        lay_out(roots, self.roots, *bits, *children, columns, waiting, nodes)
         return nodes
 
 
 @kernel(cache=True)
-def lay_out(lanes, roots, threshold, first, second, columns, leaf_value, waiting, nodes):  # type: ignore[no-untyped-def]
-    """Fills ``nodes``. ``waiting``: int64[2, nodes], scratch for the nodes to come and their places."""
-    for empty in range(lanes):
-        nodes[empty].child = empty
-    free = lanes
+def lay_out(laid, roots, threshold, leaf_value, first, second, columns, waiting, nodes):  # type: ignore[no-untyped-def]
+    """Fills ``nodes``, of which ``laid`` are roots. ``waiting``: int64[2, nodes of a tree], scratch for the nodes to
+    come and where they will be.
+    """
+    for empty in range(0, _root(laid + laid % 2), PAIR):
+        nodes[empty + STEP] = nodes[empty + STEP + 1] = _step(0, NOWHERE, 0)
+    free = _root(laid + laid % 2)
     for tree in range(len(roots)):
-        waiting[0, 0], waiting[1, 0] = roots[tree], tree
+        leaf = FIRST_LEAF + tree % GROUP
+        ahead = tree + LANES
+        further = _root(ahead) if ahead < len(roots) and ahead % GROUP >= LANES else 0
+        waiting[0, 0], waiting[1, 0] = roots[tree], _root(tree)
         done, known = 0, 1
         while done < known:
             node, place = waiting[0, done], waiting[1, done]
             done += 1
             if node < 0:
-                nodes[place].threshold, nodes[place].child = leaf_value[~node], place
+                nodes[place], nodes[place + STEP] = leaf_value[~node], _step(0, leaf, further)
                 continue
-            nodes[place].threshold, nodes[place].child = threshold[node], free
-            nodes[place].column = columns[node]
+            nodes[place], nodes[place + STEP] = threshold[node], _step(columns[node], leaf, free)
             waiting[0, known], waiting[0, known + 1] = first[node], second[node]
             waiting[1, known], waiting[1, known + 1] = free, free + 1
             known += 2
-            free += 2
+            free += PAIR
+
+
+@kernel(forceinline=True)
+def _root(tree):  # type: ignore[no-untyped-def]
+    return ROOTS + PAIR * (tree >> 1) + (tree & 1)
+
+
+@kernel(forceinline=True)
+def _step(column, leaf, child):  # type: ignore[no-untyped-def]
+    places = np.uint64(FIRST_COLUMN + column) | np.uint64(leaf) << np.uint64(PLACE_BITS)
+    return places | np.uint64(child) << np.uint64(2 * PLACE_BITS)
 
 
 _MODES = np.zeros(MISSING_MASK + 1, np.int64)
@@ -262,7 +307,7 @@ _MODES[MISSING_ZERO] = ColumnMode.ZERO_IS_NAN
 _MODES[MISSING_NAN] = ColumnMode.AS_IS
 
 
-def _columns(nodes: _Nodes, positions: Sequence[int]) -> tuple[NDArray, NDArray[np.uint32]]:
+def _columns(nodes: _Nodes, positions: Sequence[int]) -> tuple[NDArray, NDArray[np.int64]]:
     """(the distinct columns that nodes ask for, from number 1 on, and the ``column`` of each node)."""
     source = np.array(positions, np.int64)[nodes.feature]
     asked = (source * len(ColumnMode) + nodes.mode) * 2 + nodes.negative
@@ -270,8 +315,11 @@ def _columns(nodes: _Nodes, positions: Sequence[int]) -> tuple[NDArray, NDArray[
     columns = np.zeros(1 + len(distinct), COLUMN_DTYPE)
     columns["sign"][1:] = np.where(distinct % 2, -1.0, 1.0)
     columns["source"][1:], columns["mode"][1:] = np.divmod(distinct // 2, len(ColumnMode))
-    column = (1 + numbers).astype(np.uint32)
-    return columns, np.where(nodes.categorical, column | np.uint32(CATEGORICAL), column)
+    if len(columns) > _COLUMNS_MAX:
+        raise ValueError(
+            f"{len(columns) - 1} columns for its features, at most {_COLUMNS_MAX - 1} are supported"
+        )
+    return columns, (1 + numbers + np.where(nodes.categorical, CATEGORICAL, 0)).astype(np.int64)
 
 
 def _sets(

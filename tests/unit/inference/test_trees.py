@@ -4,6 +4,7 @@ import mmap
 from pathlib import Path
 
 import lightgbm
+import msgspec
 import numpy as np
 import pytest
 from boosters import (
@@ -20,7 +21,9 @@ from boosters import (
 from numba import njit
 
 from hft_engine.inference.lightgbm_text import parse_model
-from hft_engine.inference.tables import LANES, ColumnMode, build_tables
+from hft_engine.inference.model_trees import Trees
+from hft_engine.inference.tables import CATEGORICAL as CATEGORICAL_BIT
+from hft_engine.inference.tables import FIRST_COLUMN, GROUP, LANES, ColumnMode, build_tables
 from hft_engine.inference.trees import TOUCHED_MAX, predict, touch
 
 SEED = 20_261
@@ -159,10 +162,59 @@ def test_trees_of_one_leaf_are_constants() -> None:
     np.testing.assert_array_equal(ours(text_of(model), rows)[:, 0], expected)
 
 
-@pytest.mark.parametrize("trees", [1, LANES - 1, LANES, LANES + 1])
-def test_any_number_of_trees_fills_the_lanes(trees: int) -> None:
+@pytest.mark.parametrize(
+    "trees",
+    [
+        base + more
+        for base in (0, LANES, GROUP, GROUP + LANES, 2 * GROUP)
+        for more in (-1, 0, 1)
+        if base + more > 0
+    ],
+)
+def test_any_number_of_trees_fills_the_lanes_and_groups(trees: int) -> None:
     rows = training_rows(SEED)
     assert_equal_to_lightgbm(booster(rows, label_of(rows, SEED), trees=trees), SEED)
+
+
+def test_several_outputs_take_turns_over_the_end_of_a_group() -> None:
+    rows = training_rows(SEED)
+    label = _label_for("multiclass", label_of(rows, SEED), 3)
+    model = booster(rows, label, trees=GROUP // 3 + 5, objective="multiclass", num_class=3, num_leaves=4)
+    assert_equal_to_lightgbm(model, SEED)
+
+
+def test_siblings_lie_in_one_cache_line() -> None:
+    rows = training_rows(SEED)
+    tables = build_tables(
+        parse_model(text_of(booster(rows, label_of(rows, SEED))), "booster"), range(FEATURES)
+    )
+    assert tables.nodes.ctypes.data % 64 == 0
+
+
+def test_more_columns_than_a_step_can_name_are_refused() -> None:
+    count = CATEGORICAL_BIT - FIRST_COLUMN
+    ensemble = parse_model(text_of(booster(training_rows(SEED), label_of(training_rows(SEED), SEED))), "m")
+    with pytest.raises(ValueError, match=f"{count} columns for its features, at most {count - 1}"):
+        build_tables(msgspec.structs.replace(ensemble, trees=_one_tree_over(count)), range(count))
+    build_tables(msgspec.structs.replace(ensemble, trees=_one_tree_over(count - 1)), range(count - 1))
+
+
+def _one_tree_over(features: int) -> Trees:
+    """Each feature is asked for once, one below the other."""
+    inner, none = np.arange(features), np.zeros(0, np.int64)
+    return Trees(
+        first_node=np.array([0, features]),
+        first_leaf=np.array([0, features + 1]),
+        leaf_value=np.zeros(features + 1),
+        split_feature=inner.astype(np.int32),
+        threshold=np.zeros(features),
+        decision_type=np.zeros(features, np.uint8),
+        left_child=(~inner).astype(np.int32),
+        right_child=np.where(inner == features - 1, ~features, inner + 1).astype(np.int32),
+        first_set=np.zeros(2, np.int64),
+        set_words=none,
+        words=none.astype(np.uint32),
+    )
 
 
 def test_a_deep_unbalanced_tree_is_walked_to_its_end() -> None:
