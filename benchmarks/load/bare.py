@@ -7,7 +7,10 @@ one that sleeps the wake-up, are in both. Nothing else of an engine runs.
 """
 
 import gc
+import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import websocket
@@ -16,6 +19,7 @@ from numba import njit
 from benchmarks import harness
 from benchmarks.load import venue
 from benchmarks.load.venue import expect, venue_process
+from hft_engine.runtime import placement
 from hft_engine.runtime.linux import fine_timers
 from hft_engine.shm.clock import mono_ns
 from hft_engine.shm.syscalls import receive_now, wait_readable
@@ -81,6 +85,17 @@ def latencies(load: venue.Load, spinning: bool, warm: int) -> np.ndarray:
     if seen < load.count:
         raise RuntimeError(f"{load.count - seen} of {load.count} frames did not come")
     return late[warm:]
+
+
+@contextmanager
+def real_time() -> Iterator[None]:
+    """This thread goes before everything of normal priority, where this user may, as an actor in real time does."""
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    placement.go_before_all()
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, *before)
 
 
 def _drain(sock: socket.socket) -> None:

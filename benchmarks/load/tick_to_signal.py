@@ -7,14 +7,16 @@
 ticks) gives a signal.
 Set-ups: ``dedicated_park``, every stage a process that parks; ``dedicated``, every stage a process that yields; both
 with the stages on one core and what is not urgent on the other, best where cores are few; ``compact``, feed and
-stages in one spinning process; ``loopback_busy`` and ``loopback``, the same at 5,000 ticks/s, spinning and parked, for
-the time from the moment a tick was due at the venue. Latencies are taken from the records' own stamps, read from
+stages in one spinning process; ``loopback_busy`` and ``loopback``, the same at 5,000 ticks/s, spinning and parked in
+real time (``loopback_normal``: parked, of normal priority), for the time from the moment a tick was due at the venue,
+beside a client of the same priority that only receives. Latencies are taken from the records' own stamps, read from
 outside; their excess is over an ideal system on the same schedule (see ``jitter``).
 """
 
 import functools
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -78,20 +80,22 @@ def _setups() -> dict[str, Setup]:
     def pinned(*roles: str, wait: WaitName) -> dict[str, ActorTuning]:
         return dict.fromkeys(roles, ActorTuning(wait=wait, cpus=(first,))) | behind
 
-    def loopback(wait: WaitName, targets: dict[float, float]) -> Setup:
-        return Setup("compact", pinned("compute", wait=wait), {}, targets, LOOPBACK_RATE, PUNCTUAL_NS)
+    def loopback(wait: WaitName, targets: dict[float, float], realtime: bool = False) -> Setup:
+        actors = {"compute": ActorTuning(wait=wait, cpus=(first,), realtime=realtime)} | behind
+        return Setup("compact", actors, {}, targets, LOOPBACK_RATE, PUNCTUAL_NS)
 
     return {
         "dedicated_park": Setup("dedicated", pinned(*_STAGES, wait="park"), {50.0: 120.0, 99.0: 1000.0}),
         "dedicated": Setup("dedicated", pinned(*_STAGES, wait="yield"), {50.0: 45.0, 99.0: 200.0}),
         "compact": Setup("compact", pinned("compute", wait="spin"), {50.0: 3.0, 99.0: 25.0}),
         "loopback_busy": loopback("spin", {50.0: 15.0, 99.0: 40.0}),
-        "loopback": loopback("park", {50.0: 60.0, 99.0: 200.0}),
+        "loopback": loopback("park", {50.0: 60.0, 99.0: 200.0}, realtime=True),
+        "loopback_normal": loopback("park", {50.0: 60.0}),
     }
 
 
 SETUPS = _setups()
-NOT_QUICK = ("dedicated_park",)  # who looks for a minute wants the best wait
+NOT_QUICK = ("dedicated_park", "loopback_normal")  # who looks for a minute wants the best wait
 
 
 def throughput_tuning(actors: dict[str, ActorTuning], wait: WaitName) -> dict[str, ActorTuning]:
@@ -151,8 +155,9 @@ def run_once(name: str, seconds: float, model: Path) -> Run:
 def bare_once(name: str, seconds: float) -> np.ndarray:
     """The same load into a client that only receives: ns after each tick was due."""
     setup = SETUPS[name]
-    spinning = setup.actors["compute"].wait == "spin"
-    return bare.latencies(setup.load(seconds), spinning, int(WARM_UP_S * setup.rate))
+    tuning = setup.actors["compute"]
+    with bare.real_time() if tuning.realtime else nullcontext():
+        return bare.latencies(setup.load(seconds), tuning.wait == "spin", int(WARM_UP_S * setup.rate))
 
 
 def _observe(engine: EngineRun, channel: Connection, load: venue.Load) -> Run:

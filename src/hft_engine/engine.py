@@ -343,7 +343,9 @@ def _manifest(config: Config, topology: Topology, run_id: str) -> rundir.Manifes
 def _mode(config: Config, topology: Topology, process: Process) -> str:
     """The wait strategy of a process."""
     critical = sum(p.hot for p in topology.processes)
-    return resolve(_tuning(config, process).wait, process.hot, critical, os.cpu_count() or 1)
+    tuning = _tuning(config, process)
+    wait = "park" if tuning.realtime and tuning.wait == "auto" else tuning.wait
+    return resolve(wait, process.hot, critical, os.cpu_count() or 1)
 
 
 def _places(config: Config, topology: Topology) -> Places:
@@ -372,6 +374,7 @@ def _plan(made: Run, process: Process) -> ProcessPlan:
         mode=_mode(config, topology, process),
         bell=topology.bells[process.name],
         cpus=made.places.of[process.name],
+        realtime=_tuning(config, process).realtime and topology.source != "replay",  # which never sleeps
         run_id=made.directory.run_id,
         run_dir=str(made.directory.path),
         data_dir=config.engine.data_dir,

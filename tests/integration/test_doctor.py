@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from hft_engine.config.schema import (
+    ActorTuning,
     Config,
     EngineConfig,
     ExecutionConfig,
@@ -17,6 +18,7 @@ from hft_engine.config.schema import (
 from hft_engine.doctor import command, feeds, machine
 from hft_engine.doctor.findings import Finding, Level
 from hft_engine.feed.simulator.serving import RunningVenue
+from hft_engine.runtime import placement
 
 KEY = "secret-key-12345"
 MARKET = SimulatorConfig(api_key=KEY, instruments=4, ticks_per_s=1_000.0)
@@ -99,3 +101,17 @@ def test_a_machine_without_room_and_a_strategy_that_is_not_there_are_problems(
         assert finding.level is Level.PROBLEM
         assert finding.remedy
     assert "no_such_strategy" in of_area(found, "configuration").text
+
+
+@pytest.mark.parametrize(("granted", "level"), [(True, Level.OK), (False, Level.WARNING)])
+def test_whether_an_actor_may_run_in_real_time_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, granted: bool, level: Level
+) -> None:
+    monkeypatch.setattr(placement, "go_before_all", lambda: granted)
+    config = config_of(tmp_path, "")
+    assert not [finding for finding in machine.examine(config) if finding.area == "real time"]
+    actors = {"compute": ActorTuning(wait="park", realtime=True), "feed": ActorTuning()}
+    engine = msgspec.structs.replace(config.engine, actors=actors)
+    finding = of_area(list(machine.examine(msgspec.structs.replace(config, engine=engine))), "real time")
+    assert finding.level is level
+    assert finding.text.startswith("compute in real time (engine.actors)")

@@ -17,6 +17,7 @@ from hft_engine.persistence.journal import JournalReader
 from hft_engine.records import HOPS, TICK_DTYPE, TickKind, signal_hops
 from hft_engine.views.run import RunView
 from support.engine import Engine, demo, hft
+from support.realtime import may_run_in_real_time
 from support.waiting import wait_for
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -174,6 +175,26 @@ def check_slowest_are_in_the_journal(engine: Engine) -> None:
         assert tick["ts_publish_ns"] - tick["ts_mono_ns"] == slow["hops_ns"]["feed"]
 
 
+def check_real_time(engine: Engine, urgent: str, other: str) -> None:
+    """That ``urgent`` alone goes before everything of normal priority, its main thread only; or says it may not."""
+    policies = {
+        role: [os.sched_getscheduler(thread.id) for thread in threads(engine, role)]
+        for role in (urgent, other)
+    }
+    assert set(policies[other]) <= {os.SCHED_OTHER, os.SCHED_BATCH}
+    main, *rest = policies[urgent]
+    assert set(rest) <= {os.SCHED_OTHER, os.SCHED_BATCH}
+    if may_run_in_real_time():
+        assert main == os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+    else:
+        assert main == os.SCHED_OTHER
+        assert "which this user may not" in (engine.directory / "logs" / f"{urgent}.log").read_text()
+
+
+def threads(engine: Engine, role: str) -> list[Any]:
+    return sorted(psutil.Process(engine.pid_of(role)).threads(), key=lambda thread: thread.id)
+
+
 def journaled(session: Path) -> np.ndarray:
     """All ticks that are in the journal so far."""
     return np.concatenate([chunk.view("V128") for chunk in JournalReader(session)]).view(TICK_DTYPE)
@@ -192,9 +213,10 @@ def test_a_pause_of_any_stage_shows_in_every_tick_due_meanwhile(tmp_path: Path) 
 
 
 def test_latency_is_shown_while_an_actor_hangs(tmp_path: Path) -> None:
-    with demo(tmp_path, *SETTINGS, *PATIENT) as engine:
+    with demo(tmp_path, *SETTINGS, *PATIENT, "engine.actors.signals.realtime=true") as engine:
         engine.wait_for_signals()
         pid = engine.pid_of("signals")
+        check_real_time(engine, "signals", "inference")
         os.kill(pid, signal.SIGSTOP)
         try:
             assert next(row for row in lat(engine)["hops"] if row["hop"] == "inference")["since_start"][

@@ -20,6 +20,7 @@ from hft_engine.config.validate import Problem, suggest
 RULES_MAX = 64  # a rule's armed bit lives in one 64-bit word
 Z85_KEY_LENGTH = 40  # ZeroMQ RFC 32: 32 bytes in Z85
 RULE_INPUTS = ("probability", "probability_down")  # what a rule may name besides a feature
+_NEVER_SLEEP = ("spin", "yield")
 ROLES = (
     "feed",
     "replay",
@@ -85,6 +86,12 @@ def _check_actors(config: Config, usable: Collection[int]) -> Iterator[Problem]:
             yield Problem(
                 f"engine.actors.{role}.cpus",
                 f"CPU {missing[0]} cannot be used here; this process may run on {have}; [] means anywhere",
+            )
+        if tuning.realtime and tuning.wait in _NEVER_SLEEP:
+            yield Problem(
+                f"engine.actors.{role}.realtime",
+                f"does not go with wait: {tuning.wait}, which never lets its core go: the kernel would take it away "
+                "for 50 ms of every second; set wait: park",
             )
 
 

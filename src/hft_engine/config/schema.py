@@ -27,10 +27,14 @@ class _Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class ActorTuning(_Section, frozen=True):
-    """How one actor waits and where it runs. Empty ``cpus`` means anywhere."""
+    """How one actor waits and where it runs. Empty ``cpus`` means anywhere.
+
+    ``realtime``: before everything of normal priority on its core (SCHED_FIFO), where this user may; it has to sleep.
+    """
 
     wait: WaitName = "auto"
     cpus: tuple[NonNegative, ...] = ()
+    realtime: bool = False
 
 
 class EngineConfig(_Section, frozen=True):

@@ -5,12 +5,13 @@ import os
 import resource
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hft_engine import preflight, topology
 from hft_engine.config.schema import Config
 from hft_engine.doctor.findings import Finding, ok, problem, warning
-from hft_engine.runtime import kernelcache
+from hft_engine.runtime import kernelcache, placement
 from hft_engine.runtime.rundir import SHM
 from hft_engine.shm import layout
 
@@ -28,6 +29,7 @@ def examine(config: Config) -> Iterator[Finding]:
     yield _shared_memory(config)
     yield _disk(config)
     yield _files()
+    yield from _real_time(config)
     yield _clock()
     yield _kernels()
 
@@ -84,6 +86,22 @@ def _files() -> Finding:
     if soft != resource.RLIM_INFINITY and soft < FILES_MIN:
         return warning("limits", text, f"ulimit -n {FILES_MIN}, before the start")
     return ok("limits", text)
+
+
+def _real_time(config: Config) -> Iterator[Finding]:
+    wanted = [name for name, tuning in config.engine.actors.items() if tuning.realtime]
+    if not wanted:
+        return
+    text = f"{', '.join(wanted)} in real time (engine.actors)"
+    with ThreadPoolExecutor(
+        1
+    ) as beside:  # what is asked for is asked of a thread of its own, which then ends
+        granted = beside.submit(placement.go_before_all).result()
+    if granted:
+        yield ok("real time", text)
+    else:
+        remedy = "give it CAP_SYS_NICE, or LimitRTPRIO=1 in its service (ulimit -r 1), or set realtime: false"
+        yield warning("real time", f"{text}: this user may not, it would run as others do", remedy)
 
 
 def _clock() -> Finding:

@@ -34,6 +34,17 @@ def go_first() -> None:
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
+def go_before_all() -> bool:
+    """This thread goes before everything of normal priority, the kernel's threads too; False where this user may not
+    have that. Threads and processes that it makes do not inherit it.
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+    except PermissionError:
+        return False
+    return True
+
+
 def give_way() -> None:
     """This thread is of the background: waking, it interrupts nobody."""
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

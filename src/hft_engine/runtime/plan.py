@@ -39,5 +39,6 @@ class ProcessPlan(msgspec.Struct, frozen=True):
     ticks_factory: str  # "module:callable" of configuration and run id -> an OpenTickLog, or None
     config: Config
     session_dir: str | None = None  # where session events go; None: nowhere
+    realtime: bool = False  # it sleeps, and goes before everything of normal priority
     optional: bool = False  # the engine goes on without this process
     history_dir: str | None = None  # whose session events are repeated; None: those of ``session_dir``

@@ -2,6 +2,7 @@
 
 import gc
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -126,7 +127,7 @@ def _path(text: str | None) -> Path | None:
     return Path(text) if text is not None else None
 
 
-def _prepare(plan: ProcessPlan) -> None:
+def _prepare(plan: ProcessPlan, log: logging.Logger) -> None:
     fine_timers()
     os.sched_setaffinity(0, plan.cpus)
     gc.collect()
@@ -138,6 +139,12 @@ def _prepare(plan: ProcessPlan) -> None:
         steady_heap()
         os.nice(placement.BACKGROUND_NICE)
         placement.give_way()
+    if plan.realtime and not placement.go_before_all():
+        log.warning(
+            "engine.actors: %s is to run in real time, which this user may not; it runs as others do. "
+            "Remedy: setcap cap_sys_nice=ep, or LimitRTPRIO=1 of its service, or realtime: false",
+            plan.name,
+        )
 
 
 def _report(run: ActorRun, port: _SocketPort, error: BaseException) -> None:
@@ -161,7 +168,7 @@ def run(payload: bytes) -> int:
             runs.append(ActorRun(actor, _context(plan, role, attached, port), bool(role.reads)))
         runner = _runner(plan, runs, attached, port, stopping)
         runner.start(os.getpid())
-        _prepare(plan)
+        _prepare(plan, runs[0].ctx.log)
         runner.run()
         return 0
     except HOPELESS as error:

@@ -30,6 +30,14 @@ def load(*overrides: str):
         (["supervisor.heartbeat_limit_ms=3000"], ["supervisor.heartbeat_limit_ms", "hang_kill_ms"]),
         (["engine.actors.fed.wait=spin"], ["engine.actors.fed", "did you mean feed?"]),
         (["engine.actors.feed.cpus=[7]"], ["engine.actors.feed.cpus", "CPU 7", "0, 1"]),
+        (
+            ["engine.actors.feed={wait: spin, realtime: true}"],
+            ["engine.actors.feed.realtime", "wait: spin", "park"],
+        ),
+        (
+            ["engine.actors.feed={wait: yield, realtime: true}"],
+            ["engine.actors.feed.realtime", "wait: yield"],
+        ),
         ([f"signals.rules=[{rule()}, {rule()}]"], ["signals.rules[1].name", "names must differ"]),
         ([f"signals.rules=[{rule(release='1.5')}]"], ["signals.rules[0].release", "at or below enter"]),
         (
@@ -62,6 +70,7 @@ def test_a_broken_rule_names_its_key_and_the_remedy(overrides, words):
     [
         [f"signals.rules=[{rule(release='1')}]"],
         [f"signals.rules=[{rule(when='below', release='1', full='0')}]"],
+        ["engine.actors.feed={wait: park, realtime: true}", "engine.actors.signals={realtime: true}"],
         ["publisher.tcp=127.0.0.1:5556"],
         ["publisher.tcp=localhost:0"],
         ["publisher.tcp=[::1]:5556"],
