@@ -162,7 +162,7 @@ def leaf_depths(tree: Tree) -> np.ndarray:
 
 
 def _depth_note(booster: Any, trees: Trees, rows: np.ndarray) -> str:
-    # What a traversal that branches pays for; ours pays for the deepest of eight trees.
+    # What a traversal that branches pays for; ours pays for the lane whose trees have the most.
     reached = np.asarray(booster.predict(rows, pred_leaf=True))
     depths = [leaf_depths(tree)[reached[:, i]] for i, tree in enumerate(trees)]
     mean, deepest = np.mean(depths), np.mean([leaf_depths(tree).max() for tree in trees])

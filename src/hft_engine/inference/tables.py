@@ -48,7 +48,7 @@ STEP = 2  # words from a node's threshold to its step
 PAIR = 2 * STEP  # words of two siblings
 ROOTS = PAIR  # the first root, behind the pair of which node 0 is one
 PLACE_BITS = (
-    16  # of a step: where in the row the column is, where the threshold is written; the rest: the first child
+    16  # of a step, lowest first: where in the row its column is, where its threshold goes; then the child
 )
 CATEGORICAL = 1 << 15  # bit of a column's place in a step
 PLACE_MASK = CATEGORICAL - 1
