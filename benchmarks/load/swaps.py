@@ -30,7 +30,8 @@ import numpy as np
 from benchmarks import harness, workload
 from benchmarks.load import overload, overload_load
 from benchmarks.load.engine_run import EngineRun, Scratch
-from benchmarks.load.overload import Part, Session
+from benchmarks.load.overload import Session
+from benchmarks.load.overload_burst import Part
 from benchmarks.load.overload_load import Phase
 from benchmarks.load.overload_watch import Watch
 from benchmarks.load.venue import expect, venue_process

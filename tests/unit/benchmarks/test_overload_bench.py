@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from benchmarks import plot
 from benchmarks.load import overload
-from benchmarks.load.overload import Burst, Part
+from benchmarks.load.overload_burst import Burst, Part
 from benchmarks.load.overload_load import EVENTS, Block, Phase, play
 from benchmarks.load.overload_watch import Look, Reader
 from benchmarks.micro.decode import Pipeline
