@@ -5,10 +5,10 @@
 
 The rate is raised until a stage is lapped or ever more waits (the search of ``load.overload``). Once with the model of
 100 trees x 31 leaves on every tick, twice with it on bars alone: of a second, which is the engine's own configuration,
-and of ten prints, where every thirtieth tick is a bar. Beside it, the same load into a client that does nothing but
-``recv``: what the load process and the loopback can bring; and what one core could take of it on bars if nothing were
-between its parts: that ``recv``, the scanner, the indicators and the model on the bars that they give, each alone on
-the same ticks. What the journal had of it at that rate is shown, too: it is written by the load's core.
+and (not ``--quick``) of ten prints, where every thirtieth tick is a bar. Beside it, the same load into a client that
+does nothing but ``recv``: what the load process and the loopback can bring; and what one core could take of it on bars
+if nothing were between its parts: that ``recv``, the scanner, the indicators and the model on the bars that they give,
+each alone on the same ticks. What the journal had of it at that rate is shown, too: it is written by the load's core.
 """
 
 import functools
@@ -57,6 +57,7 @@ CASES = (
     Case("model on bars", "pipeline_live_on_bars", "bars", IndicatorConfig(), 5_000_000.0),
     Case("model on bars of ten prints", "pipeline_live_on_short_bars", "bars", workload.INDICATORS),
 )
+QUICK = CASES[:2]
 
 
 @dataclass(frozen=True)
@@ -161,24 +162,25 @@ def _drain(sock: socket.socket, until_quiet: bool, shared: Any = None, ticks: in
 def main() -> int:
     report = harness.Report("live", harness.options(__doc__ or ""))
     probe_s, part_s = report.opts.seconds(1.0, 0.4), report.opts.seconds(1.0, 0.4)
+    cases = QUICK if report.opts.quick else CASES
     scratch = Scratch()
     try:
         rows = workload.model_rows(20_000)
         texts = [
             workload.train_model(model_of(scratch.disk, case), rows, indicators=case.indicators)
-            for case in CASES
+            for case in cases
         ]
         bare_ticks = report.opts.count(4_000_000, 1_000_000) // EVENTS * EVENTS
         report.sense_jitter()
         runs: dict[str, list[Any]] = report.interleave(
             {"bare recv": lambda: bare_rate(bare_ticks)}
-            | {case.label: functools.partial(live_rate, scratch.disk, case, probe_s) for case in CASES}
+            | {case.label: functools.partial(live_rate, scratch.disk, case, probe_s) for case in cases}
         )
         report.sense_jitter()
     finally:
         scratch.remove()
     bare, model_ns = runs["bare recv"], model_row_ns(texts[0])
-    for case in CASES:
+    for case in cases:
         kept: list[Kept] = runs[case.label]
         reference = ("the same load into a bare recv", bare)
         if case.evaluate == "bars":

@@ -277,7 +277,7 @@ def _show(report: harness.Report, setup: str, run: Run) -> None:
 
 def main() -> int:
     report = harness.Report("tick_to_signal", harness.options(__doc__ or ""))
-    seconds = report.opts.seconds(10.0, 3.0)
+    seconds = report.opts.seconds(10.0, 2.0)
     scratch = Scratch()
     try:
         report.progress("training a model ...")

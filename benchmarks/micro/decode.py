@@ -137,7 +137,7 @@ def main() -> int:
     seconds = report.opts.seconds(1.5, 0.4)
     symbols, ticks = workload.market_ticks(report.opts.count(40_000, 10_000))
     report.sense_jitter()
-    for events in FRAME_EVENTS:
+    for events in FRAME_EVENTS[: 2 if report.opts.quick else None]:
         _measure(report, workload.frames_of(symbols, ticks, events), len(ticks), events, seconds)
     report.sense_jitter()
     report.note(

@@ -240,7 +240,7 @@ def zmq_rate(count: int) -> float:
 
 def main() -> int:
     report = harness.Report("ring", harness.options(__doc__ or ""))
-    records = report.opts.count(50_000_000, 10_000_000)
+    records = report.opts.count(50_000_000, 8_000_000)
     messages = report.opts.count(1_000_000, 200_000)
     report.sense_jitter()
     ours = report.measure(f"{records:,} records", lambda: ring_rate(records))
