@@ -43,7 +43,7 @@ from hft_engine.shm.histogram_view import percentile
 # Not 10,000 and 5,000 a second: the kernel's and the host's timers interrupt every 4 and 10 ms, and a tick every 100 or
 # 200 us would be in step with them: of a run's ticks one in fifty would meet an interruption, or none, as it began.
 RATE, LOOPBACK_RATE = 10_013.0, 5_013.0
-WARM_UP_S = 3.0
+WARM_UP_S, BARE_WARM_UP_S = 3.0, 0.5
 POLL_S = 0.25  # the signals ring holds 6.5 s of this load
 PERCENTS = (50.0, 99.0, 99.9, 100.0)
 HOPS = (
@@ -95,7 +95,7 @@ def _setups() -> dict[str, Setup]:
 
 
 SETUPS = _setups()
-NOT_QUICK = ("dedicated_park", "loopback_normal")  # who looks for a minute wants the best wait
+NOT_QUICK = ("dedicated_park", "loopback", "loopback_normal")  # who looks for a minute wants the best wait
 
 
 def throughput_tuning(actors: dict[str, ActorTuning], wait: WaitName) -> dict[str, ActorTuning]:
@@ -157,7 +157,8 @@ def bare_once(name: str, seconds: float) -> np.ndarray:
     setup = SETUPS[name]
     tuning = setup.actors["compute"]
     with bare.real_time() if tuning.realtime else nullcontext():
-        return bare.latencies(setup.load(seconds), tuning.wait == "spin", int(WARM_UP_S * setup.rate))
+        load = venue.Load(setup.rate, int((BARE_WARM_UP_S + seconds) * setup.rate), setup.spin_ns)
+        return bare.latencies(load, tuning.wait == "spin", int(BARE_WARM_UP_S * setup.rate))
 
 
 def _observe(engine: EngineRun, channel: Connection, load: venue.Load) -> Run:
