@@ -12,8 +12,8 @@ from support.sim_markets import SYMBOLS, recorded, steady_ticks
 
 KEY = "secret-key-12345"
 CONFIG = SimulatorConfig(api_key=KEY)
-TICKS = 4_000
-STEP_NS = 1_000_000
+TICKS = 2_400
+STEP_NS = 3_000_000  # the window of 64 ticks of an instrument is 576 ms: on a busy machine a line is late by 200
 Numbers = dict[int, set[int]]  # by instrument of the venue
 
 
@@ -64,7 +64,7 @@ def test_a_tick_goes_on_once_whichever_line_brings_it_and_what_none_brings_is_co
                 name: engine.count(name) for name in ("second_copies", "repeated_copies", "lost_by_all")
             }
             assert counted == {"second_copies": second, "repeated_copies": 0, "lost_by_all": lost}
-            assert 10 < lost < 100, "a hundredth"
+            assert 6 < lost < 60, "a hundredth"
             assert engine.count("missing") == lost
             assert engine.count("repeated") == 0
             assert lines["main"]["first"] + lines["b"]["first"] == sum(map(len, came.values()))
