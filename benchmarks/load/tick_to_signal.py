@@ -53,7 +53,9 @@ HOPS = (
     ("signals", "signals", "prediction visible -> signal visible"),
     ("signals", "tick_to_signal", "frame left socket -> signal visible"),
 )
-PUNCTUAL_NS = 60_000  # the load spins this long before a tick is due: longer than a nap here overshoots
+# The load spins this long before a tick is due, half of the time between two: longer than a nap here overshoots and
+# than most of what the processes on its core do inside the kernel, which gives the core to nobody meanwhile.
+PUNCTUAL_NS = 100_000
 BACKGROUND = ("publisher", "persistence")
 _STAGES = ("feed", "indicators", "inference", "signals")
 
