@@ -13,7 +13,7 @@ from support.sim_markets import SYMBOLS, recorded, steady_ticks
 KEY = "secret-key-12345"
 CONFIG = SimulatorConfig(api_key=KEY)
 TICKS = 2_400
-STEP_NS = 3_000_000  # the window of 64 ticks of an instrument is 576 ms: on a busy machine a line is late by 200
+STEP_NS = 3_000_000  # 64 ticks of an instrument, the window, are 576 ms: in CI a line was late by 200
 Numbers = dict[int, set[int]]  # by instrument of the venue
 
 

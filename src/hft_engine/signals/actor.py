@@ -1,4 +1,8 @@
-"""The signals actor: predictions -> rule kernel -> signals, each published the moment it is decided."""
+"""The signals actor: predictions -> rule kernel -> signals.
+
+What waits is decided GROUP_MAX records at a time, and their signals become visible at once, with one look at the clock;
+who keeps up decides each record as it comes.
+"""
 
 import functools
 from typing import Any
@@ -31,7 +35,7 @@ from hft_engine.shm.ring import (
     write_record,
 )
 from hft_engine.signals.chain import link
-from hft_engine.signals.checkpoint import DONE, Checkpoint, Fact, enter, leave
+from hft_engine.signals.checkpoint import DONE, GROUP_MAX, Checkpoint, Fact, enter, leave, note
 from hft_engine.signals.live import LiveRules
 from hft_engine.signals.rules import (
     C_PREDICTIONS,
@@ -49,13 +53,14 @@ from hft_engine.wiring import wire, wired
 from hft_engine.words import copy_head
 
 RECORDS_MAX = 256  # a duty cycle: well under a millisecond
-GROUP_MAX = 16  # records whose heads are copied before the first of them is decided
 
 
-# Order of the arrays wired into ``duty``; ``chain`` uint64[1]: hash of the last signal; ``draft``: the next signal.
-_WIRES = 18
+# Order of the arrays wired into ``duty``; ``chain`` uint64[1]: hash of the last signal; ``scratch``, ``drafts``: a
+# group's records and signals; ``causes`` int64[GROUP_MAX]: places in scratch of the records to decide, then of those
+# that gave a signal.
+_WIRES = 19
 _IN_HEAD, _IN, _OUT_HEAD, _OUT, _BELLS, _RULES, _STATES, _MEMORY, _CHAIN, _SCRATCH = range(10)
-_COUNTS, _HIST, _HIST_TOTAL, _DRAFT, _SLOWEST, _CONTROL, _MARKS, _GATE = range(10, _WIRES)
+_COUNTS, _HIST, _HIST_TOTAL, _DRAFTS, _CAUSES, _SLOWEST, _CONTROL, _MARKS, _GATE = range(10, _WIRES)
 _HEAD_WORDS = int(PREDICTION_DTYPE.fields["values"][1]) // 8  # type: ignore[index]  # all but the features
 
 
@@ -105,13 +110,14 @@ def duty(wiring: np.ndarray, reader: int) -> int:
     rules, scratch = wired(wiring, _RULES, RULE_DTYPE), wired(wiring, _SCRATCH, PREDICTION_DTYPE)
     gate = wired(wiring, _GATE, np.int64)
     limit = min(RECORDS_MAX, room(wired(wiring, _OUT_HEAD, np.int64), RECORDS_MAX))
+    group_max = min(GROUP_MAX, len(wired(wiring, _OUT, SIGNAL_DTYPE)) >> 1)
     position = seek(in_head, in_slots, reader)
     done = 0
     stops = False
     while done < limit and not stops:
         n = 0
         skipping = gate[SKIPPING]
-        while n < min(len(scratch), limit - done) and _take(in_slots, position + done + n, rules, scratch, n):
+        while n < min(group_max, limit - done) and _take(in_slots, position + done + n, rules, scratch, n):
             stops = _stops(gate, in_slots, position + done + n, scratch, n)
             if stops or gate[SKIPPING] != skipping:
                 break
@@ -127,34 +133,74 @@ def duty(wiring: np.ndarray, reader: int) -> int:
 
 @kernel()
 def _decide_group(wiring: np.ndarray, scratch: np.ndarray, n: int) -> None:
-    out_head, out_slots = wired(wiring, _OUT_HEAD, np.int64), wired(wiring, _OUT, SIGNAL_DTYPE)
-    rules, states = wired(wiring, _RULES, RULE_DTYPE), wired(wiring, _STATES, STATE_DTYPE)
-    memory, chain = wired(wiring, _MEMORY, np.int64), wired(wiring, _CHAIN, np.uint64)
-    counts, hist = wired(wiring, _COUNTS, np.int64), wired(wiring, _HIST, np.int64)
-    hist_total, draft = wired(wiring, _HIST_TOTAL, np.int64), wired(wiring, _DRAFT, SIGNAL_DTYPE)
-    slowest, bells = wired(wiring, _SLOWEST, np.int64), wired(wiring, _BELLS, np.int64)
+    memory, causes = wired(wiring, _MEMORY, np.int64), wired(wiring, _CAUSES, np.int64)
+    count = _note_group(wiring, scratch, n)
+    if count == 0:
+        return
+    sequence = claim(wired(wiring, _OUT_HEAD, np.int64), wired(wiring, _OUT, SIGNAL_DTYPE), 0)
+    enter(memory, count, scratch[causes[count - 1]]["source_sequence"], sequence)
+    signals = _decide_all(wiring, scratch, count, sequence)
+    if signals > 0:
+        _let_out(wiring, scratch, signals, sequence)
+    leave(memory)
+
+
+@kernel(forceinline=True)
+def _note_group(wiring: np.ndarray, scratch: np.ndarray, n: int) -> int:
+    """How many of the first ``n`` records are to be decided: ``causes`` says which; what they may move is kept."""
+    memory, causes = wired(wiring, _MEMORY, np.int64), wired(wiring, _CAUSES, np.int64)
+    states, counts = wired(wiring, _STATES, STATE_DTYPE), wired(wiring, _COUNTS, np.int64)
     control, marks = wired(wiring, _CONTROL, np.int64), wired(wiring, _MARKS, np.int64)
+    count = 0
     for i in range(n):
         if scratch[i]["source_sequence"] < memory[DONE] or not _is_usable(scratch, i, states, counts):
             continue
+        row = scratch[i]["instrument_id"]
         if control[EPOCH] != 0:
-            keep_row(control, marks, scratch[i]["instrument_id"])
-        sequence = claim(out_head, out_slots, 0)
-        enter(memory, states, scratch, i, sequence)
+            keep_row(control, marks, row)
+        note(memory, states, count, row)
+        causes[count] = i
+        count += 1
+    return count
+
+
+@kernel(forceinline=True)
+def _decide_all(wiring: np.ndarray, scratch: np.ndarray, count: int, sequence: int) -> int:
+    """How many signals the records of ``causes`` give, from ``sequence`` on; they are in ``drafts`` then."""
+    rules, states = wired(wiring, _RULES, RULE_DTYPE), wired(wiring, _STATES, STATE_DTYPE)
+    chain, counts = wired(wiring, _CHAIN, np.uint64), wired(wiring, _COUNTS, np.int64)
+    drafts, causes = wired(wiring, _DRAFTS, SIGNAL_DTYPE), wired(wiring, _CAUSES, np.int64)
+    signals = 0
+    for k in range(count):
+        i = causes[k]
         winner = decide(rules, states, scratch, i, counts)
         if winner >= 0:
-            write_signal(rules, winner, scratch, i, draft, 0, sequence)
-            chain[0] = link(draft, 0, chain[0])
-            draft[0]["chain_hash"] = chain[0]
-            claim(out_head, out_slots, 1)
-            now_ns: int = stamp_ns()
-            draft[0]["ts_publish_ns"] = now_ns
-            write_record(out_slots, sequence, draft, 0)
-            publish(out_head, out_slots, bells, sequence + 1)
-            histogram.record(hist, now_ns - scratch[i]["ts_publish_ns"])
-            histogram.record(hist_total, now_ns - scratch[i]["ts_mono_ns"])
-            keep(slowest, draft, scratch, i)
-        leave(memory, scratch, i)
+            write_signal(rules, winner, scratch, i, drafts, signals, sequence + signals)
+            chain[0] = link(drafts, signals, chain[0])
+            drafts[signals]["chain_hash"] = chain[0]
+            causes[signals] = i
+            signals += 1
+    return signals
+
+
+@kernel(forceinline=True)
+def _let_out(wiring: np.ndarray, scratch: np.ndarray, signals: int, sequence: int) -> None:
+    """``drafts`` into the ring, visible at once."""
+    out_head, out_slots = wired(wiring, _OUT_HEAD, np.int64), wired(wiring, _OUT, SIGNAL_DTYPE)
+    drafts, causes = wired(wiring, _DRAFTS, SIGNAL_DTYPE), wired(wiring, _CAUSES, np.int64)
+    hist, hist_total = wired(wiring, _HIST, np.int64), wired(wiring, _HIST_TOTAL, np.int64)
+    bells, slowest = wired(wiring, _BELLS, np.int64), wired(wiring, _SLOWEST, np.int64)
+    claim(out_head, out_slots, signals)
+    now_ns: int = stamp_ns()
+    for k in range(signals):
+        drafts[k]["ts_publish_ns"] = now_ns
+        write_record(out_slots, sequence + k, drafts, k)
+    publish(out_head, out_slots, bells, sequence + signals)
+    for k in range(signals):
+        i = causes[k]
+        histogram.record(hist, now_ns - scratch[i]["ts_publish_ns"])
+        histogram.record(hist_total, now_ns - scratch[i]["ts_mono_ns"])
+        keep(slowest, drafts, k, scratch, i)
 
 
 def _call(wiring: Any, words: int, reader: int, argument: int) -> int:
@@ -189,7 +235,7 @@ class SignalsActor(BaseActor):
         if checkpoint.is_new and (kept := self._snapshots.restore()) is not None:
             checkpoint.resume(kept.facts)
         if checkpoint.recover(target.published):
-            ctx.log.warning("an earlier life died inside a record; the state was put right")
+            ctx.log.warning("an earlier life died inside a group of records; the state was put right")
         self._ctx, self._source = ctx, source
         self._schedule = Schedule()
         self._rules = LiveRules(ctx, self._schedule)
@@ -294,7 +340,8 @@ def _arrays(
         counts,
         hist,
         hist_total,
-        np.zeros(1, SIGNAL_DTYPE),
+        np.zeros(GROUP_MAX, SIGNAL_DTYPE),
+        np.zeros(GROUP_MAX, np.int64),
         slowest,
         snapshots.control,
         snapshots.marks,

@@ -2,11 +2,12 @@
 
 It lives in a file of the run directory that the actor maps and its kernel writes in place:
 
-    identity words as in ``shm.layout`` | word 16: the eight words below | page 1: ``STATE_DTYPE`` rows
+    identity words as in ``shm.layout`` | word 16: the words below | page 1: ``STATE_DTYPE`` rows
 
-A record is processed as: copy its instrument's row to the undo words, ENTERED := its tick + 1, decide, publish,
-DONE := its tick + 1. After a death in between, the row is put back unless the record's signal was published;
-then records of ticks below DONE are skipped. So no signal comes twice and none is missing.
+Records are processed in groups: copy their instruments' rows to the undo words, ENTERED := the last one's tick + 1,
+decide them all, publish their signals at once, DONE := ENTERED. After a death in between, the rows are put back unless
+the group's signals were published; then records of ticks below DONE are skipped. So no signal comes twice and none is
+missing.
 
 For a new run that goes on with an old session the same is copied now and then (``runtime.snapshot``): FACTS.
 """
@@ -25,28 +26,35 @@ from hft_engine.signals.rules import STATE_DTYPE
 
 FILE = "signals.state"
 _FIRST = 16
-WORDS = 8
-ENTERED, DONE, PUBLISHED, INSTRUMENT, DISARMED, WEAK, LAST_BUY, LAST_SELL = range(WORDS)
+GROUP_MAX = 16  # records of a group
+ENTERED, DONE, PUBLISHED, COUNT, _UNDO_0 = range(5)
+_ROW, _DISARMED, _WEAK, _LAST_BUY, _LAST_SELL, _UNDO_WORDS = range(6)  # of a record of the group
+WORDS = _UNDO_0 + GROUP_MAX * _UNDO_WORDS
 
 
 @kernel(forceinline=True)
-def enter(memory: np.ndarray, states: np.ndarray, predictions: np.ndarray, i: int, published: int) -> None:
-    """Before ``predictions[i]`` moves any state. ``published``: signals so far."""
-    row = predictions[i]["instrument_id"]
-    memory[PUBLISHED] = published
-    memory[INSTRUMENT] = row
-    memory[DISARMED] = np.int64(states[row]["disarmed"])
-    memory[WEAK] = np.int64(states[row]["weak"])
-    memory[LAST_BUY] = states[row]["last_buy_ns"]
-    memory[LAST_SELL] = states[row]["last_sell_ns"]
-    store_release(memory, ENTERED, predictions[i]["source_sequence"] + 1)
+def note(memory: np.ndarray, states: np.ndarray, at: int, row: int) -> None:
+    """Keep ``states[row]``, which the group's record number ``at`` may move, as it is before the group."""
+    undo = _UNDO_0 + at * _UNDO_WORDS
+    memory[undo + _ROW] = row
+    memory[undo + _DISARMED] = np.int64(states[row]["disarmed"])
+    memory[undo + _WEAK] = np.int64(states[row]["weak"])
+    memory[undo + _LAST_BUY] = states[row]["last_buy_ns"]
+    memory[undo + _LAST_SELL] = states[row]["last_sell_ns"]
+
+
+@kernel(forceinline=True)
+def enter(memory: np.ndarray, count: int, tick: int, published: int) -> None:
+    """Before a group moves any state. ``count``: noted rows; ``tick``: of its last record; ``published``: signals."""
+    memory[PUBLISHED], memory[COUNT] = published, count
+    store_release(memory, ENTERED, tick + 1)
     fence_release()
 
 
 @kernel(forceinline=True)
-def leave(memory: np.ndarray, predictions: np.ndarray, i: int) -> None:
-    """After what ``predictions[i]`` caused is published."""
-    store_release(memory, DONE, predictions[i]["source_sequence"] + 1)
+def leave(memory: np.ndarray) -> None:
+    """After what the group caused is published."""
+    store_release(memory, DONE, memory[ENTERED])
     fence_release()
 
 
@@ -98,16 +106,15 @@ class Checkpoint:
         self.memory[ENTERED] = self.memory[DONE] = facts[Fact.DONE]
 
     def recover(self, published: int) -> bool:
-        """Undo a record that a death cut short. ``published``: signals in the ring. True if there was one."""
+        """Undo a group that a death cut short. ``published``: signals in the ring. True if there was one."""
         memory = self.memory
         if memory[ENTERED] <= memory[DONE]:
             return False
         if published > memory[PUBLISHED]:
             memory[DONE] = memory[ENTERED]
         else:
-            row = self.states[int(memory[INSTRUMENT])]
-            row["disarmed"], row["weak"] = memory[DISARMED : WEAK + 1].view(np.uint64)
-            row["last_buy_ns"], row["last_sell_ns"] = memory[LAST_BUY], memory[LAST_SELL]
+            undo = memory[_UNDO_0:].reshape(-1, _UNDO_WORDS)[: int(memory[COUNT])]
+            self.states.view(np.int64).reshape(-1, _UNDO_WORDS - 1)[undo[:, _ROW]] = undo[:, _DISARMED:]
             memory[ENTERED] = memory[DONE]
         return True
 

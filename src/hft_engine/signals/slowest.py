@@ -9,16 +9,18 @@ from hft_engine.signals.slowest_table import BAR, PLACE, ROW_WORDS, ROWS_WORD, S
 
 
 @kernel()
-def _insert(table: np.ndarray, signals: np.ndarray, predictions: np.ndarray, i: int, total_ns: int) -> None:
+def _insert(
+    table: np.ndarray, signals: np.ndarray, k: int, predictions: np.ndarray, i: int, total_ns: int
+) -> None:
     """Take the row of the least total, then look which has the least."""
     row = ROWS_WORD + table[PLACE] * ROW_WORDS
     table[STAMP] |= 1
     fence_release()
     table[row] = total_ns
-    table[row + 1] = signals[0]["sequence"]
-    table[row + 2] = signals[0]["source_sequence"]
-    table[row + 3] = signals[0]["instrument_id"]
-    table[row + 4] = signals[0]["ts_recv_ns"]
+    table[row + 1] = signals[k]["sequence"]
+    table[row + 2] = signals[k]["source_sequence"]
+    table[row + 3] = signals[k]["instrument_id"]
+    table[row + 4] = signals[k]["ts_recv_ns"]
     table[row + 5] = predictions[i]["ts_tick_ns"] - predictions[i]["ts_mono_ns"]
     table[row + 6] = predictions[i]["ts_feature_ns"] - predictions[i]["ts_tick_ns"]
     table[row + 7] = predictions[i]["ts_publish_ns"] - predictions[i]["ts_feature_ns"]
@@ -31,9 +33,9 @@ def _insert(table: np.ndarray, signals: np.ndarray, predictions: np.ndarray, i: 
 
 
 @kernel(forceinline=True)
-def keep(table: np.ndarray, signals: np.ndarray, predictions: np.ndarray, i: int) -> None:
-    """``signals[0]``, which ``predictions[i]`` caused and which is published, if it is one of the slowest."""
+def keep(table: np.ndarray, signals: np.ndarray, k: int, predictions: np.ndarray, i: int) -> None:
+    """``signals[k]``, which ``predictions[i]`` caused and which is published, if it is one of the slowest."""
     if RECORDING:
-        total_ns = signals[0]["ts_publish_ns"] - signals[0]["ts_mono_ns"]
+        total_ns = signals[k]["ts_publish_ns"] - signals[k]["ts_mono_ns"]
         if total_ns > table[BAR]:
-            _insert(table, signals, predictions, i, total_ns)
+            _insert(table, signals, k, predictions, i, total_ns)

@@ -48,43 +48,64 @@ def test_a_new_life_goes_on_where_the_old_one_stopped(bench):
 
 
 def die(made: Bench, step: str) -> None:
-    """Process the next record up to and with ``step``, then be dead: nothing after it happens."""
-    row = np.array([made.predictions.slots[made.predictions.position(0)]])
+    """Process the records that wait up to and with ``step``, then be dead: nothing after it happens."""
+    position = made.predictions.position(0)
+    group = made.predictions.slots[
+        np.arange(position, made.predictions.published) & (len(made.predictions.slots) - 1)
+    ]
     state = Checkpoint.open(made.run_dir, made.config.engine.instruments_max)
     table = rule_table(made.config.signals, ("alpha", "beta"))
     out = made.signals
     sequence = int(claim(out.head, out.slots, 0))
-    checkpoint.enter(state.memory, state.states, row, 0, sequence)
+    for k in range(len(group)):
+        checkpoint.note(state.memory, state.states, k, group[k]["instrument_id"])
+    if step == "note":
+        return
+    checkpoint.enter(state.memory, len(group), int(group[-1]["source_sequence"]), sequence)
     if step == "enter":
         return
-    winner = decide(table, state.states, row, 0, np.zeros(C_RULES + len(table), np.int64))
+    drafts, chain = np.zeros(len(group), SIGNAL_DTYPE), np.uint64(last_hash(out))
+    signals = 0
+    for k in range(len(group)):
+        winner = decide(table, state.states, group, k, np.zeros(C_RULES + len(table), np.int64))
+        if step == "decide one":
+            return
+        if winner >= 0:
+            write_signal(table, winner, group, k, drafts, signals, sequence + signals)
+            drafts[signals]["chain_hash"] = chain = np.uint64(link(drafts, signals, chain))
+            signals += 1
     if step == "decide":
         return
-    if winner >= 0:
-        claim(out.head, out.slots, 1)
-        draft = np.zeros(1, SIGNAL_DTYPE)
-        write_signal(table, winner, row, 0, draft, 0, sequence)
-        draft[0]["chain_hash"] = link(draft, 0, np.uint64(last_hash(out)))
-        write_record(out.slots, sequence, draft, 0)
+    if signals:
+        claim(out.head, out.slots, signals)
+        for k in range(signals):
+            write_record(out.slots, sequence + k, drafts, k)
         if step == "write":
             return
-        out.slots[sequence & (out.capacity - 1)]["sequence"] = sequence
-        if step == "show":  # readers may have it, the cursor does not say so
+        for shown in range(sequence + signals - 1, sequence - 1, -1):
+            out.slots[shown & (out.capacity - 1)]["sequence"] = shown
+            if step == "show one":
+                return
+        if step == "show":  # readers may have them, the cursor does not say so
             return
-        publish(out.head, out.slots, out.bells, sequence + 1)
-    if step in ("write", "show", "publish"):
+        publish(out.head, out.slots, out.bells, sequence + signals)
+    if step in ("write", "show one", "show", "publish"):
         return
-    checkpoint.leave(state.memory, row, 0)  # and the reader's position is not advanced
+    checkpoint.leave(state.memory)  # and the reader's position is not advanced
 
 
-@pytest.mark.parametrize("step", ["enter", "decide", "write", "show", "publish", "leave"])
-def test_a_death_at_any_step_neither_doubles_nor_loses_a_signal(bench, step):
-    rows = walk(60)
+STEPS = ["note", "enter", "decide one", "decide", "write", "show one", "show", "publish", "leave"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("waiting", [1, 2, checkpoint.GROUP_MAX])
+def test_a_death_at_any_step_neither_doubles_nor_loses_a_signal(bench, step, waiting):
+    rows = walk(240)
     expected = decided(bench(*RULES, cooldown_ms=5).run(rows))
-    assert len(expected) > 5
+    assert len(expected) > 20
     made = bench(*RULES, cooldown_ms=5)
-    for start in range(0, 60, 2):
-        made.feed(rows[start : start + 2])
+    for start in range(0, len(rows), waiting):
+        made.feed(rows[start : start + waiting])
         die(made, step)
         made.signals.recover()
         made.start()
