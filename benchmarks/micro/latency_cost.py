@@ -6,10 +6,10 @@ Compiled out (``HFT_LATENCY=off`` when the kernels are compiled, which keeps the
 stamps of publication, no histograms and no table of the slowest. What the engine needs the clock for besides stays:
 the bound of an inference cycle, deadlines. Two loads: the model of 100 trees x 31 leaves on every tick, and no model,
 where the same recording weighs more. A worker process for each build, and a second one of the normal build, whose
-difference from the first is what this measurement cannot tell apart; they take turns, forwards and backwards. Each run
-has new processes: where one's memory came to lie moves the figures by percents. Rates are per second of CPU time: a
-replay is one thread that never waits, and what others take of the machine is not its cost. The cost is that of a
-run's best rounds: what disturbs a round can only make it slower.
+difference from the first is what this measurement cannot tell apart; they take turns, forwards and backwards. Rates are
+per second of CPU time: a replay is one thread that never waits, and what others take of the machine is not its cost.
+Where a process's memory came to lie moves its rate by percents: a run starts each build's process SETS times, takes the
+best round of each, for what disturbs a round can only make it slower, and of those the median.
 """
 
 import json
@@ -25,6 +25,7 @@ from pathlib import Path
 from types import TracebackType
 
 import msgspec
+import numpy as np
 
 from benchmarks import harness, machine, workload
 from benchmarks.load.engine_run import Scratch
@@ -35,7 +36,8 @@ from hft_engine.config.schema import Config
 BUILDS = {"on": "", "off": "off", "again": ""}  # worker -> HFT_LATENCY
 LOADS = ("model", "no_model")
 TARGET_PERCENT = 3.0
-Rates = dict[tuple[str, str], list[float]]  # by load and build
+SETS = 4
+Rates = dict[tuple[str, str], list[float]]  # by load and build; a round, a set or a run
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -125,20 +127,21 @@ def cost_percent(base: Sequence[float], other: Sequence[float]) -> list[float]:
     return [100.0 * (1.0 - b / a) for a, b in zip(base, other, strict=True)]
 
 
-def best_of(rates: Sequence[float], rounds: int) -> list[float]:
-    """The best rate of each run."""
-    return [max(rates[start : start + rounds]) for start in range(0, len(rates), rounds)]
+def of_runs(rates: Rates, rounds: int, sets: int) -> Rates:
+    """Of rates of rounds those of runs: of each set of processes the best round, of a run's sets the median."""
+    best = {key: np.array(each).reshape(-1, sets, rounds).max(axis=2) for key, each in rates.items()}
+    return {key: np.median(each, axis=1).tolist() for key, each in best.items()}
 
 
-def tell(report: harness.Report, rates: Rates, rounds: int) -> None:
+def tell(report: harness.Report, rates: Rates) -> None:
     for load in LOADS:
-        on, off, again = (best_of(rates[load, build], rounds) for build in BUILDS)
+        on, off, again = (rates[load, build] for build in BUILDS)
         reference = ("compiled out", off)
         report.add(f"latency_on_{load}_ticks_per_s", on, "1/s", reference, more_is_better=True)
         both = cost_percent(off, on) + cost_percent(off, again)
         target = TARGET_PERCENT if load == "model" else None
         report.add(f"latency_cost_{load}_percent", both, "%", None, target)
-        nanoseconds = [1e9 / one - 1e9 / other for one, other in zip(on, off, strict=True)]
+        nanoseconds = [1e9 / one - 1e9 / other for one, other in zip(on + again, off + off, strict=True)]
         noise = statistics.median(cost_percent(on, again))
         report.note(
             f"{load}: latency costs {statistics.median(nanoseconds):.0f} ns a tick; the same build against itself "
@@ -148,7 +151,7 @@ def tell(report: harness.Report, rates: Rates, rounds: int) -> None:
 
 def main() -> int:
     report = harness.Report("latency_cost", harness.options(__doc__ or ""))
-    rounds = report.opts.count(8, 5)
+    rounds, sets = report.opts.count(4, 3), report.opts.count(SETS, 1)
     scratch = Scratch()
     try:
         report.progress("making a journal and a model ...")
@@ -161,13 +164,14 @@ def main() -> int:
         rates: Rates = {(load, build): [] for load in LOADS for build in BUILDS}
         for run in range(report.opts.runs):
             report.progress(f"run {run + 1} of {report.opts.runs} ...")
-            with ExitStack() as stack:
-                workers = {build: stack.enter_context(Worker(build, config, journal)) for build in BUILDS}
-                measure(workers, rounds, rates)
+            for _ in range(sets):
+                with ExitStack() as stack:
+                    workers = {build: stack.enter_context(Worker(build, config, journal)) for build in BUILDS}
+                    measure(workers, rounds, rates)
         report.sense_jitter()
     finally:
         scratch.remove()
-    tell(report, rates, rounds)
+    tell(report, of_runs(rates, rounds, sets))
     return report.finish()
 
 
