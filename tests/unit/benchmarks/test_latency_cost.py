@@ -20,7 +20,11 @@ class Steady:
 
 def test_cost_is_by_how_much_the_recording_build_is_slower() -> None:
     assert latency_cost.cost_percent([100.0, 200.0], [97.0, 200.0]) == pytest.approx([3.0, 0.0])
-    assert latency_cost.best_of([1.0, 3.0, 2.0, 5.0, 4.0, 6.0], 3) == [3.0, 6.0]
+
+
+def test_a_run_is_the_median_of_its_sets_best_rounds() -> None:
+    rates = {("model", "on"): [1.0, 3.0, 5.0, 4.0, 7.0, 6.0, 10.0, 20.0, 2.0, 1.0, 30.0, 3.0]}
+    assert latency_cost.of_runs(rates, 2, 3) == {("model", "on"): [5.0, 20.0]}
 
 
 def test_every_build_replays_every_load_in_every_round(capsys: pytest.CaptureFixture[str]) -> None:
@@ -29,7 +33,7 @@ def test_every_build_replays_every_load_in_every_round(capsys: pytest.CaptureFix
     rates = {(load, build): [] for load in latency_cost.LOADS for build in workers}
     latency_cost.measure(workers, 2, rates)  # type: ignore[arg-type]
     assert rates["model", "on"] == [96.0, 96.0]
-    latency_cost.tell(report, rates, 2)
+    latency_cost.tell(report, latency_cost.of_runs(rates, 2, 1))
     found = {result["name"]: result for result in report.results}
     assert found["latency_cost_model_percent"]["value"] == pytest.approx(3.0)
     assert found["latency_on_model_ticks_per_s"]["ratio"] == pytest.approx(0.96)
