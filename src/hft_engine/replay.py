@@ -234,12 +234,6 @@ def _inline(
     return ReplayResult("inline", ticks, bars, signals, signal_hash(made.rings["signals"]), seconds)
 
 
-def _first_tick_s(ticks: RingView) -> float:
-    """When the replay began: its first tick, which is on the ring before the supervisor sees everybody running."""
-    rows = ticks.last(ticks.published)
-    return int(rows[0]["ts_mono_ns"]) / 1e9 if len(rows) else time.monotonic()
-
-
 class _Watch:
     """Sees a replay in other processes through its segments."""
 
@@ -248,7 +242,7 @@ class _Watch:
         self._views: list[RingView] = []
         self._names: list[str] = []
         self._stats: Stats | None = None
-        self._started = self._ended = 0.0
+        self._seconds = 0.0
         self._ticks = 0
         self.result: ReplayResult | None = None
 
@@ -258,7 +252,6 @@ class _Watch:
             RingView(run.directory.path / entry.file, DTYPES[entry.dtype]) for entry in run.topology.rings
         ]
         self._names = [entry.name for entry in run.topology.rings]
-        self._started = _first_tick_s(self._views[self._names.index("ticks")])
 
     def finished(self, run: engine.Run) -> bool:
         assert self._stats is not None
@@ -271,11 +264,13 @@ class _Watch:
         order = ("ticks", "features", "predictions", "bars", "signals", "orders", "fills")
         by_name = dict(zip(self._names, self._views, strict=True))
         through = all(by_name[name].drained() for name in order if name in by_name)
-        self._ended = time.monotonic() if through else 0.0
+        if through:
+            # The first tick may have left the ring before the supervisor saw everybody running.
+            self._seconds = (time.monotonic_ns() - counters["began_mono_ns"]) / 1e9
         return through
 
     def on_end(self, run: engine.Run) -> None:
-        if not self._ended:
+        if not self._seconds:
             return  # stopped before everything was through
         by_name = dict(zip(self._names, self._views, strict=True))
         last: np.ndarray = by_name["signals"].last(1)
@@ -285,7 +280,7 @@ class _Watch:
             by_name["bars"].published,
             by_name["signals"].published,
             f"{int(last[0]['chain_hash']) if len(last) else 0:016x}",
-            self._ended - self._started,
+            self._seconds,
         )
 
 

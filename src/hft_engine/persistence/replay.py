@@ -30,7 +30,7 @@ class ReplayActor(BaseActor):
     """
 
     role = "replay"
-    counters = ("ticks", "finished", "progress_permille")
+    counters = ("ticks", "finished", "progress_permille", "began_mono_ns")
 
     def __init__(
         self, open_source: OpenSource, speed: float = 0.0, refusals: tuple[type[Exception], ...] = ()
@@ -51,11 +51,13 @@ class ReplayActor(BaseActor):
         self._ticks = ctx.counter("ticks")
         self._finished = ctx.counter("finished")
         self._progress = ctx.counter("progress_permille")
+        self._began = ctx.counter("began_mono_ns")
         self._stage = ReplayStage(self._ring)
         self._batch_max = min(BATCH_TICKS, self._ring.capacity // 2)
         self._chunk_ticks = 0
         self._offset = 0
         self._open(ctx.instruments)
+        self._begin(time.monotonic_ns())
         self._skip(self._ring.published)
 
     @property
@@ -101,7 +103,13 @@ class ReplayActor(BaseActor):
             self._offset = min(count, self._chunk_ticks)
             count -= self._offset
 
+    def _begin(self, now_ns: int) -> None:
+        """Until the first tick is out, the replay begins now: what the time that it took is counted from."""
+        if not self._ring.published:
+            self._began.set(now_ns)
+
     def _publish(self, count: int, now_ns: int) -> None:
+        self._begin(now_ns)
         self._ticks.add(self._stage.publish(self._offset, self._offset + count, now_ns))
         self._offset += count
         if self._total:

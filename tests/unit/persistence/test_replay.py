@@ -70,6 +70,13 @@ def test_latency_is_measured_from_the_publish(make_ctx):
     assert before_ns <= stamps.min() <= stamps.max() <= time.monotonic_ns()
 
 
+def test_when_it_began_is_known_after_the_first_tick_has_left_the_ring(make_ctx):
+    actor, ctx = started(make_ctx, Chunks(make_ticks(0, 1000)))
+    first_ns = play(actor, ctx.ring("ticks"))["ts_mono_ns"][0]
+    assert ctx.ring("ticks").slots["ts_mono_ns"].min() > first_ns
+    assert ctx.counter("began_mono_ns").value == first_ns
+
+
 def test_a_full_ring_takes_nothing_and_loses_nothing(make_ctx):
     actor, ctx = started(make_ctx, Chunks(make_ticks(0, 1000)))
     while actor.do_work():
