@@ -1,8 +1,9 @@
 """A hop of a 64-byte record between two processes: half a round trip over two rings, and one way on a schedule.
 
 Half a round trip (``hop_round``), both ends spinning or both parked, beside what the machine does at best in the same
-to and fro, taken in turn with it: a cache line, a bare futex and an eventfd (two threads, compiled: nothing but the
-wake-up), and a pyzmq message over ipc.
+to and fro: a cache line, by the same two processes just before (a host may place a guest's cores near to or far from
+each other, anew whenever they were idle); taken in turn with it, a bare futex and an eventfd (two threads, compiled:
+nothing but the wake-up), and a pyzmq message over ipc.
 
     writer (core A) --ring--> reader (core B)        the record carries the clock of the moment before its claim
 
@@ -23,7 +24,7 @@ from numba import njit, types
 
 from benchmarks import harness
 from benchmarks.micro.channel import RECORD, Channel
-from benchmarks.micro.hop_round import round_trips, zmq_round_trips
+from benchmarks.micro.hop_round import ping_line, pong_line, round_trips, zmq_round_trips
 from hft_engine.runtime.linux import fine_timers
 from hft_engine.runtime.wait import WAIT_NS_MAX, Input, RingWait
 from hft_engine.shm.atomics import futex_wait, futex_wake, load_acquire, spin_hint, store_release
@@ -141,24 +142,6 @@ def _pinned(core: int, work: Callable[[], object]) -> None:
 # ---- references ----
 
 
-@njit(nogil=True, cache=True)
-def _ping_line(words: np.ndarray, count: int, rounds: np.ndarray) -> None:
-    for i in range(1, count + 1):
-        started: int = mono_ns()
-        store_release(words, 0, i)
-        while load_acquire(words, 32) != i:
-            pass
-        record(rounds, mono_ns() - started)
-
-
-@njit(nogil=True, cache=True)
-def _pong_line(words: np.ndarray, count: int) -> None:
-    for i in range(1, count + 1):
-        while load_acquire(words, 0) != i:
-            pass
-        store_release(words, 32, i)
-
-
 @njit(nogil=True)
 def _ping_fd(there: int, back: int, count: int, rounds: np.ndarray) -> None:
     word = np.ones(1, np.int64)
@@ -190,8 +173,8 @@ def _ping_pong(ping: Callable[[], object], pong: Callable[[], object]) -> None:
 def cache_line(count: int) -> np.ndarray:
     """Round trips (a histogram) of one cache line between two cores."""
     words, rounds = np.zeros(64, np.int64), new_counts()
-    _ping_line(words, 0, rounds), _pong_line(words, 0)
-    _ping_pong(lambda: _ping_line(words, count, rounds), lambda: _pong_line(words, count))
+    ping_line(words, 0, rounds), pong_line(words, 0)
+    _ping_pong(lambda: ping_line(words, count, rounds), lambda: pong_line(words, count))
     return rounds
 
 
@@ -311,21 +294,21 @@ def main() -> int:
         opts.count(5_000, 1_500),
     )
     report.sense_jitter()
+    line: list[np.ndarray] = []
     runs = report.interleave(
         {
-            "cache line to and fro": lambda: cache_line(lines),
-            "record to and fro, spinning": lambda: round_trips(lines, parked=False),
+            "record to and fro, spinning": lambda: round_trips(lines, False, line),
             "one way, reader spinning": lambda: hop(spins, parked=False),
             "futex to and fro": lambda: futex(4 * parks),
             "eventfd to and fro": lambda: eventfd(4 * parks),
-            "record to and fro, parked": lambda: round_trips(4 * parks, parked=True),
+            "record to and fro, parked": lambda: round_trips(4 * parks, True, line),
             "pyzmq to and fro": lambda: zmq_round_trips(4 * parks),
             "eventfd one way": lambda: eventfd_one_way(parks),
             "one way, reader parked": lambda: hop(parks, parked=True),
         }
     )
     report.sense_jitter()
-    line, spinning, spinning_once, bare, fd, parked, zmq, fd_once, parked_once = runs.values()
+    spinning, spinning_once, bare, fd, parked, zmq, fd_once, parked_once = runs.values()
     half_line = ("half a cache-line round trip", _halves(line, 50.0, 1.0))
     half_fd = ("half an eventfd round trip", _halves(fd, 50.0, 1e3))
     once_fd = ("an eventfd on this schedule", _whole(fd_once, 50.0, 1e3))

@@ -18,7 +18,7 @@ from benchmarks import harness
 from benchmarks.micro.channel import RECORD, Channel
 from hft_engine.runtime.linux import fine_timers
 from hft_engine.runtime.wait import INPUT_WORDS, WAIT_NS_MAX, Input, addresses, park
-from hft_engine.shm.atomics import spin_hint
+from hft_engine.shm.atomics import load_acquire, spin_hint, store_release
 from hft_engine.shm.clock import mono_ns
 from hft_engine.shm.histogram import new_counts, record
 from hft_engine.shm.ring import Ring, advance, claim, poll_into, publish
@@ -64,6 +64,25 @@ def _pong(wiring: np.ndarray, count: int, parked: bool) -> None:
         _send(wiring, _receive(wiring, parked))
 
 
+@njit(nogil=True, cache=True)
+def ping_line(words: np.ndarray, count: int, rounds: np.ndarray) -> None:
+    """One cache line there and another one back: words 0 and 32."""
+    for i in range(1, count + 1):
+        started: int = mono_ns()
+        store_release(words, 0, i)
+        while load_acquire(words, 32) != i:
+            pass
+        record(rounds, mono_ns() - started)
+
+
+@njit(nogil=True, cache=True)
+def pong_line(words: np.ndarray, count: int) -> None:
+    for i in range(1, count + 1):
+        while load_acquire(words, 0) != i:
+            pass
+        store_release(words, 32, i)
+
+
 class _End:
     """One end of the two rings."""
 
@@ -76,21 +95,28 @@ class _End:
 
 
 def _other_end(there: str, back: str, core: int, count: int, parked: bool, answer: Connection) -> None:
+    """A spinning one first sends a cache line to and fro as often."""
     os.sched_setaffinity(0, {core})
     fine_timers()
-    end = _End(Channel.attach(Path(back)), Channel.attach(Path(there)))
-    _pong(end.wiring, 0, parked)
+    in_ = Channel.attach(Path(there))
+    end = _End(Channel.attach(Path(back)), in_)
+    _pong(end.wiring, 0, parked), pong_line(in_.bells, 0)
     answer.send("ready")
+    if not parked:
+        pong_line(in_.bells, count)
     _pong(end.wiring, count, parked)
 
 
-def round_trips(count: int, parked: bool) -> np.ndarray:
-    """Round trips (a histogram of nanoseconds). Raises RuntimeError when the other end does not answer."""
+def round_trips(count: int, parked: bool, lines: list[np.ndarray]) -> np.ndarray:
+    """Round trips (a histogram of nanoseconds) of a record. Spinning, ``lines`` gets those of a bare cache line, by the
+    same two processes just before: a host that moves a core between two measurements moves both. Raises RuntimeError
+    when the other end does not answer.
+    """
     first, second = harness.two_cores()
     allowed = os.sched_getaffinity(0)
     with Channel(gating=False, parks=parked) as there, Channel(gating=False, parks=parked) as back:
-        end, rounds = _End(there.ring, back.ring), new_counts()
-        _ping(end.wiring, 0, parked, rounds)
+        end, rounds, line = _End(there.ring, back.ring), new_counts(), new_counts()
+        _ping(end.wiring, 0, parked, rounds), ping_line(there.ring.bells, 0, line)
         ours, theirs = multiprocessing.Pipe()
         arguments = str(there.directory), str(back.directory), second, count, parked, theirs
         child = multiprocessing.get_context("spawn").Process(target=_other_end, args=arguments)
@@ -100,6 +126,9 @@ def round_trips(count: int, parked: bool) -> np.ndarray:
                 raise RuntimeError("the other end does not answer")
             ours.recv()
             os.sched_setaffinity(0, {first})
+            if not parked:
+                ping_line(there.ring.bells, count, line)
+                lines.append(line)
             _ping(end.wiring, count, parked, rounds)
         finally:
             os.sched_setaffinity(0, allowed)

@@ -24,6 +24,12 @@ def test_a_writer_is_measured_with_readers_that_do_nothing_and_with_ones_that_re
     assert ring.followed_rate(100_000, 2, 16) > 0
 
 
+def test_a_rate_comes_with_how_far_the_two_cores_are_apart() -> None:
+    rate, line_ns = ring.ring_rate(100_000)
+    assert rate > 0
+    assert 1 < line_ns < 100_000
+
+
 def test_a_reader_that_does_not_add_up_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hft_engine.shm.ring.Ring.lapped", lambda self, reader: -1)
     with pytest.raises(RuntimeError, match="do not add up"):
