@@ -126,34 +126,42 @@ def render(latency: dict[str, Any]) -> None:
     from rich.console import Console
 
     console = Console()
-    console.print(f"{latency['run_id']}, latency in µs; last minute: {latency['window_s']:.0f} s")
-    console.print(_hop_table(latency["hops"]))
+    console.print(f"{latency['run_id']}, latency in µs, since the start")
+    console.print(_hop_table(latency["hops"], "since_start"))
+    console.print(f"in the last minute ({latency['window_s']:.0f} s)")
+    console.print(_hop_table(latency["hops"], "last_minute"))
+    for hop in latency["hops"]:
+        console.print(f"{hop['hop']}: {hop['from']} → {hop['to']}", style="dim", highlight=False)
+    console.print()
     for name, rows in latency["slowest"].items():
         if rows:
             console.print(f"slowest signals, {name.replace('_', ' ')}, in µs")
             console.print(_slowest_table(rows[:SHOWN]))
 
 
-def _hop_table(hops: Sequence[dict[str, Any]]) -> Any:
+def _hop_table(hops: Sequence[dict[str, Any]], when: str) -> Any:
     from hft_engine.views.panels import new_table
 
-    shown = new_table("hop", "from → to", "", ">count", ">p50", ">p99", ">p99.9", ">p99.99", ">max")
+    shown = new_table("hop", ">count", ">p50", ">p99", ">p99.9", ">p99.99", ">max")  # fits 80 columns
     for hop in hops:
-        for i, name in enumerate(("since_start", "last_minute")):
-            of = hop[name]
-            cells = (f"{of[key]:,.1f}" for key in (*PERCENTS, "max"))
-            title = (hop["hop"], f"{hop['from']} → {hop['to']}") if i == 0 else ("", "")
-            shown.add_row(*title, name.replace("_", " "), f"{of['count']:,}", *cells)
+        of = hop[when]
+        shown.add_row(hop["hop"], f"{of['count']:,}", *(_us(of[key]) for key in (*PERCENTS, "max")))
     return shown
+
+
+def _us(value: float) -> str:
+    return f"{value:,.1f}" if value < 1_000 else f"{value:,.0f}"
 
 
 def _slowest_table(rows: Sequence[dict[str, Any]]) -> Any:
     from hft_engine.views.panels import new_table
 
-    shown = new_table(">signal", ">tick", "symbol", "received (UTC)", ">total", *(f">{hop}" for hop in HOPS))
+    shown = new_table(">signal", ">tick", "symbol", "UTC", ">total", *(f">{hop}" for hop in HOPS))
+    for column in shown.columns:  # where there is no room, the hops' names break, never a figure
+        column.no_wrap, column.overflow = column.header not in HOPS, "fold"
     for row in rows:
         received = datetime.fromtimestamp(row["ts_recv_ns"] / 1e9, UTC).strftime("%H:%M:%S.%f")[:-3]
         durations = (row["total_ns"], *row["hops_ns"].values())
-        cells = (f"{ns / 1e3:,.1f}" for ns in durations)
+        cells = (_us(ns / 1e3) for ns in durations)
         shown.add_row(str(row["sequence"]), str(row["source_sequence"]), row["symbol"], received, *cells)
     return shown

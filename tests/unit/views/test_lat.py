@@ -144,15 +144,17 @@ def test_slowest_since_the_start_come_from_the_table(fake_run):
     assert len(read_slowest(table)) == 2
 
 
-def test_table_for_people_has_every_hop_and_the_slowest(fake_run, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "170")
+@pytest.mark.parametrize("columns", ["80", "170"])
+def test_table_for_people_has_every_hop_and_the_slowest(fake_run, capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
     made = fake_run()
     record_one(declare(made)["tick_to_signal"], 12_345_000)
     signals(made, (1_000, 2_000, 3_000, 4_000))
     render(collect(made.path))
     shown = capsys.readouterr().out
     assert "prediction visible" in shown
-    assert "12,345.0" in shown
+    assert shown.count("12,345 ") == 10, "five figures, since the start and in the last minute"
+    assert "…" not in shown, "a figure or a name is cut off"
     assert "10.0" in shown  # the signal's total
     assert "AAPL" in shown
 
