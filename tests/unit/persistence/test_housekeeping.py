@@ -11,6 +11,7 @@ from hft_engine.instruments import InstrumentTable
 from hft_engine.persistence.actor import PersistenceActor
 from hft_engine.persistence.journal import JournalReader, JournalWriter, retention, session_dir
 from hft_engine.persistence.journal.session import segment_paths
+from hft_engine.persistence.sinks import housekeeping
 from hft_engine.persistence.sinks.housekeeping import DAY_NS, Housekeeper
 from hft_engine.runtime.actor import FatalError
 from support.waiting import wait_for
@@ -99,6 +100,23 @@ def test_a_helper_is_ended_with_the_actor_and_leaves_no_draft(housekeeper, tmp_p
     tend_until(keeper, lambda: list(session.glob("*.draft")), "a helper at work")
     keeper.close()
     assert sorted(p.name for p in session.iterdir()) == ["00000000.hftj", "00000000.hftx"]
+
+
+def test_a_helper_that_does_not_go_at_once_keeps_nothing_from_being_closed(
+    housekeeper, tmp_path, monkeypatch
+):
+    session = make_session(tmp_path, "run-1", ticks=100)
+    monkeypatch.setenv("HFT_FAULT_POINTS", "journal.zstd.draft:stop")
+    keeper = housekeeper(journal_compress="zstd")
+    tend_until(keeper, lambda: list(session.glob("*.draft")), "a helper at work")
+    helper = keeper._helper
+    with monkeypatch.context() as patch:
+        patch.setattr(helper, "kill", lambda: None)  # as a process inside the kernel, which hears no signal
+        patch.setattr(housekeeping, "HELPER_STOP_S", 0.05)
+        keeper.close()
+    assert keeper._errors.value == 1
+    helper.kill()
+    helper.communicate()
 
 
 def test_the_oldest_segments_go_first_until_the_rest_fits(housekeeper, tmp_path, events):

@@ -21,7 +21,9 @@ HELPER = "hft_engine.persistence.journal.compression"
 TEND_NS = 2_000_000_000  # how often it looks at its helper and for another segment
 RETENTION_NS = 10_000_000_000
 DAY_NS = 86_400_000_000_000
-HELPER_STOP_S = 1.0  # it is killed at once; this long for the kernel to do it
+HELPER_STOP_S = (
+    5.0  # it is killed at once; this long for the kernel to do it: 1 s was too short on a busy machine
+)
 
 
 class Housekeeper:
@@ -78,12 +80,16 @@ class Housekeeper:
             self._tell(f"retention: {error.filename}: {error.strerror}")
 
     def close(self) -> None:
-        """End the helper: what it had not finished, another run compresses."""
+        """End the helper: what it had not finished, another run compresses. Raises nothing: more is closed after it."""
         if self._helper is None:
             return
-        self._helper.kill()
-        self._helper.communicate(timeout=HELPER_STOP_S)
-        self._helper = None
+        helper, self._helper = self._helper, None
+        helper.kill()
+        try:
+            helper.communicate(timeout=HELPER_STOP_S)
+        except subprocess.TimeoutExpired:
+            self._tell(f"compression of {self._segment}: process {helper.pid} was killed and is not gone yet")
+            return  # the next run sweeps up
         self._sweep()
 
     def _keep_from(self) -> int:
